@@ -1,0 +1,94 @@
+"""Where am I, what can it do: one place that chooses the sizes of every experiment, and fixes the seeds."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, replace
+from importlib import metadata
+
+from .errors import CourseError
+
+SEED = 3407
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sizes that differ by machine; the code that runs does not.
+
+    ``dtype`` is the name of the torch dtype weights are loaded in. ``max_steps`` and ``batch_size`` are those of the
+    course's training run, ``eval_rows`` how many rows are generated for one score, ``tools_per_row`` how many tools a
+    prompt declares (None: all that the row has).
+    """
+
+    name: str
+    device: str
+    dtype: str
+    batch_size: int
+    max_steps: int
+    eval_rows: int
+    tools_per_row: int | None
+
+
+PROFILES = {
+    "cpu": Profile("cpu", "cpu", "bfloat16", 4, 40, 60, 3),
+    "t4": Profile("t4", "cuda", "float32", 8, 150, 200, None),
+    "gpu": Profile("gpu", "cuda", "bfloat16", 16, 300, 400, None),
+}
+
+
+def profile() -> Profile:
+    """The profile of this machine, or the one that ``COURSE_PROFILE`` names (cpu, t4, gpu)."""
+    named = os.environ.get("COURSE_PROFILE", "").strip().lower()
+    if named and named not in PROFILES:
+        raise CourseError(f"COURSE_PROFILE={named} is no profile", f"use one of {', '.join(PROFILES)}")
+    import torch
+
+    if not torch.cuda.is_available():
+        if named in ("t4", "gpu"):
+            raise CourseError(f"COURSE_PROFILE={named} needs a GPU and torch sees none", "unset it, or use COURSE_PROFILE=cpu")
+        return PROFILES["cpu"]
+    # is_bf16_supported() says True on a T4, by emulation
+    native_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    chosen = PROFILES[named or ("gpu" if native_bf16 else "t4")]
+    return chosen if native_bf16 or chosen.dtype != "bfloat16" else replace(chosen, dtype="float32")
+
+
+def seed_everything(seed: int = SEED) -> None:
+    """Seed Python, numpy and torch (all devices), as transformers does it."""
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
+def device_name() -> str:
+    """The processor's own name: the GPU's, or the CPU's with its core count."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name(0)
+    return f"{platform.machine()} CPU, {os.cpu_count()} cores"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of the named packages, ``"missing"`` where one is not installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def show(checkpoint=None) -> None:
+    """Print what the cells below run on: profile, device, versions, model."""
+    import sys
+
+    chosen = profile()
+    rows = {"python": platform.python_version(), **versions("torch", "unsloth", "transformers", "trl", "peft", "datasets")}
+    rows |= {"profile": f"{chosen.name} ({device_name()}, {chosen.dtype})"}
+    if checkpoint is not None:
+        rows["model"] = f"{checkpoint.name} ({checkpoint.source})"
+    width = max(map(len, rows))
+    sys.stdout.write("".join(f"{key:<{width}}  {value}\n" for key, value in rows.items()))

@@ -1,0 +1,22 @@
+"""Where the repository's own files are, for a clone and for an installed package alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def _root() -> Path:
+    """The repository: COURSE_ROOT, or the nearest parent of this file or of the working directory with ``assets/``."""
+    if named := os.environ.get("COURSE_ROOT"):
+        return Path(named)
+    for start in (Path(__file__).resolve(), Path.cwd().resolve()):
+        for folder in start.parents if start.is_file() else (start, *start.parents):
+            if (folder / "assets" / "data").is_dir():
+                return folder
+    return Path.cwd()
+
+
+ROOT = _root()
+ASSETS = ROOT / "assets"
+REFERENCE = ASSETS / "reference"
