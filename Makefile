@@ -1,0 +1,41 @@
+# make run        set up, execute the notebooks on the real model, leave notebooks and HTML under build/   (one: make run NB=04)
+# make test       set up, check the style, run the unit tests and every notebook's stored outputs
+# make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
+# make lab        set up and open JupyterLab
+# make data       rebuild assets/data from its sources
+
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin/python
+
+export UNSLOTH_DISABLE_STATISTICS := 1
+export HF_HUB_DISABLE_PROGRESS_BARS := 1
+
+.PHONY: run test notebooks lab data setup
+
+setup: $(VENV)/.ready
+	@$(RUN) -m helpers.checkpoints
+
+$(VENV)/.ready: requirements.txt requirements-nodeps.txt requirements-cpu.txt pyproject.toml
+	@echo "Setting up $(VENV): about 2.5 GB, a few minutes the first time"
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-cpu.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+run: setup
+	$(RUN) scripts/notebooks.py run $(NB)
+
+notebooks: setup
+	$(RUN) scripts/notebooks.py store $(NB)
+
+test: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest --nbval
+
+lab: setup
+	$(RUN) -m jupyter lab notebooks
+
+data: setup
+	$(RUN) -m helpers.dataset build

@@ -1,0 +1,54 @@
+"""Settings for every test: the CPU profile, strict verdicts, no widgets, bets in a folder of their own."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.update(
+    COURSE_PROFILE="cpu",
+    COURSE_STRICT="1",
+    COURSE_WIDGETS="0",
+    COURSE_BETS=str(Path(tempfile.mkdtemp(prefix="course-")) / "bets.json"),
+    CUDA_VISIBLE_DEVICES="",
+)
+
+import pytest  # noqa: E402
+
+from helpers import quiet  # noqa: E402
+
+quiet.settings()
+SHARED = Path(__file__).resolve().parents[1] / "shared"  # test material that is not ours to commit; beside the clone in CI
+
+
+def pytest_collection_modifyitems(items):
+    """Unit tests first: when one fails there is no need to wait for the notebooks."""
+    items.sort(key=lambda item: item.path.suffix == ".ipynb")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("shared/ is not beside this clone")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def checkpoint():
+    quiet.libraries()
+    from helpers import checkpoints
+
+    return checkpoints.ensure("gemma")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(checkpoint):
+    from helpers import checkpoints
+
+    return checkpoints.load_tokenizer(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint):
+    from helpers import checkpoints
+
+    return checkpoints.load_model(checkpoint)

@@ -1,0 +1,239 @@
+# %% [markdown]
+# # 00 · Start here: a small model, an Arabic request, and forty-one claims
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/00_start_here.ipynb)
+#
+# **After this notebook you can** run a 270-million-parameter model on an Arabic request in five dialects, say precisely how
+# it fails, read FunctionGemma's call format, and find your way through the guide's claims.
+#
+# **You need** Python and a little PyTorch. **Time**: about 3 minutes on two CPU cores. **Memory**: 3 GB.
+#
+# This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it
+# says, on the real model, with the real libraries. Each claim ends in a card: the guide says · we measured · verdict. Some
+# claims hold, some need a correction, and some do not hold.
+
+# %% [markdown]
+# ## 0.1 · Setup
+#
+# The first cell is the same in all notebooks. On Colab it fetches the course and installs what is missing; in a clone it only
+# imports. It ends with the versions, the device and the model in use.
+
+# %% tags=["nbval-ignore-output"]
+# Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
+import pathlib, subprocess, sys
+
+REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"
+here = pathlib.Path.cwd()
+root = next((p for p in (here, *here.parents, here / "course") if (p / "src" / "helpers").is_dir()), None)
+if root is None:
+    subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "course"], check=True)
+    root = here / "course"
+sys.path.insert(0, str(root / "src"))
+from helpers import setup
+
+checkpoint = setup.prepare()
+
+# %% [markdown]
+# Two models can appear in the last line. With a GPU and the Hugging Face hub in reach it is **FunctionGemma 270M**, which
+# Google has already tuned to call functions. Without, it is **Gemma 3 270M**, the base model that FunctionGemma was made from.
+# The base has never seen a function call. Prompts and token ids are the same for both.
+
+# %% [markdown]
+# ## 0.2 · One request, five dialects
+#
+# A function-calling model gets two things: a request, and the tools that it may call. Here is one tool.
+
+# %%
+import json
+
+get_weather = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "description": "City name in Arabic"}},
+            "required": ["city"],
+        },
+    },
+}
+
+# %% [markdown]
+# And here is the same wish in five dialects. Each asks about Jeddah's weather as people there would type it.
+
+# %%
+requests = {
+    "msa": "ما حالة الطقس في جدة الآن؟",
+    "egyptian": "الجو عامل إيه في جدة دلوقتي؟",
+    "gulf": "وش أخبار الجو في جدة الحين؟",
+    "levantine": "كيف الطقس بجدة هلق؟",
+    "maghrebi": "كيفاش الجو فجدة دابا؟",
+}
+for dialect, text in requests.items():
+    print(f"{dialect:10} {text}")
+
+# %% [markdown]
+# ## 0.3 · What the model reads
+#
+# The request and the tool become one text. FunctionGemma has tokens of its own for this: `<start_function_declaration>` opens
+# a tool, `<escape>` stands before and after every string, `<start_of_turn>` and `<end_of_turn>` mark who speaks.
+
+# %%
+from helpers import chat
+
+
+def prompt_for(text):
+    messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": text}]
+    return chat.render(messages, tools=[get_weather], add_generation_prompt=True)
+
+
+print(prompt_for(requests["msa"]))
+
+# %% [markdown]
+# The prompt ends where the model's turn begins. What we hope to read next is this, and nothing else:
+
+# %%
+from helpers import calls
+
+wanted = calls.FunctionCall("get_weather", {"city": "جدة"})
+print(calls.serialize([wanted]) + "<start_function_response>")
+
+# %% [markdown]
+# It looks a little like JSON and is not: the key is bare, and the string stands between two `<escape>` tokens. The last token
+# says "now run the tool and tell me what it returned". It is where generation stops.
+#
+# **Your bet:** in how many of the five dialects will the model write a valid call?
+
+# %%
+from helpers import exercises
+
+bet = exercises.bet("baseline-calls", "valid calls among five dialects", low=0, high=5, step=1, unit="calls")
+
+# %% [markdown]
+# ## 0.4 · Run it
+#
+# We load the model as it is, with no training, and let it write up to 40 tokens for each request. Decoding is greedy: at
+# every step the most probable token is taken.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import checkpoints, inference
+
+tokenizer = checkpoints.load_tokenizer(checkpoint)
+model = checkpoints.load_model(checkpoint)
+prompts = [prompt_for(text) for text in requests.values()]
+generations = inference.generate_texts(model, tokenizer, prompts, max_new_tokens=40)
+
+# %% tags=["nbval-ignore-output"]
+for dialect, generation in zip(requests, generations):
+    print(f"{dialect:10} stopped by {generation.stopped_by}\n    {generation.text[:110]!r}")
+
+# %% [markdown]
+# Read them before you count them. A base model continues text: it repeats the question, talks about the weather, or copies
+# the tool's declaration. It does not know that a call is wanted, because nobody has shown it one.
+#
+# Now count. `calls.parse` returns the calls in a text, `[]` when it is plain text, and raises `ParseError` with a position and a
+# reason when control tokens are there but do not form a call.
+
+# %%
+def valid_calls(text):
+    try:
+        return len(calls.parse(text))
+    except calls.ParseError:
+        return 0
+
+
+found = sum(valid_calls(g.text) == 1 for g in generations)
+print(f"{found} of {len(generations)} requests got one valid call")
+if checkpoint.name == "gemma-3-270m":
+    assert found == 0, "the base model has learned to call functions on its own"
+
+# %% [markdown]
+# For the base model the count is zero. Notebook 04 trains it for a few minutes and counts again on hundreds of requests that it has
+# never seen.
+#
+# A word on fairness. A published evaluation reports that 87 % of the untuned model's answers could not be parsed; another
+# found 72 % of the function names right when the prompt was made exactly as the model expects it. The prompt is part of the
+# measurement, so this course makes every prompt with one function, `chat.render`, compared byte for byte with the official
+# template's output.
+
+# %% [markdown]
+# ## 0.5 · The map: what the guide claims
+#
+# Forty-one statements of the guide can be checked. The table is drawn from the ledger, `assets/claims.yaml`; each row is
+# settled by one cell of one notebook. Rows that no notebook has measured yet say so.
+
+# %%
+from helpers import claims
+
+ledger = claims.table()
+print(f"{len(ledger)} claims, {(ledger['verdict'] != 'not settled yet').sum()} of them settled in the notebooks so far")
+ledger.drop(columns="section").style.set_properties(**{"text-align": "left"}).set_uuid("ledger")
+
+# %% [markdown]
+# | notebook | the guide's section | you leave able to |
+# |---|---|---|
+# | 00 start here | – | see the model fail, read the map |
+# | 01 architecture probes | 1 | derive attention, norms and the cache, and prove each on the live model |
+# | 02 LoRA mathematics | 2 | build a LoRA layer, read what training writes, judge rank and α |
+# | 03 memory surgery | 3 | account for every byte of a training step |
+# | 04 masked training run | 4 | mask, train, and score before and after |
+# | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
+#
+# Notebooks 00 and 04 are written; the others are on their way.
+
+# %% [markdown]
+# ## 0.6 · Place your first bets
+#
+# A prediction that was written down teaches more than one that was only thought. Place these three now; the notebooks named in
+# brackets settle them.
+
+# %%
+exercises.bet("stop-token", "[04] which token ends a turn that calls a function?", options=["<end_of_turn>", "<start_function_response>", "<eos>"])
+exercises.bet("json", "[04] of 100 correct calls, how many does json.loads read?", low=0, high=100, step=1, unit="calls")
+exercises.bet("exact-after", "[04] exact calls after a few minutes of training", low=0, high=100, step=5, unit="%");
+
+# %% [markdown]
+# ## 0.7 · Exercise
+
+# %% [markdown]
+# <!-- exercise 0.1 -->
+
+# %%
+def write_call(name, arguments):
+    ...
+
+
+exercises.check("0.1", write_call)
+
+# %% [markdown]
+# ## 0.8 · Recap
+#
+# Your bet beside the measurement. Bets are kept in a small file on this machine and sent nowhere.
+
+# %%
+exercises.recap({"baseline-calls": found})
+
+# %% [markdown]
+# **Quiz.** Why did the model write no call?
+#
+# <details><summary>A · It does not understand Arabic.</summary>
+#
+# Its continuations are Arabic and mostly about the weather. It reads the request well enough.
+#
+# </details>
+# <details><summary>B · Nobody has trained it to answer with a call.</summary>
+#
+# Yes. The control tokens are in its vocabulary, but a base model has never seen them used. Notebook 04 shows them to it.
+#
+# </details>
+# <details><summary>C · The prompt was malformed.</summary>
+#
+# It is a good suspicion: a wrong prompt alone can cost most of the score. Here it is byte-identical to the official template's.
+#
+# </details>
+#
+# **Next:** [04 · The masked training run](04_masked_training_run.ipynb). **To read:** *FunctionGemma formatting and best
+# practices* (Google AI for Developers); *Gemma 3 Technical Report* (arXiv 2503.19786).
+#
+# The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).

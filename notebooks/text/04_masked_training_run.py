@@ -1,0 +1,538 @@
+# %% [markdown]
+# # 04 · The masked training run: from no call at all to calls in five dialects
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/04_masked_training_run.ipynb)
+#
+# **After this notebook you can** render a conversation as FunctionGemma reads it, say for every token whether it carries loss,
+# fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals.
+#
+# **You need** notebook 00. **Time**: about 10 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 5 GB.
+# A T4's minutes have not been measured.
+#
+# It follows section 4 of the guide and settles claims 22-28, 31 and 38.
+
+# %% tags=["nbval-ignore-output"]
+# Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
+import pathlib, subprocess, sys
+
+REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"
+here = pathlib.Path.cwd()
+root = next((p for p in (here, *here.parents, here / "course") if (p / "src" / "helpers").is_dir()), None)
+if root is None:
+    subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "course"], check=True)
+    root = here / "course"
+sys.path.insert(0, str(root / "src"))
+from helpers import setup
+
+checkpoint = setup.prepare()
+
+# %% [markdown]
+# ## 4.1 · The data
+#
+# Each row holds a request, the tools declared with it, and the calls that answer it. `train` and `test` share tools and
+# nothing else: the test's wordings and its values (cities, names, products) do not occur in training.
+
+# %%
+import json
+
+from helpers import chat, dataset, environment
+
+sizes = environment.profile()
+train_rows = dataset.load("train", tools_per_row=sizes.tools_per_row)
+test_rows = dataset.load("test", tools_per_row=sizes.tools_per_row)
+print(f"{len(train_rows)} rows to train on, {len(test_rows)} to test on")
+
+# %% [markdown]
+# One row in full. The request is Egyptian; the call carries what a careful annotator would write.
+
+# %%
+row = next(r for r in train_rows if r["dialect"] == "egyptian" and r["kind"] == "single")
+print("request:", row["query"])
+print("tools:  ", ", ".join(t["function"]["name"] for t in json.loads(row["tools"])))
+print("calls:  ", row["calls"])
+
+# %% [markdown]
+# ## 4.2 · What the model is to write
+#
+# The guide calls the target a
+#
+# > JSON function call.
+#
+# **Your bet:** of 100 correct calls, how many does a JSON parser read?
+
+# %%
+from helpers import exercises
+
+bet_json = exercises.bet("json", "of 100 correct calls, how many does json.loads read?", low=0, high=100, step=1, unit="calls")
+
+# %% [markdown]
+# We render rows whole and cut out what the model's turn holds.
+
+# %%
+asking = [r for r in test_rows if r["kind"] in ("single", "parallel")]
+
+
+def model_turn(row):
+    """What the model has to write for a row, stop token included."""
+    text = chat.render(json.loads(row["messages"]), json.loads(row["tools"]))
+    return text.split("<start_of_turn>model\n")[-1]
+
+
+print(model_turn(row))
+
+# %% [markdown]
+# Now count, over every test row that asks for a call. A call may be hidden between tokens, so we also try what stands between
+# `<start_function_call>` and `<end_function_call>`, and its arguments alone.
+
+# %%
+def reads_as_json(text):
+    try:
+        json.loads(text)
+        return True
+    except ValueError:
+        return False
+
+
+turns = [model_turn(r) for r in asking]
+bodies = [t.split("<start_function_call>")[1].split("<end_function_call>")[0] for t in turns]
+arguments = [body[body.index("{") :] for body in bodies]
+non_empty = [a for a in arguments if a != "{}"]
+json_read = sum(map(reads_as_json, turns + bodies + non_empty))
+print(f"{len(turns)} turns, {json_read} of their parts are JSON")
+
+# %%
+from helpers.claims import verdict
+
+verdict("24-json-function-call", measured=json_read)
+
+# %% [markdown]
+# **Why.** JSON spends tokens on quotes, and a quote inside a value has to be escaped. FunctionGemma gives each of these jobs to a
+# control token that cannot occur in text. The price: you need a parser of your own. `helpers.calls` is one, in 200 lines.
+
+# %% [markdown]
+# ## 4.3 · Where a turn ends
+#
+# > The model must learn to emit `<end_of_turn>`.
+#
+# **Your bet:** which token ends a turn that calls a function?
+
+# %%
+bet_stop = exercises.bet("stop-token", "which token ends a call turn?", options=["<end_of_turn>", "<start_function_response>", "<eos>"])
+
+# %% [markdown]
+# Tokenize the call turns, look at each one's last id, and count `<end_of_turn>` (id 106).
+
+# %%
+from helpers import checkpoints
+
+tokenizer = checkpoints.load_tokenizer(checkpoint)
+turn_ids = tokenizer(turns, add_special_tokens=False).input_ids
+last_ids = {ids[-1] for ids in turn_ids}
+count_106 = sum(ids.count(106) for ids in turn_ids)
+print("last ids:", {i: tokenizer.convert_ids_to_tokens(i) for i in last_ids}, " id 106 occurs", count_106, "times")
+
+# %%
+verdict("23-learn-end-of-turn", measured=(*last_ids, count_106))
+
+# %% [markdown]
+# **Why.** A call is no finished turn. The model asks for a tool, and the tool's answer will be written into the same turn:
+# `<start_function_response>` hands over to it. `<end_of_turn>` ends turns of plain text, of which our data has some too. An
+# engine that stops on 106 alone runs past every call.
+
+# %% [markdown]
+# ## 4.4 · The mask
+#
+# The guide masks the prompt by setting its labels to −100, the value that the loss function ignores. Here is the row from
+# above, token by token. Boxed tokens carry loss, grey ones do not.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import masking, plots
+
+ids = tokenizer(chat.render(json.loads(row["messages"]), json.loads(row["tools"])), add_special_tokens=False).input_ids
+header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
+labels = masking.response_labels(ids, header)
+tail = slice(-70, None)
+plots.masked_tokens([tokenizer.decode([i]) for i in ids[tail]], [label != -100 for label in labels[tail]])
+
+# %% [markdown]
+# The lesson is short enough to write inline. The model's turn starts after the header's three ids; everything up to there is
+# −100.
+
+# %%
+def mask_prompt(ids, header):
+    """(N,) ids -> (N,) labels: −100 up to the end of the model's header, the ids themselves after it."""
+    start = max(i for i in range(len(ids)) if ids[i : i + len(header)] == header) + len(header)
+    return [-100] * start + ids[start:]
+
+
+assert mask_prompt(ids, header) == labels
+print(f"{len(ids)} tokens, {sum(label != -100 for label in labels)} carry loss")
+
+# %% [markdown]
+# Does −100 do what it should? We compare the library's loss for these labels with a loss made by hand from response positions only.
+# If masked labels moved the loss at all, the two would differ.
+
+# %% tags=["nbval-ignore-output"]
+import torch
+
+model = checkpoints.load_model(checkpoint)
+ids_t, labels_t = torch.tensor([ids], device=model.device), torch.tensor([labels], device=model.device)
+with torch.no_grad():
+    out = model(input_ids=ids_t, labels=labels_t)
+logp = out.logits[0, :-1].float().log_softmax(-1)  # (N-1, V): position i predicts token i+1
+kept = labels_t[0, 1:] != -100
+by_hand = -logp[kept].gather(1, labels_t[0, 1:][kept, None]).mean()
+print(f"library {out.loss.item():.6f}   by hand {by_hand.item():.6f}")
+
+# %% tags=["nbval-ignore-output"]
+verdict("26-prompt-labels-masked", measured=abs(out.loss.item() - by_hand.item()))
+
+# %% [markdown]
+# ## 4.5 · Do the weights ignore the user's input?
+#
+# From the mask the guide concludes that
+#
+# > the weights ignore the user's input.
+#
+# **Your bet:** how large is the gradient that reaches the prompt's positions, compared with that of the response?
+
+# %%
+bet_gradient = exercises.bet("prompt-gradient", "gradient norm per prompt token ÷ per response token", low=0.0, high=2.0, step=0.05)
+
+# %% [markdown]
+# Ask autograd. We feed embeddings instead of ids, take the loss of the response alone, and look at the gradient that arrives at
+# each position of the input.
+
+# %% tags=["nbval-ignore-output"]
+embedded = model.get_input_embeddings()(ids_t).detach().requires_grad_(True)  # (1, N, 640)
+model(inputs_embeds=embedded, labels=labels_t).loss.backward()
+norms = embedded.grad[0].float().norm(dim=-1)  # (N,)
+is_response = labels_t[0] != -100
+ratio = (norms[~is_response].mean() / norms[is_response].mean()).item()
+print(f"mean gradient norm: prompt {norms[~is_response].mean():.4f}, response {norms[is_response].mean():.4f}, ratio {ratio:.2f}")
+
+# %% tags=["nbval-ignore-output"]
+import matplotlib.pyplot as plt
+
+figure, axis = plt.subplots(figsize=(9, 2.8))
+position = torch.arange(len(ids))
+for mask, name, colour, marker in ((~is_response, "prompt", "#0072B2", "o"), (is_response, "response", "#D55E00", "s")):
+    axis.plot(position[mask.cpu()], norms[mask].cpu(), marker, color=colour, markersize=3, label=name)
+axis.set(xlabel="position in the row", ylabel="gradient norm", yscale="log")
+axis.legend()
+plots.show(figure, "Every prompt position receives a gradient, though none of them carries loss.")
+
+# %% tags=["nbval-ignore-output"]
+verdict("28-weights-ignore-input", measured=ratio)
+
+# %% [markdown]
+# **Why.** Masking removes loss *terms*, not paths. The response attends to the prompt's keys and values, and the loss flows back
+# through them into every layer. If it did not, the model could not learn to copy a city's name from the request into the call.
+
+# %% [markdown]
+# ## 4.6 · Sum or mean?
+#
+# The guide writes the loss as a sum, $-\sum_t \log p(y_t \mid y_{<t}, x)$. Libraries divide it. By what, when a step
+# accumulates several batches? Two small batches show it: one row with a short call and one with a long answer.
+
+# %%
+def label_count(row):
+    return len(tokenizer(model_turn(row), add_special_tokens=False).input_ids)
+
+
+pool = [r for r in train_rows.select(range(400)) if r["kind"] in ("single", "parallel")]
+short, long = min(pool, key=label_count), max(pool, key=label_count)
+print(f"labelled tokens: {label_count(short)} and {label_count(long)}")
+
+# %% [markdown]
+# We let Unsloth and TRL's own trainer take one step with a learning rate of zero over both, and read the loss it logs. By hand we
+# compute two candidates: the mean of the two means, and the mean over all labelled tokens of the window.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import training
+
+
+def mean_loss(row):
+    """(labelled tokens, their mean loss) of one row under the untrained model."""
+    ids = tokenizer(chat.render(json.loads(row["messages"]), json.loads(row["tools"])), add_special_tokens=False).input_ids
+    labels = mask_prompt(ids, header)
+    with torch.no_grad():
+        loss = model(input_ids=torch.tensor([ids], device=model.device), labels=torch.tensor([labels], device=model.device)).loss
+    return sum(label != -100 for label in labels), loss.item()
+
+
+parts = [mean_loss(short), mean_loss(long)]
+mean_of_means = sum(loss for _, loss in parts) / 2
+window_mean = sum(n * loss for n, loss in parts) / sum(n for n, _ in parts)
+
+# %% tags=["nbval-ignore-output"]
+from datasets import Dataset
+
+stock = training.Recipe(batch_size=1, accumulation=2, max_steps=1, learning_rate=0.0, warmup=0, label_logits_only=False)
+logged = training.train(stock, Dataset.from_list([short, long]), checkpoint).history[0]["loss"]
+print(f"logged {logged:.4f}   mean over the window {window_mean:.4f}   mean of means {mean_of_means:.4f}")
+where = (logged - mean_of_means) / (window_mean - mean_of_means)
+
+# %% [markdown]
+# `where` is 0 if the trainer averaged the two means and 1 if it averaged over the window's tokens.
+
+# %% tags=["nbval-ignore-output"]
+verdict("27-loss-is-a-sum", measured=where)
+
+# %% [markdown]
+# **Why it matters.** With a plain sum, a long answer would take a larger step than a short one at the same learning rate. With a
+# mean of means, a token in a short row would weigh more than one in a long row. The mean over the window does neither.
+
+# %% [markdown]
+# ## 4.7 · The baseline
+#
+# Before training, the same test that will follow it. A row counts as *parsed* if its text holds at least one well-formed call;
+# *name*, *keys* and *exact* ask for more (`helpers.scoring` says precisely what). These rows are fixed, stratified by dialect, and
+# never used to choose anything.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import inference, scoring
+
+per_dialect = sizes.eval_rows // 5
+chosen = [r for d in dataset.DIALECTS for r in dataset.of_dialect(test_rows, d).select(range(per_dialect))]
+before = scoring.score(inference.generate(model, tokenizer, chosen, max_new_tokens=64), chosen)
+before.table().query("dialect == 'all'").round(3)
+
+# %% [markdown]
+# ## 4.8 · Train
+#
+# Rank 32, α = 64, learning rate 1e-3, cosine: the guide's recipe. The base weights are loaded in 16 bits and stay frozen. Before the
+# first step every label is looked at: a row in which nothing is labelled, one with two `<bos>`, or a call with a `None` in it stops
+# the run with one line.
+#
+# **Your bet:** exact calls, in percent, on wordings that the model has not seen?
+
+# %%
+bet_exact = exercises.bet("exact-after", "exact calls on unseen wordings", low=0, high=100, step=5, unit="%")
+
+# %% [markdown]
+# The base weights W₀ are said not to be updated. To check it, we take a hash of every frozen tensor first.
+
+# %% tags=["nbval-ignore-output"]
+import hashlib
+
+del model, out, logp, embedded
+
+
+def fingerprints(model):
+    """name -> hash of every frozen tensor's bytes."""
+    frozen = {n: p for n, p in model.named_parameters() if not p.requires_grad}
+    return {n: hashlib.sha256(p.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest() for n, p in frozen.items()}
+
+
+recipe = training.Recipe()
+untouched, _ = training.load(recipe, checkpoint)
+hashes_before = fingerprints(untouched)
+del untouched
+
+# %% [markdown]
+# And now the run. `training.train` is Unsloth's `FastModel` with a LoRA adapter, TRL's `SFTTrainer`, and response-only labels. One thing is
+# ours: logits are computed only where there is a label. The head, 262,144 × 640, is most of this model's arithmetic.
+
+# %% tags=["nbval-ignore-output"]
+run = training.train(recipe, train_rows, checkpoint)
+print(f"{len(run.history)} steps in {run.seconds:.0f} s, peak memory {run.peak_bytes / 1e9:.1f} GB, {run.audit.share:.1%} of tokens carry loss")
+
+# %% tags=["nbval-ignore-output"]
+first, last = run.history[0]["loss"], sum(h["loss"] for h in run.history[-5:]) / 5
+plots.show(plots.training_curve(run.history), f"The loss falls from {first:.1f} to {last:.2f}; the learning rate warms up, then follows a cosine; the gradient norm settles.")
+
+# %% tags=["nbval-ignore-output"]
+hashes_after = fingerprints(run.model)
+changed = sum(hashes_after[name] != value for name, value in hashes_before.items())
+print(f"{len(hashes_before)} frozen tensors, {changed} changed")
+
+# %%
+verdict("38-base-frozen", measured=(len(hashes_before), changed))
+
+# %% [markdown]
+# ## 4.9 · Is it a cosine?
+#
+# > The learning rate follows a cosine schedule.
+#
+# The guide's formula has no warm-up. The one below has: linear up to the peak, then
+# $\eta_t = \tfrac{1}{2}\,\eta_{\max}\left(1 + \cos \pi\,\frac{t - w}{T - w}\right)$ with $w$ warm-up steps out of $T$.
+
+# %%
+import math
+
+
+def cosine(step, peak, warmup, total):
+    """The learning rate of a step, counted from 0."""
+    if step < warmup:
+        return peak * step / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+
+
+total = len(run.history)
+expected = [cosine(h["step"] - 1, recipe.learning_rate, round(recipe.warmup * total), total) for h in run.history]
+deviation = max(abs(h["learning_rate"] - e) for h, e in zip(run.history, expected))
+
+# %% tags=["nbval-ignore-output"]
+verdict("31-cosine-schedule", measured=deviation)
+
+# %% [markdown]
+# ## 4.10 · After
+#
+# The same rows, the same prompts, the same scorer.
+
+# %% tags=["nbval-ignore-output"]
+generations = inference.generate(run.model, run.tokenizer, chosen, max_new_tokens=96)
+after = scoring.score(generations, chosen)
+after.table().query("dialect == 'all'").round(3)
+
+# %% [markdown]
+# Whiskers are Wilson 95 % intervals: with so few rows they are wide, and that is what they are for.
+
+# %% tags=["nbval-ignore-output"]
+levels = ["parse", "stop", "name", "keys", "exact"]
+plots.show(
+    plots.scores({"before": before, "after": after}, levels),
+    f"After training {after.rate('parse'):.0%} of unseen requests get a well-formed call, {after.rate('name'):.0%} the right function and {after.rate('exact'):.0%} the exact call; before, none did.",
+)
+
+# %% tags=["nbval-ignore-output"]
+plots.show(
+    plots.scores({"name": after, }, ["name"], dialects=list(dataset.DIALECTS)),
+    "Right function names per dialect after training: with a dozen rows each, the intervals overlap and no dialect can be called harder.",
+)
+
+# %% [markdown]
+# This is the course's first promise, so it is asserted: a few minutes on two cores take the parse rate on wordings that the model has
+# never seen from almost nothing to at least 95 %.
+
+# %%
+gain = scoring.compare(before, after, "parse")
+assert before.rate("parse") <= 0.05 or checkpoint.name != "gemma-3-270m"
+assert after.rate("parse") >= 0.95, f"parse rate {after.rate('parse'):.2f}"
+assert gain.low > 0.5 or checkpoint.name != "gemma-3-270m"
+print("parse rate: from at most 5 % to at least 95 %, and the paired interval excludes chance")
+
+# %% [markdown]
+# Numbers hide what went wrong. Read the misses one by one: is it the function, a missing argument, or a value?
+
+# %% tags=["nbval-ignore-output"]
+misses = [(r, g) for r, g, j in zip(chosen, generations, after.rows) if j["exact"] is False]
+for r, g in misses[:6]:
+    print(f"{r['dialect']}: {r['query']}\n  gold {r['calls']}\n  got  {g.text[:150]}\n")
+
+# %% [markdown]
+# Most misses share a pattern. The form is right and the function mostly too; what fails is the *value*: a date turned into ISO form,
+# a time into 24 hours, a code copied digit by digit. Form is learned from a few dozen rows, values need more. Only more training
+# can tell how much more; the reference adapter, trained on a GPU, will.
+
+# %% [markdown]
+# ## 4.11 · Without a stop
+#
+# > Otherwise it hallucinates forever.
+#
+# The trained model ends a call with id 50. An engine stops there only if 50 is in its stop list. We leave it out, change
+# nothing else, and give the model 96 tokens.
+
+# %% tags=["nbval-ignore-output"]
+ask = [r for r in chosen if r["kind"] == "single"][:12]
+stopped = inference.generate(run.model, run.tokenizer, ask, max_new_tokens=96)
+unstopped = inference.generate(run.model, run.tokenizer, ask, max_new_tokens=96, stop_ids=(1, 106))
+lengths = [[len(g.token_ids) for g in group] for group in (stopped, unstopped)]
+print(f"median tokens written: {sorted(lengths[0])[6]} with id 50 in the stop list, {sorted(lengths[1])[6]} without")
+print(unstopped[0].text[:300])
+
+# %% [markdown]
+# After the token that hands over to the tool, the model goes on and invents the tool's answer. How many of the twelve ran past the
+# call, and did any run longer than it was allowed?
+
+# %% tags=["nbval-ignore-output"]
+ran_on = sum(len(u.token_ids) > len(s.token_ids) for s, u in zip(stopped, unstopped)) / len(ask)
+assert max(lengths[1]) <= 96
+verdict("25-hallucinates-forever", measured=ran_on)
+
+# %% [markdown]
+# "Forever" is bounded by `max_new_tokens`. And note where the remedy was: the weights were the same in both runs.
+#
+# > The template defines the stop tokens.
+#
+# We can answer that now. The template was the same in both runs, too. It put id 50 at the end of each training target, which is why
+# the model writes it. Whether writing it *ends* anything was decided by a list handed to the engine.
+
+# %% tags=["nbval-ignore-output"]
+same_template_other_end = ran_on > 0 and last_ids == {50}
+verdict("22-template-defines-stops", measured=same_template_other_end)
+
+# %% [markdown]
+# ## 4.12 · Exercises
+
+# %% [markdown]
+# <!-- exercise 4.1 -->
+
+# %%
+def my_labels(ids):
+    ...
+
+
+exercises.check("4.1", my_labels)
+
+# %% [markdown]
+# <!-- exercise 4.2 -->
+
+# %%
+def window_loss(parts):
+    ...
+
+
+exercises.check("4.2", window_loss)
+
+# %% [markdown]
+# <!-- exercise 4.3 -->
+
+# %%
+def cosine_lr(step):
+    ...
+
+
+exercises.check("4.3", cosine_lr)
+
+# %% [markdown]
+# ## 4.13 · Recap
+#
+# Your bets beside what was measured.
+
+# %% tags=["nbval-ignore-output"]
+exercises.recap({
+    "json": json_read,
+    "stop-token": tokenizer.convert_ids_to_tokens(50),
+    "prompt-gradient": ratio,
+    "exact-after": f"{after.rate('exact'):.0%}",
+})
+
+# %% [markdown]
+# **What this run cannot tell.** It is one seed, a few dozen rows per level, and a training set seen for a few percent of one
+# pass. It shows that the method works and what is learned first. It does not rank dialects, and it says nothing yet about
+# tools that the model has never seen.
+#
+# **Quiz.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?
+#
+# <details><summary>A · Calls are cut off early.</summary>
+#
+# No. Nothing stops generation before the call is complete; the trouble comes after it.
+#
+# </details>
+# <details><summary>B · After each call comes an invented tool result.</summary>
+#
+# Yes, as in 4.11. The model writes id 50 and, when nobody takes over, plays the tool as well.
+#
+# </details>
+# <details><summary>C · Nothing unusual: the template takes care of it.</summary>
+#
+# The template shapes prompts and training targets. It is not consulted while the model writes.
+#
+# </details>
+#
+# **To read:** *LoRA* (arXiv 2106.09685); *FunctionGemma formatting and best practices* (Google AI for Developers); Agresti
+# and Coull, "Approximate is better than exact" (1998), on why Wilson's interval.
+#
+# The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).

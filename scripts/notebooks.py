@@ -1,0 +1,125 @@
+"""Execute the course's notebooks on the real model.
+
+    python scripts/notebooks.py run [NB …]     text twins -> build/NAME.ipynb and build/NAME.html
+    python scripts/notebooks.py store [NB …]   text twins -> notebooks/NAME.ipynb, the stored outputs that readers see
+
+NB is the start of a notebook's name, such as 04. Each cell is named as it starts, with the seconds it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from helpers.exercise_bank import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT, STORED, BUILD = ROOT / "notebooks" / "text", ROOT / "notebooks", ROOT / "build"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+CELL_TIMEOUT = 1500  # seconds
+EXERCISE = re.compile(r"<!-- exercise ([\d.]+) -->")  # what follows in that cell is written from helpers.exercise_bank
+
+
+def chosen(prefixes: list[str]) -> list[Path]:
+    """The text twins whose names start with one of the prefixes; all without any."""
+    found = [p for p in sorted(TEXT.glob("*.py")) if not prefixes or p.name.startswith(tuple(prefixes))]
+    if not found:
+        raise SystemExit(f"error: no notebook starts with {' or '.join(prefixes)} → see {TEXT.relative_to(ROOT)}")
+    return found
+
+
+def read(path: Path):
+    """A text twin as a notebook whose cell ids and metadata are the same every time."""
+    notebook = jupytext.read(path, fmt="py:percent")
+    notebook.metadata = nbformat.from_dict({
+        "jupytext": {"text_representation": {"extension": ".py", "format_name": "percent"}, "cell_metadata_filter": "tags,-all",
+                     "notebook_metadata_filter": "-all"},
+        "kernelspec": KERNEL, "language_info": {"name": "python"},
+    })  # fmt: skip
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+        if marked := EXERCISE.match(cell.source):
+            cell.source = f"{marked.group()}\n{markdown(marked.group(1))}"
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def execute(notebook, name: str) -> None:
+    """Run every cell in a fresh kernel, naming each as it starts; raises CellExecutionError at the first failure."""
+    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    client = NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(STORED)}})
+    with client.setup_kernel():
+        for count, index in enumerate(code, 1):
+            first = next((line for line in notebook.cells[index].source.splitlines() if line.strip()), "")
+            print(f"{name}  {count:3d}/{len(code)}  {first[:70]:<70}", end="", flush=True)
+            started = time.perf_counter()
+            try:
+                client.execute_cell(notebook.cells[index], index, execution_count=count)
+            finally:
+                print(f"  {time.perf_counter() - started:6.1f} s", flush=True)
+
+
+def tidy(notebook) -> None:
+    """Drop what differs from run to run and says nothing to a reader: timings, widget state, progress bars' returns."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = "\n".join(line.split("\r")[-1].rstrip() for line in output.text.split("\n"))
+        cell_outputs = cell.get("outputs", [])
+        cell_outputs[:] = [o for o in cell_outputs if not (o.output_type == "stream" and not o.text.strip())]
+
+
+def write_html(notebook, path: Path) -> None:
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    path.write_text(body, encoding="utf-8")
+
+
+def process(path: Path, store: bool) -> bool:
+    notebook, name = read(path), path.stem
+    started, failed = time.perf_counter(), False
+    try:
+        execute(notebook, name[:2])
+    except CellExecutionError as error:
+        print(error, file=sys.stderr)
+        failed = True
+    tidy(notebook)
+    BUILD.mkdir(exist_ok=True)
+    nbformat.write(notebook, BUILD / f"{name}.ipynb")
+    write_html(notebook, BUILD / f"{name}.html")
+    if store and not failed:
+        nbformat.write(notebook, STORED / f"{name}.ipynb")
+        path.write_text(jupytext.writes(notebook, fmt="py:percent"), encoding="utf-8")
+    print(f"{name}: {'FAILED' if failed else 'done'} in {time.perf_counter() - started:.0f} s → build/{name}.html\n", flush=True)
+    return not failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("run", "store"))
+    parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
+    arguments = parser.parse_args()
+    os.environ.setdefault("COURSE_WIDGETS", "0")  # stored notebooks hold no widget state
+    if arguments.action == "store":
+        os.environ["COURSE_STRICT"] = "1"
+        os.environ["COURSE_PROFILE"] = "cpu"
+        os.environ["COURSE_BETS"] = str(Path(tempfile.mkdtemp()) / "bets.json")
+    done = [process(path, arguments.action == "store") for path in chosen(arguments.notebooks)]
+    return 0 if all(done) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

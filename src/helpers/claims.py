@@ -1,0 +1,138 @@
+"""The ledger of the guide's claims and the verdict cards drawn from it.
+
+``assets/claims.yaml`` holds for each claim: number, section, the guide's words, the truth, what a measurement must be
+(``expect``: a ``band`` [low, high] or an exact ``value``, per model where they differ), the verdict, and the notebook.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import yaml
+
+from .errors import CourseError
+from .paths import ASSETS
+
+VERDICTS = ("holds", "holds with corrections", "misleading", "does not hold", "open")
+_MARKS = {"holds": "✓", "holds with corrections": "✓*", "misleading": "!", "does not hold": "✗", "open": "?"}
+_COLOURS = {  # Okabe-Ito; the mark and the words say the same without colour
+    "holds": "#009E73", "holds with corrections": "#56B4E9", "misleading": "#E69F00", "does not hold": "#D55E00", "open": "#999999",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An entry of the ledger. ``settled`` is False while no notebook measures it."""
+
+    id: str
+    number: int
+    section: int
+    says: str
+    truth: str
+    verdict: str
+    notebook: str
+    settled: bool = False
+    expect: dict | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a verdict cell shows: the guide says · we measured · verdict."""
+
+    claim: Claim
+    measured: object
+    inside: bool
+
+    @property
+    def shown(self) -> str:
+        """The measurement in words."""
+        value = self.measured
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{text} {self.claim.unit}".strip()
+
+    @property
+    def verdict(self) -> str:
+        return self.claim.verdict if self.inside else "outside its band: this run does not support the ledger"
+
+    def __repr__(self) -> str:
+        c = self.claim
+        return f"Claim {c.number}, section {c.section}\n  the guide says: {c.says}\n  we measured:    {self.shown}\n  verdict:        {self.verdict}\n  {c.truth}"
+
+    def _repr_html_(self) -> str:
+        c = self.claim
+        colour, mark = (_COLOURS[c.verdict], _MARKS[c.verdict]) if self.inside else ("#CC79A7", "‼")
+        rows = [("the guide says", c.says), ("we measured", self.shown), ("verdict", f"{mark} {self.verdict}")]
+        cells = "".join(
+            f'<div style="display:flex;gap:1em"><span style="min-width:8em;opacity:.75">{name}</span><strong>{html.escape(text)}</strong></div>'
+            for name, text in rows
+        )
+        return (
+            f'<div style="border-left:6px solid {colour};padding:.6em 1em;margin:.5em 0;color:var(--jp-content-font-color0,inherit)">'
+            f'<div style="opacity:.75">Claim {c.number} · section {c.section}</div>{cells}'
+            f'<div style="margin-top:.4em">{html.escape(c.truth)}</div></div>'
+        )
+
+
+@cache
+def ledger() -> dict[str, Claim]:
+    """Every claim by id, in the guide's order. Raises CourseError for a malformed entry."""
+    entries = yaml.safe_load((ASSETS / "claims.yaml").read_text(encoding="utf-8"))
+    claims = {entry["id"]: Claim(**entry) for entry in entries}
+    for claim in claims.values():
+        if claim.verdict not in VERDICTS:
+            raise CourseError(f"claim {claim.id}: unknown verdict {claim.verdict!r}", f"use one of {', '.join(VERDICTS)}")
+    return claims
+
+
+def verdict(claim_id: str, measured, model: str | None = None) -> Card:
+    """Confront a measurement with the ledger.
+
+    Parameters
+    ----------
+    measured : a number, or a value to be met exactly (bool, str, tuple of ints)
+    model : the checkpoint's name, for claims whose expectation differs by model
+
+    Raises
+    ------
+    CourseError : unknown claim; under ``COURSE_STRICT=1`` also a measurement outside its band.
+    """
+    if claim_id not in ledger():
+        raise CourseError(f"there is no claim {claim_id!r} in assets/claims.yaml", "see helpers.claims.ledger()")
+    claim = ledger()[claim_id]
+    card = Card(claim, measured, _inside(claim, measured, model))
+    if not card.inside and os.environ.get("COURSE_STRICT") == "1":
+        raise CourseError(f"claim {claim_id}: measured {card.shown}, expected {claim.expect}", "find out which of the two is wrong")
+    return card
+
+
+def _inside(claim: Claim, measured, model: str | None) -> bool:
+    expect = claim.expect
+    if expect is not None and "by_model" in expect:
+        expect = expect["by_model"].get(model or "", expect["by_model"].get("default"))
+    if expect is None:
+        raise CourseError(f"claim {claim.id} has no expectation in the ledger yet", "add expect: {band: […]} or {value: …}")
+    if "band" in expect:
+        low, high = expect["band"]
+        return bool(low <= measured <= high)
+    wanted = expect["value"]
+    return (list(measured) if isinstance(measured, tuple) else measured) == wanted
+
+
+def table(section: int | None = None):
+    """The ledger as a pandas.DataFrame: number, section, claim, verdict, notebook; unsettled ones say so."""
+    import pandas
+
+    chosen = [c for c in ledger().values() if section is None or c.section == section]
+    return pandas.DataFrame(
+        {
+            "section": [c.section for c in chosen],
+            "the guide says": [c.says for c in chosen],
+            "verdict": [c.verdict if c.settled else "not settled yet" for c in chosen],
+            "notebook": [c.notebook for c in chosen],
+        },
+        index=[c.number for c in chosen],
+    )

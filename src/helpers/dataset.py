@@ -1,0 +1,298 @@
+"""The Arabic function-calling data: load, validate, build, and adapt public sets to the same rows.
+
+A row: ``id, split, kind, domain, dialect, messages, query, tools, calls, reply, phrasing``. ``messages``, ``tools`` and
+``calls`` are JSON *strings*: as nested columns Arrow would unite their fields and fill every row with nulls. ``calls``
+are the calls of the conversation; in ``followup`` rows the call is made, answered, and the last turn is ``reply``.
+
+``python -m helpers.dataset build`` writes ``assets/data/*.jsonl`` from the sources; ``check`` validates every row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+from pathlib import Path
+
+from . import chat
+from .errors import CourseError
+from .paths import ASSETS
+from .sources import DIALECTS
+
+SPLITS = ("train", "validation", "test", "test_unseen_tools")
+KINDS = ("single", "parallel", "none", "followup")
+COLUMNS = ("id", "split", "kind", "domain", "dialect", "messages", "query", "tools", "calls", "reply", "phrasing")
+FOLDER = ASSETS / "data"
+CHECKSUMS = "SHA256SUMS"
+
+
+def load(split: str, tools_per_row: int | None = None):
+    """A split as a ``datasets.Dataset`` with the columns above, in the stored (shuffled) order.
+
+    Parameters
+    ----------
+    split : train, validation, test (seen tools, unseen phrasings and values) or test_unseen_tools
+    tools_per_row : keep at most this many declared tools (the called ones always, then the first others); None keeps all
+
+    Raises
+    ------
+    CourseError : unknown split, a missing, damaged or malformed file.
+    """
+    from datasets import Dataset
+
+    if split not in SPLITS:
+        raise CourseError(f"there is no split {split!r}", f"use one of {', '.join(SPLITS)}")
+    if tools_per_row is not None and tools_per_row < 1:
+        raise CourseError(f"tools_per_row={tools_per_row} leaves no tool", "use 1 or more, or None for all")
+    declarations = read_declarations()
+    rows = [_row(stored, declarations, tools_per_row) for stored in _read(split)]
+    return Dataset.from_dict({column: [row[column] for row in rows] for column in COLUMNS})
+
+
+def read_declarations(folder: Path = FOLDER) -> dict[str, dict]:
+    """Tool name -> its JSON-Schema declaration."""
+    return {t["function"]["name"]: t for t in map(json.loads, _lines(folder / "tools.jsonl"))}
+
+
+def of_dialect(rows, dialect: str):
+    """The rows of one dialect. Raises CourseError for a dialect the course does not have."""
+    if dialect not in DIALECTS:
+        raise CourseError(f"there is no dialect {dialect!r}", f"use one of {', '.join(DIALECTS)}")
+    return rows.filter(lambda row: row["dialect"] == dialect)
+
+
+def _lines(path: Path) -> list[str]:
+    remedy = "restore it with git checkout, or run: python -m helpers.dataset build"
+    if not path.exists():
+        raise CourseError(f"{path.name} is missing from assets/data", remedy)
+    text = path.read_bytes()
+    listed = _checksums(path.parent).get(path.name)
+    if listed and hashlib.sha256(text).hexdigest() != listed:
+        raise CourseError(f"{path.name} does not match its checksum in {CHECKSUMS}", remedy)
+    return text.decode("utf-8").splitlines()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    path = folder / CHECKSUMS
+    pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return {name: digest for digest, name in pairs}
+
+
+def _read(split: str, folder: Path = FOLDER) -> list[dict]:
+    rows = []
+    for number, line in enumerate(_lines(folder / f"{split}.jsonl"), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise CourseError(f"{split}.jsonl, line {number}, is not JSON", "run: python -m helpers.dataset build") from None
+    return rows
+
+
+def _row(stored: dict, declarations: dict, tools_per_row: int | None) -> dict:
+    """A stored row (tool names) as a row of the contract (declarations, whole conversation)."""
+    names = _kept(stored, tools_per_row)
+    if unknown := [name for name in names if name not in declarations]:
+        raise CourseError(f"row {stored['id']} names the tool {unknown[0]}, which tools.jsonl does not declare", "add it there")
+    messages = conversation(stored["query"], stored["calls"], stored["reply"], stored.get("result"))
+    return {
+        **{column: stored[column] for column in ("id", "split", "kind", "domain", "dialect", "query", "reply", "phrasing")},
+        "messages": _json(messages), "tools": _json([declarations[n] for n in names]), "calls": _json(stored["calls"]),
+    }  # fmt: skip
+
+
+def _kept(stored: dict, tools_per_row: int | None) -> list[str]:
+    names = stored["tools"]
+    if tools_per_row is None or len(names) <= tools_per_row:
+        return names
+    called = {call["name"] for call in stored["calls"]}
+    others = [name for name in names if name not in called][: max(0, tools_per_row - len(called))]
+    return [name for name in names if name in called or name in others]  # the order stays shuffled
+
+
+def conversation(query: str, calls: list[dict], reply: str = "", result: dict | None = None) -> list[dict]:
+    """The messages of a row: developer, user, then calls, a tool's result and a reply as far as there are any."""
+    messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": query}]
+    if calls:
+        messages.append({"role": "assistant", "tool_calls": [{"type": "function", "function": call} for call in calls]})
+        if result is not None:
+            messages.append({"role": "tool", "name": calls[0]["name"], "content": result})
+    if reply:
+        messages.append({"role": "assistant", "content": reply})
+    return messages
+
+
+def _json(value) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# --- validation -------------------------------------------------------------------------------------------------------
+
+
+def validate(row: dict) -> None:
+    """Raise CourseError for a row that the course cannot use, naming the row, the fault and the remedy.
+
+    Looks at: columns, split, kind, dialect; declarations that the template would render incompletely; calls of tools
+    that are not declared; arguments that break their tool's JSON schema or are None.
+    """
+    if missing := [column for column in COLUMNS if column not in row]:
+        raise CourseError(f"a row has no {missing[0]}", f"its columns are {', '.join(COLUMNS)}")
+    where = f"row {row['id']}"
+    for column, allowed in (("split", SPLITS), ("kind", KINDS), ("dialect", DIALECTS)):
+        if row[column] not in allowed:
+            raise CourseError(f"{where}: unknown {column} {row[column]!r}", f"use one of {', '.join(allowed)}")
+    tools, calls = _decoded(row, "tools"), _decoded(row, "calls")
+    chat.check_tools(tools)
+    declared = {tool["function"]["name"]: tool["function"] for tool in tools}
+    for call in calls:
+        if call["name"] not in declared:
+            raise CourseError(f"{where} calls {call['name']}, which it does not declare", "add the tool to the row, or drop the row")
+        _check_against_schema(where, call, declared[call["name"]].get("parameters") or {"type": "object"})
+    if bool(calls) == (row["kind"] == "none"):
+        raise CourseError(f"{where} is of kind {row['kind']} and has {len(calls)} calls", "change its kind or its calls")
+    chat.render(_decoded(row, "messages"), tools)
+
+
+def _decoded(row: dict, column: str):
+    try:
+        return json.loads(row[column])
+    except (TypeError, ValueError):
+        raise CourseError(f"row {row['id']}: {column} is not a JSON string", "store it with json.dumps") from None
+
+
+def _check_against_schema(where: str, call: dict, parameters: dict) -> None:
+    import jsonschema
+
+    try:
+        jsonschema.validate(call["arguments"], {"additionalProperties": False, **parameters})
+    except jsonschema.ValidationError as error:
+        path = ".".join(map(str, error.absolute_path)) or "arguments"
+        raise CourseError(f"{where}: call of {call['name']}, {path}: {error.message}", "mend the argument or the schema") from None
+    except jsonschema.SchemaError as error:
+        raise CourseError(f"{where}: the schema of {call['name']} is malformed: {error.message}", "mend the declaration") from None
+
+
+# --- public sets ------------------------------------------------------------------------------------------------------
+
+
+def from_hub_row(row: dict, declarations: dict[str, dict] | None = None, split: str = "train") -> dict:
+    """A row of a public Arabic set as a row of the course, validated.
+
+    Parameters
+    ----------
+    row : of ``Sa74ll/arabic-mobile-actions`` (tools and messages inside), or of ``HeshamHaroon/Arabic_Function_Calling``
+        (query_ar, function_name, arguments), for which ``declarations`` maps a function's name to its declaration
+    split : what to write into the column ``split``
+
+    Raises
+    ------
+    CourseError : the row cannot be used, and why: an unknown dialect, no tools, a call of an undeclared tool, …
+    """
+    adapted = _from_messages(row) if "messages" in row else _from_query(row, declarations or {})
+    adapted["split"], adapted["dialect"] = split, str(row.get("dialect", "")).strip().lower()
+    validate(adapted)
+    return adapted
+
+
+def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[dict], dict[str, int]]:
+    """``from_hub_row`` for many: the rows that can be used, and how many were refused for which reason."""
+    kept, refused = [], {}
+    for row in rows:
+        try:
+            kept.append(from_hub_row(row, declarations, split))
+        except CourseError as error:
+            reason = error.problem.split(": ", 1)[-1]
+            refused[reason] = refused.get(reason, 0) + 1
+    return kept, refused
+
+
+def _arguments(value) -> dict:
+    """Arguments out of however many layers of JSON encoding they came in."""
+    for _ in range(4):
+        if not isinstance(value, str):
+            break
+        value = json.loads(value) if value.strip() else {}
+    return {key: item for key, item in (value or {}).items() if item is not None}
+
+
+def _from_messages(row: dict) -> dict:
+    identity = row.get("original_id") or row.get("id") or "?"
+    tools = [{"type": "function", "function": tool["function"]} for tool in row.get("tools") or []]
+    user = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
+    model = next((m for m in row["messages"] if m["role"] == "assistant"), {})
+    try:
+        calls = [{"name": c["function"]["name"], "arguments": _arguments(c["function"].get("arguments"))} for c in model.get("tool_calls") or []]
+    except (ValueError, AttributeError):
+        raise CourseError(f"row {identity}: arguments are not a JSON object", "drop the row") from None
+    return _adapted(identity, row, user, tools, calls, "" if calls else (model.get("content") or ""))
+
+
+def _from_query(row: dict, declarations: dict) -> dict:
+    name, calls = row.get("function_name") or "", []
+    if row.get("requires_function") in (True, "true", "True", 1) or (name and row.get("requires_function") is None):
+        if name not in declarations:
+            raise CourseError(f"row {row.get('id')}: no declaration of {name}", "pass a table of tool declarations")
+        calls = [{"name": name, "arguments": _arguments(row.get("arguments"))}]
+    others = random.Random(str(row.get("id"))).sample(sorted(declarations), min(4, len(declarations)))
+    names = sorted({*others, *([name] if calls else [])})
+    random.Random(str(row.get("id"))).shuffle(names)
+    return _adapted(row.get("id", "?"), row, row.get("query_ar", ""), [declarations[n] for n in names], calls, "")
+
+
+def _adapted(identity, row: dict, query: str, tools: list, calls: list, reply: str) -> dict:
+    if not query.strip():
+        raise CourseError(f"row {identity}: no query", "drop the row")
+    if not calls and not reply:
+        raise CourseError(f"row {identity}: neither a call nor a reply", "drop the row")
+    kind = "none" if not calls else "single" if len(calls) == 1 else "parallel"
+    return {
+        "id": str(identity), "kind": kind, "domain": row.get("domain", ""), "query": query, "reply": reply, "phrasing": str(identity),
+        "messages": _json(conversation(query, calls, reply)), "tools": _json(tools), "calls": _json(calls),
+    }  # fmt: skip
+
+
+# --- build ------------------------------------------------------------------------------------------------------------
+
+
+def build(folder: Path = FOLDER) -> dict[str, int]:
+    """Write every split, the declarations and their checksums into ``folder``; returns the number of rows per split."""
+    from tqdm import tqdm
+
+    from . import sources, synthesis
+
+    read = sources.read()
+    builder = synthesis.Builder(read)
+    files = {"tools.jsonl": [tool.declaration for tool in read.tools.values()]}
+    for split in tqdm(SPLITS, desc="building", unit="split", file=sys.stdout):
+        files[f"{split}.jsonl"] = builder.rows(split)
+    sums = []
+    for name, rows in files.items():
+        data = "".join(_json(row) + "\n" for row in rows).encode()
+        (folder / name).write_bytes(data)
+        sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
+    (folder / CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+    return {split: len(files[f"{split}.jsonl"]) for split in SPLITS}
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv == ["build"]:
+        for split, count in build().items():
+            print(f"{split}: {count} rows")
+        return 0
+    if argv == ["check"]:
+        for split in SPLITS:
+            rows = load(split)
+            for row in rows:
+                validate(row)
+            print(f"{split}: {len(rows)} rows are valid")
+        return 0
+    print("usage: python -m helpers.dataset build | check", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except CourseError as error:
+        raise SystemExit(f"error: {error}") from None

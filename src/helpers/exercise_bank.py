@@ -1,0 +1,227 @@
+"""Every exercise of the course in one place: prompt, graded hints, solution, and a check that diagnoses.
+
+Notebooks show ``markdown(id)`` and a stub. Tests run each solution, each stub and each named mistake through its check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+NOT_ATTEMPTED = "not attempted yet"
+CORRECT = "correct"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """``check`` takes the answer and returns ``CORRECT`` or a diagnosis. ``mistakes`` are wrong answers it must name."""
+
+    title: str
+    stars: int
+    minutes: int
+    prompt: str
+    hints: tuple[str, ...]
+    solution: str
+    stub: str
+    check: Callable
+    mistakes: dict[str, object] = field(default_factory=dict)
+
+    def judge(self, answer) -> str:
+        """The check's words; an untouched stub is "not attempted yet", an answer that fails says how."""
+        if answer is None or answer is Ellipsis:
+            return NOT_ATTEMPTED
+        try:
+            return self.check(answer)
+        except Exception as error:  # an answer may fail in any way; the reader is told which
+            if _is_stub(answer):
+                return NOT_ATTEMPTED
+            return f"your answer raised {type(error).__name__}: {error}"
+
+
+def _is_stub(answer) -> bool:
+    code = getattr(answer, "__code__", None)
+    return code is not None and set(code.co_consts) <= {None, Ellipsis} and not code.co_names
+
+
+def markdown(exercise_id: str) -> str:
+    """The exercise as a notebook's markdown cell: prompt, graded hints and the solution, folded."""
+    exercise = EXERCISES[exercise_id]
+    stars = "★" * exercise.stars + "☆" * (3 - exercise.stars)
+    hints = [f"<details><summary>Hint {i}</summary>\n\n{hint}\n\n</details>" for i, hint in enumerate(exercise.hints, 1)]
+    solution = f"<details><summary>Solution</summary>\n\n```python\n{exercise.solution.strip()}\n```\n\n</details>"
+    head = f"**Exercise {exercise_id} · {exercise.title}** ({stars}, {exercise.minutes} minutes)\n\n{exercise.prompt.strip()}"
+    return "\n\n".join([head, *hints, solution])
+
+
+def _returns(function, *arguments):
+    """What a function returns, or a sign that it is still the stub."""
+    value = function(*arguments)
+    return NOT_ATTEMPTED if value is None or value is Ellipsis else value
+
+
+# --- 00 -----------------------------------------------------------------------------------------------------------------
+
+
+def _check_serialize(write) -> str:
+    if not callable(write):
+        return "give the function itself: check('0.1', write_call)"
+    got = _returns(write, "get_forecast", {"days": 3, "city": "جدة"})
+    if got == NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    want = "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:3}<end_function_call>"
+    if got == want:
+        return CORRECT
+    if '"' in got:
+        return "that looks like JSON: here keys are bare, and a string stands between two <escape> tokens"
+    if "<escape>3<escape>" in got:
+        return "the number 3 was written as a string: only strings are escaped"
+    if got.index("days") < got.index("city"):
+        return "the template sorts the keys: city comes before days"
+    return f"expected {want}"
+
+
+# --- 04 -----------------------------------------------------------------------------------------------------------------
+
+
+def _check_masked(labels_of) -> str:
+    if not callable(labels_of):
+        return "give the function itself: check('4.1', my_labels)"
+    ids = [2, 105, 2364, 107, 11, 106, 107, 105, 4368, 107, 48, 7, 49, 50]
+    got = _returns(labels_of, ids)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    want = [-100] * 10 + [48, 7, 49, 50]
+    if list(got) == want:
+        return CORRECT
+    if len(got) != len(ids):
+        return f"there are {len(ids)} ids and {len(got)} labels: every position needs one"
+    if list(got) == [-100] * 10 + [48, 7, 49, -100]:
+        return "the last token, id 50, is masked: then the model never learns to stop"
+    if list(got) == [-100] * 7 + ids[7:]:
+        return "the header <start_of_turn>model\\n is labelled: the prompt supplies it, the model never writes it"
+    if list(got) == ids:
+        return "nothing is masked: the user's words carry loss too"
+    return "some label is not the id at its own place (the shift by one is the loss function's work)"
+
+
+def _check_window(mean) -> str:
+    if not callable(mean):
+        return "give the function itself: check('4.2', window_loss)"
+    got = _returns(mean, [(10, 2.0), (90, 1.0)])
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    if abs(got - 1.1) < 1e-6:
+        return CORRECT
+    if abs(got - 1.5) < 1e-6:
+        return "that is the mean of the two batch means: the 10-token batch weighs as much as the 90-token one"
+    if abs(got - 110) < 1e-6:
+        return "that is the sum: divide by the number of tokens in the whole window"
+    return "add up the losses of all tokens, then divide by how many tokens there are"
+
+
+def _check_cosine(lr) -> str:
+    if not callable(lr):
+        return "give the function itself: check('4.3', cosine_lr)"
+    got = [_returns(lr, step) for step in (0, 5, 10, 55, 100)]
+    if NOT_ATTEMPTED in got:
+        return NOT_ATTEMPTED
+    want = [0.0, 0.0005, 0.001, 0.0005, 0.0]
+    if all(abs(a - b) < 1e-9 for a, b in zip(got, want, strict=True)):
+        return CORRECT
+    if abs(got[0] - 0.001) < 1e-9:
+        return "at step 0 the rate is already full: where is the warm-up?"
+    if abs(got[3] - 0.0005) > 1e-9 and abs(got[2] - 0.001) < 1e-9:
+        return "the cosine must run over the steps after the warm-up: at step 55 it is half-way"
+    return f"at steps 0, 5, 10, 55 and 100 expected {want}"
+
+
+EXERCISES: dict[str, Exercise] = {
+    "0.1": Exercise(
+        title="Write a call by hand",
+        stars=1,
+        minutes=5,
+        prompt="Write `write_call(name, arguments)` for strings and numbers, without the helper. Keys are bare and sorted; "
+        "only strings stand between two `<escape>` tokens.",
+        hints=(
+            "Build each pair on its own: `f'{key}:{value}'`, and join them with commas.",
+            "`sorted(arguments.items())` gives the pairs in the template's order; `isinstance(value, str)` tells which to escape.",
+        ),
+        stub="def write_call(name, arguments):\n    ...",
+        solution=(
+            "def write_call(name, arguments):\n"
+            "    def value(v):\n"
+            "        return f'<escape>{v}<escape>' if isinstance(v, str) else str(v)\n\n"
+            "    pairs = ','.join(f'{k}:{value(v)}' for k, v in sorted(arguments.items()))\n"
+            "    return '<start_function_call>call:' + name + '{' + pairs + '}<end_function_call>'"
+        ),
+        check=_check_serialize,
+        mistakes={
+            "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
+            "only strings are escaped": lambda n, a: "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:<escape>3<escape>}",
+            "sorts the keys": lambda n, a: "<start_function_call>call:get_forecast{days:3,city:<escape>جدة<escape>}<end_function_call>",
+        },
+    ),
+    "4.1": Exercise(
+        title="Mask the prompt yourself",
+        stars=2,
+        minutes=10,
+        prompt="Write `my_labels(ids)` for a conversation with one model turn: −100 up to and including the header "
+        "`<start_of_turn>model\\n` (ids 105, 4368, 107), the ids themselves after it.",
+        hints=(
+            "Find the place where the three header ids stand in a row; there is exactly one.",
+            "Everything before `place + 3` becomes −100. The stop token stays: somebody has to teach it.",
+        ),
+        stub="def my_labels(ids):\n    ...",
+        solution=(
+            "def my_labels(ids):\n"
+            "    header = [105, 4368, 107]\n"
+            "    place = next(i for i in range(len(ids)) if ids[i : i + 3] == header)\n"
+            "    return [-100] * (place + 3) + list(ids[place + 3 :])"
+        ),
+        check=_check_masked,
+        mistakes={
+            "never learns to stop": lambda ids: [-100] * 10 + [48, 7, 49, -100],
+            "header": lambda ids: [-100] * 7 + list(ids[7:]),
+            "nothing is masked": lambda ids: list(ids),
+        },
+    ),
+    "4.2": Exercise(
+        title="Average over the window",
+        stars=1,
+        minutes=5,
+        prompt="Two micro-batches are accumulated into one step. `window_loss(parts)` gets `(tokens, mean loss)` of each and "
+        "returns the loss of the whole window.",
+        hints=("A mean loss times its number of tokens is a sum.", "Sum of sums, divided by the sum of tokens."),
+        stub="def window_loss(parts):\n    ...",
+        solution="def window_loss(parts):\n    return sum(n * mean for n, mean in parts) / sum(n for n, _ in parts)",
+        check=_check_window,
+        mistakes={
+            "mean of the two batch means": lambda parts: sum(m for _, m in parts) / len(parts),
+            "that is the sum": lambda parts: sum(n * m for n, m in parts),
+        },
+    ),
+    "4.3": Exercise(
+        title="Cosine with warm-up",
+        stars=2,
+        minutes=10,
+        prompt="Write `cosine_lr(step)` for a peak of 1e-3, 10 warm-up steps and 100 steps in all: linear from 0 to the peak, "
+        "then a half cosine down to 0.",
+        hints=(
+            "For `step < 10` it is `1e-3 * step / 10`.",
+            "After that, the progress runs from 0 to 1 over the remaining 90 steps.",
+        ),
+        stub="def cosine_lr(step):\n    ...",
+        solution=(
+            "def cosine_lr(step, peak=1e-3, warmup=10, total=100):\n"
+            "    if step < warmup:\n"
+            "        return peak * step / warmup\n"
+            "    progress = (step - warmup) / (total - warmup)\n"
+            "    return peak * 0.5 * (1 + math.cos(math.pi * progress))"
+        ),
+        check=_check_cosine,
+        mistakes={
+            "where is the warm-up": lambda s: 1e-3 * 0.5 * (1 + __import__("math").cos(__import__("math").pi * s / 100)),
+            "after the warm-up": lambda s: 1e-3 * s / 10 if s < 10 else 1e-3 if s == 10 else 1e-3 * (100 - s) / 100 * 0.9,
+        },
+    ),
+}

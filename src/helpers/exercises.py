@@ -1,0 +1,99 @@
+"""Bets and self-checks. A bet is kept in a small file, so that a recap in another kernel can read it; nothing is sent.
+
+The exercises themselves (prompt, hints, solution, check) are in ``helpers.exercise_bank``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checkpoints import cache_folder
+from .errors import CourseError
+
+
+def _file() -> Path:
+    return Path(os.environ.get("COURSE_BETS") or cache_folder() / "bets.json")
+
+
+def _kept() -> dict:
+    try:
+        return json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+@dataclass(frozen=True)
+class Bet:
+    """A prediction: its id, its question, and ``guess`` (None while the reader has not committed)."""
+
+    id: str
+    question: str
+    unit: str = ""
+
+    @property
+    def guess(self):
+        return _kept().get(self.id)
+
+    def place(self, guess) -> None:
+        """Commit to a guess; a later one replaces it."""
+        kept = _kept() | {self.id: guess}
+        try:
+            _file().parent.mkdir(parents=True, exist_ok=True)
+            temporary = _file().with_suffix(".tmp")
+            temporary.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
+            os.replace(temporary, _file())
+        except OSError as error:
+            raise CourseError(f"the bet cannot be kept in {_file().name}: {error.strerror}", "set COURSE_BETS to a file that can be written") from None
+
+    def __repr__(self) -> str:
+        return f"{self.question}  [{self.unit}]" if self.unit else self.question
+
+
+def bet(bet_id: str, question: str, options: list[str] | None = None, low=None, high=None, step=None, unit: str = "", guess=None) -> Bet:
+    """Ask for a prediction: radio buttons for ``options``, a slider from ``low`` to ``high``, or ``guess=`` in the cell.
+
+    Widgets appear where ``COURSE_WIDGETS`` is not 0; without them the question and what may be answered are printed.
+    """
+    placed = Bet(bet_id, question, unit)
+    if guess is not None:
+        placed.place(guess)
+    choices = " / ".join(options) if options else f"{low} to {high} {unit}".strip()
+    print(f"Your bet: {question}\n  {choices}\n  Choose below, or write guess=… into this cell and run it again.")
+    if os.environ.get("COURSE_WIDGETS", "1") != "0":
+        _widget(placed, options, low, high, step)
+    return placed
+
+
+def _widget(placed: Bet, options, low, high, step) -> None:
+    try:
+        import ipywidgets
+        from IPython.display import display
+    except ImportError:
+        return
+    if options:
+        control = ipywidgets.RadioButtons(options=options, value=placed.guess if placed.guess in options else None)
+    else:
+        known = placed.guess if isinstance(placed.guess, int | float) else (low + high) / 2
+        control = ipywidgets.FloatSlider(min=low, max=high, step=step or (high - low) / 20, value=known, continuous_update=False)
+    control.observe(lambda change: placed.place(change["new"]), names="value")
+    display(control)
+
+
+def recap(results: dict) -> None:
+    """Print each bet beside what was measured: ``results`` maps a bet's id to the measured value (or its words)."""
+    kept = _kept()
+    for bet_id, measured in results.items():
+        shown = f"{measured:.3g}" if isinstance(measured, float) else str(measured)
+        print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}")
+
+
+def check(exercise_id: str, answer) -> None:
+    """Print what is right or wrong with an answer (a value or a function). Never raises for a wrong or missing one."""
+    from .exercise_bank import EXERCISES
+
+    if exercise_id not in EXERCISES:
+        raise CourseError(f"there is no exercise {exercise_id!r}", f"use one of {', '.join(EXERCISES)}")
+    print(f"Exercise {exercise_id}: {EXERCISES[exercise_id].judge(answer)}")

@@ -1,0 +1,118 @@
+"""Which tokens of a conversation carry loss: labels of -100 for all that the model does not have to write.
+
+Our own reading of response-only training, to stand beside Unsloth's ``train_on_responses_only``: it starts after
+``<start_of_turn>model\\n``, ends with the token that ends the turn, and leaves out what a *tool* wrote inside the turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .chat import CONTROL_TOKENS, STOP_IDS
+from .errors import CourseError
+
+IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+INSTRUCTION_PART = "<start_of_turn>user\n"
+RESPONSE_PART = "<start_of_turn>model\n"
+_TURN, _END_TURN = CONTROL_TOKENS["<start_of_turn>"], CONTROL_TOKENS["<end_of_turn>"]
+_RESULT, _END_RESULT = CONTROL_TOKENS["<start_function_response>"], CONTROL_TOKENS["<end_function_response>"]
+_BOS = CONTROL_TOKENS["<bos>"]
+
+
+def response_labels(input_ids: list[int], header: list[int]) -> list[int]:
+    """Labels of one conversation, (N,) -> (N,): its own ids inside the model's turns, ``IGNORED`` elsewhere.
+
+    ``header`` holds the ids of ``RESPONSE_PART``. Tool results inside a turn are ignored, the token that asks for them
+    is not.
+    """
+    labels, inside = [IGNORED] * len(input_ids), False
+    for i, token in enumerate(input_ids):
+        if token == _TURN:
+            inside = False
+        if inside:
+            labels[i] = token
+        if token == _END_TURN:
+            inside = False
+        elif input_ids[max(0, i + 1 - len(header)) : i + 1] == header:
+            inside = True
+    return without_tool_results(input_ids, labels)
+
+
+def without_tool_results(input_ids: list[int], labels: list[int]) -> list[int]:
+    """The same labels with what stands between ``<start_function_response>`` and ``<end_function_response>`` ignored."""
+    labels, in_result = list(labels), False
+    for i, token in enumerate(input_ids):
+        if in_result:
+            labels[i] = IGNORED
+        if token == _RESULT:
+            in_result = True
+        elif token == _END_RESULT:
+            in_result = False
+    return labels
+
+
+def without_stops(input_ids: list[int], labels: list[int]) -> list[int]:
+    """The same labels with every stop token ignored (and the line break after it): an ablation, not advice."""
+    labels, after = list(labels), False
+    for i, token in enumerate(input_ids):
+        if token in STOP_IDS or after:
+            labels[i] = IGNORED
+        after = token in STOP_IDS
+    return labels
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a look at every label found: rows, tokens, tokens that carry loss, the longest row in tokens."""
+
+    rows: int
+    tokens: int
+    labelled: int
+    longest: int
+
+    @property
+    def share(self) -> float:
+        """Fraction of tokens that carry loss."""
+        return self.labelled / self.tokens
+
+
+def audit(ids: list[list[int]], labels: list[list[int]], texts: list[str], max_length: int) -> Audit:
+    """Look at every row before any time is spent on training.
+
+    Raises CourseError for a row whose labels are all ignored, one with two ``<bos>``, one longer than ``max_length``
+    tokens, or one in which a missing argument was written as ``None``.
+    """
+    if not ids:
+        raise CourseError("there is no row to train on", "choose a split that holds some")
+    for i, (row, row_labels, text) in enumerate(zip(ids, labels, texts, strict=True)):
+        if all(label == IGNORED for label in row_labels):
+            raise CourseError(f"row {i}: every label is -100, so nothing would be learned", f"is {RESPONSE_PART!r} in its text?")
+        if row.count(_BOS) != 1:
+            raise CourseError(f"row {i} has {row.count(_BOS)} <bos> tokens", "tokenize with add_special_tokens=False")
+        if len(row) > max_length:
+            raise CourseError(f"row {i} has {len(row)} tokens, more than max_length={max_length}", "raise max_length or drop tools")
+        if none_in_call(text):
+            raise CourseError(f"row {i}: a call holds the bare word None", "leave a missing argument out of the call")
+    labelled = sum(label != IGNORED for row in labels for label in row)
+    return Audit(len(ids), sum(map(len, ids)), labelled, max(map(len, ids)))
+
+
+def none_in_call(text: str) -> bool:
+    """Whether any call in a rendered text has an argument that is the bare word None or null."""
+    from .calls import ParseError, parse
+
+    for piece in text.split("<start_function_call>")[1:]:
+        body, closed, _ = piece.partition("<end_function_call>")
+        try:
+            found = parse(f"<start_function_call>{body}{closed}")
+        except ParseError as error:
+            raise CourseError(f"a call cannot be read back: {error}", "mend the row") from None
+        if _holds_none(found[0].arguments):
+            return True
+    return False
+
+
+def _holds_none(value) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_none, value.values()))
+    return any(map(_holds_none, value)) if isinstance(value, list) else value is None

@@ -1,0 +1,82 @@
+"""One house style for every figure: the Okabe-Ito colours, never colour alone, and alt text that states the finding."""
+
+from __future__ import annotations
+
+import io
+from itertools import cycle
+
+# Okabe and Ito (2008), "Color Universal Design"; black last, for references.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
+
+
+def style() -> None:
+    """Set matplotlib's defaults for the course."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({
+        "figure.figsize": (7.5, 3.6), "figure.dpi": 110, "savefig.bbox": "tight", "font.size": 10, "axes.spines.top": False,
+        "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "legend.frameon": False,
+        "axes.prop_cycle": plt.cycler(color=OKABE_ITO), "figure.constrained_layout.use": True,
+    })  # fmt: skip
+
+
+def show(figure, alt: str) -> None:
+    """Display a figure as a PNG whose alt text states what it shows, and close it."""
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    plt.close(figure)
+    display({"image/png": stream.getvalue(), "text/plain": f"Figure: {alt}"}, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+def training_curve(history: list[dict]):
+    """Loss, learning rate and gradient norm of a run, step by step. Returns the figure."""
+    import matplotlib.pyplot as plt
+
+    style()
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+    steps = [row["step"] for row in history]
+    panels = (("loss", "loss per labelled token (nats)"), ("learning_rate", "learning rate"), ("grad_norm", "gradient norm"))
+    for axis, (key, label), colour, marker in zip(axes, panels, OKABE_ITO, MARKERS, strict=False):
+        axis.plot(steps, [row[key] for row in history], color=colour, marker=marker, markersize=3, linewidth=1)
+        axis.set(xlabel="step", ylabel=label)
+    axes[0].set_yscale("log")
+    return figure
+
+
+def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
+    """Rates with Wilson 95 % intervals, one group per level (or per dialect), one bar per report. Returns the figure."""
+    import matplotlib.pyplot as plt
+
+    style()
+    groups = [(level, "all") for level in levels] if dialects is None else [(levels[0], d) for d in dialects]
+    figure, axis = plt.subplots()
+    width = 0.8 / len(reports)
+    for number, ((name, report), colour, hatch) in enumerate(zip(reports.items(), cycle(OKABE_ITO), cycle(HATCHES), strict=False)):
+        cells = [report.cell(level, dialect) for level, dialect in groups]
+        at = [i + (number - (len(reports) - 1) / 2) * width for i in range(len(groups))]
+        rates = [c["rate"] for c in cells]
+        errors = [[c["rate"] - c["low"] for c in cells], [c["high"] - c["rate"] for c in cells]]
+        axis.bar(at, rates, width, color=colour, hatch=hatch, edgecolor="white", label=name, yerr=errors, ecolor="#333333", capsize=3)
+    axis.set_xticks(range(len(groups)), [level if dialects is None else dialect for level, dialect in groups])
+    axis.set(ylim=(0, 1.05), ylabel="share of rows" if dialects is None else f"share of rows, level {levels[0]}")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(reports))
+    return figure
+
+
+def masked_tokens(pieces: list[str], labelled: list[bool]):
+    """A row of tokens as HTML: labelled ones boxed and bold, masked ones grey; each piece isolated, so that Arabic reads right."""
+    import html
+
+    from IPython.display import HTML
+
+    spans = []
+    for piece, kept in zip(pieces, labelled, strict=True):
+        text = html.escape(piece.replace("\n", "⏎").replace(" ", "␣"))
+        look = "border:1px solid #0072B2;font-weight:bold" if kept else "opacity:.55;border:1px dotted currentColor"
+        spans.append(f'<bdi style="{look};padding:0 .25em;margin:.1em;display:inline-block">{text}</bdi>')
+    return HTML(f'<div dir="ltr" style="line-height:1.9">{" ".join(spans)}</div>')

@@ -1,0 +1,148 @@
+"""What counts as right: six levels, from "is a call at all" to "is exactly the call asked for", with intervals.
+
+Rows that ask for a call (``single``, ``parallel``) are judged at five levels; ``exact`` includes ``keys``, ``keys``
+includes ``name``, and ``name`` and ``stop`` include ``parse``:
+
+    parse   well-formed, and at least one call
+    stop    generation ended on ``<start_function_response>``
+    name    the functions called are those of the gold calls (their order does not count)
+    keys    with the same argument names
+    exact   and the same values: strings are strings, booleans booleans, 5 equals 5.0
+
+Rows in which the last turn is text (``none``, ``followup``) are judged at one: ``no_call``, well-formed and no call.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+from .calls import FunctionCall, ParseError, parse
+from .errors import CourseError
+
+LEVELS = ("parse", "stop", "name", "keys", "exact", "no_call")
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores of generations: ``rows``, a dict each (id, dialect, kind, and a boolean or None for each level)."""
+
+    rows: list[dict]
+
+    def table(self):
+        """Per level and dialect ("all" too): hits, n, rate, and the Wilson 95 % interval low, high. A pandas.DataFrame."""
+        import pandas
+
+        dialects = ["all", *sorted({row["dialect"] for row in self.rows})]
+        return pandas.DataFrame([self.cell(level, dialect) for level in LEVELS for dialect in dialects])
+
+    def cell(self, level: str, dialect: str = "all") -> dict:
+        """One line of the table."""
+        hits = self.hits(level, dialect)
+        low, high = wilson(sum(hits), len(hits))
+        rate = sum(hits) / len(hits) if hits else float("nan")
+        return {"level": level, "dialect": dialect, "hits": sum(hits), "n": len(hits), "rate": rate, "low": low, "high": high}
+
+    def hits(self, level: str, dialect: str = "all") -> list[bool]:
+        """The judgements at a level, for the rows to which it applies."""
+        if level not in LEVELS:
+            raise CourseError(f"there is no level {level!r}", f"use one of {', '.join(LEVELS)}")
+        chosen = [row for row in self.rows if dialect in ("all", row["dialect"])]
+        return [row[level] for row in chosen if row[level] is not None]
+
+    def rate(self, level: str, dialect: str = "all") -> float:
+        """Share of rows that reach a level, nan where it applies to none."""
+        return self.cell(level, dialect)["rate"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Paired difference of two reports at a level, b minus a, with its 95 % interval and McNemar's exact p."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a proportion; (0, 1) when nothing was counted."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    return tuple(map(float, proportion_confint(hits, n, alpha=1 - CONFIDENCE, method="wilson"))) if n else (0.0, 1.0)
+
+
+def score(generations, rows) -> Report:
+    """Judge generations against their data rows, in the same order."""
+    generations, rows = list(generations), list(rows)
+    if len(generations) != len(rows):
+        raise CourseError(f"{len(generations)} generations for {len(rows)} rows", "generate for the same rows, in the same order")
+    return Report([_judged(generation, row) for generation, row in zip(generations, rows, strict=True)])
+
+
+def _judged(generation, row) -> dict:
+    told = {"id": row["id"], "dialect": row["dialect"], "kind": row["kind"]} | dict.fromkeys(LEVELS)
+    try:
+        found = parse(generation.text)
+    except ParseError:
+        found = None
+    if row["kind"] in ("none", "followup"):
+        return told | {"no_call": found == []}
+    gold = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(row["calls"])]
+    right = {"parse": bool(found), "stop": False, "name": False, "keys": False, "exact": False}
+    if found:
+        right["stop"] = generation.stopped_by == "<start_function_response>"
+        right["name"] = Counter(c.name for c in found) == Counter(c.name for c in gold)
+        right["keys"] = right["name"] and Counter(map(_keys, found)) == Counter(map(_keys, gold))
+        right["exact"] = right["keys"] and Counter(map(_frozen_call, found)) == Counter(map(_frozen_call, gold))
+    return told | right
+
+
+def _keys(call: FunctionCall) -> tuple:
+    return call.name, tuple(sorted(_paths(call.arguments)))
+
+
+def _paths(value: dict, path: str = ""):
+    for key, item in value.items():
+        yield f"{path}{key}"
+        if isinstance(item, dict):
+            yield from _paths(item, f"{path}{key}.")
+
+
+def _frozen_call(call: FunctionCall) -> tuple:
+    return call.name, _frozen(call.arguments)
+
+
+def _frozen(value):
+    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, but 5 is 5.0 (JSON has one kind of number)."""
+    if isinstance(value, dict):
+        return ("object", tuple(sorted((key, _frozen(item)) for key, item in value.items())))
+    if isinstance(value, list | tuple):
+        return ("list", tuple(_frozen(item) for item in value))
+    if isinstance(value, bool) or value is None:
+        return ("word", str(value))
+    return ("text", value) if isinstance(value, str) else ("number", float(value))
+
+
+def compare(a: Report, b: Report, level: str) -> Comparison:
+    """Paired comparison on the same rows: b minus a.
+
+    Interval: Bonett and Price's adjusted Wald (2012, *J. Educ. Behav. Stat.* 37, 479-488). p: McNemar's exact test.
+    """
+    from scipy.stats import norm
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    if [row["id"] for row in a.rows] != [row["id"] for row in b.rows]:
+        raise CourseError("the two reports are of different rows", "score both on the same rows, in the same order")
+    pairs = list(zip(a.hits(level), b.hits(level), strict=True))
+    if not pairs:
+        raise CourseError(f"level {level} applies to none of these rows", "choose rows of another kind")
+    n, lost, won = len(pairs), sum(x and not y for x, y in pairs), sum(y and not x for x, y in pairs)
+    p_won, p_lost = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    reach = norm.ppf(0.5 + CONFIDENCE / 2) * ((p_won + p_lost - (p_won - p_lost) ** 2) / (n + 2)) ** 0.5
+    p = float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue) if lost + won else 1.0
+    centre = p_won - p_lost
+    return Comparison((won - lost) / n, max(-1.0, centre - reach), min(1.0, centre + reach), p, n)

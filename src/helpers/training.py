@@ -1,0 +1,270 @@
+"""The masked training run: LoRA on the real model with Unsloth's FastModel and TRL's SFTTrainer, on CPU and GPU alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import chat, masking
+from .checkpoints import Checkpoint, cache_folder
+from .environment import SEED, profile
+from .errors import CourseError
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults are the guide's (r=32, α=64, lr 1e-3, cosine); None means the profile's size.
+
+    ``warmup`` is a share of the steps. ``mask_prompt``, ``mask_tool_results`` and ``label_stops`` say which tokens carry
+    loss; ``label_logits_only`` computes logits where there is a label and nowhere else (same loss, a third of the time).
+    """
+
+    rank: int = 32
+    alpha: float = 64
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    max_steps: int | None = None
+    batch_size: int | None = None
+    accumulation: int = 1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    target_modules: tuple[str, ...] = PROJECTIONS
+    dtype: str | None = None
+    load_in_4bit: bool = False
+    gradient_checkpointing: bool | str = False
+    max_length: int = 1024
+    mask_prompt: bool = True
+    mask_tool_results: bool = True
+    label_stops: bool = True
+    label_logits_only: bool = True
+    seed: int = SEED
+
+
+@dataclass
+class Run:
+    """What a training run leaves.
+
+    ``adapter`` is the folder of the saved LoRA adapter (safetensors); ``history`` one dict per step (step, loss,
+    learning_rate, grad_norm); ``seconds`` wall time of the steps; ``peak_bytes`` of the device's memory (on a CPU, of the
+    process); ``audit`` what was found in the labels. ``model`` and ``tokenizer`` are ready to generate.
+    """
+
+    adapter: str
+    history: list[dict]
+    seconds: float
+    peak_bytes: int
+    audit: masking.Audit
+    model: object = field(repr=False, default=None)
+    tokenizer: object = field(repr=False, default=None)
+
+
+def load(recipe: Recipe, checkpoint: Checkpoint):
+    """Unsloth's model with a fresh LoRA adapter on it, and the tokenizer. Returns ``(model, tokenizer)``."""
+    import torch
+    from unsloth import FastModel
+
+    from .quiet import quiet
+
+    chosen = profile()
+    with quiet():
+        model, tokenizer = FastModel.from_pretrained(
+            checkpoint.path, max_seq_length=recipe.max_length, dtype=getattr(torch, recipe.dtype or chosen.dtype),
+            load_in_4bit=recipe.load_in_4bit,
+        )  # fmt: skip
+        if chosen.device == "cpu":
+            model.set_attn_implementation("eager")  # on a CPU, at a few hundred tokens, the plain products are the faster ones
+        model = FastModel.get_peft_model(
+            model, r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0, bias="none", target_modules=list(recipe.target_modules),
+            use_gradient_checkpointing=recipe.gradient_checkpointing, random_state=recipe.seed,
+        )  # fmt: skip
+    return model, tokenizer
+
+
+def texts(rows) -> list[str]:
+    """The whole rendered conversation of each data row."""
+    return [chat.render(json.loads(row["messages"]), json.loads(row["tools"])) for row in rows]
+
+
+def tokenize(rows, tokenizer, recipe: Recipe):
+    """Data rows -> a ``datasets.Dataset`` of ``input_ids`` and ``labels``, and the audit of all labels.
+
+    Labels come from Unsloth's own masking; recipe options then take more tokens out.
+    """
+    from datasets import Dataset
+    from unsloth.chat_templates import train_on_responses_only
+
+    rendered = texts(rows)
+    ids = tokenizer(rendered, add_special_tokens=False).input_ids
+    labels = [list(row) for row in ids]
+    if recipe.mask_prompt:
+        mask = train_on_responses_only(
+            None, instruction_part=masking.INSTRUCTION_PART, response_part=masking.RESPONSE_PART, tokenizer=tokenizer, return_function=True
+        )
+        labels = mask({"input_ids": ids})["labels"]
+        labels = [row.tolist() if hasattr(row, "tolist") else list(row) for row in labels]
+    if recipe.mask_tool_results:
+        labels = [masking.without_tool_results(i, row) for i, row in zip(ids, labels, strict=True)]
+    if not recipe.label_stops:
+        labels = [masking.without_stops(i, row) for i, row in zip(ids, labels, strict=True)]
+    found = masking.audit(ids, labels, rendered, recipe.max_length)
+    return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
+
+
+def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | None = None) -> Run:
+    """Fine-tune and save the adapter.
+
+    Parameters
+    ----------
+    rows : data rows (``helpers.dataset.load``)
+    folder : where checkpoints and the adapter go; by default one under the course's cache, named by recipe and rows.
+        A run that was interrupted goes on from its last checkpoint when it is started again.
+
+    Raises
+    ------
+    CourseError : rows that teach nothing or the wrong thing (see ``masking.audit``), and too little memory.
+    """
+    import torch
+    from unsloth import FastModel
+
+    from .environment import seed_everything
+
+    seed_everything(recipe.seed)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    model, tokenizer = load(recipe, checkpoint)
+    tokenizer.padding_side = "right"
+    data, found = tokenize(rows, tokenizer, recipe)
+    folder = Path(folder) if folder else cache_folder() / "runs" / _fingerprint(recipe, data, checkpoint)
+    trainer = _trainer(recipe, model, tokenizer, data, folder)
+    started = time.perf_counter()
+    try:
+        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        size = recipe.batch_size or profile().batch_size
+        raise CourseError(f"out of memory: {str(error).splitlines()[0]}", f"halve batch_size (now {size}) or max_length, or close other programs") from None
+    seconds = time.perf_counter() - started
+    for leftover in folder.glob("checkpoint-*"):
+        shutil.rmtree(leftover)
+    model.save_pretrained(folder / "adapter")
+    FastModel.for_inference(model)
+    model.eval()
+    return Run(str(folder / "adapter"), _history(trainer), seconds, _peak_bytes(), found, model, tokenizer)
+
+
+def _fingerprint(recipe: Recipe, data, checkpoint: Checkpoint) -> str:
+    told = json.dumps([asdict(recipe), asdict(profile()), checkpoint.name, data["input_ids"][:]], default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def _history(trainer) -> list[dict]:
+    kept = ("step", "loss", "learning_rate", "grad_norm")
+    return [{key: float(row[key]) if key != "step" else row[key] for key in kept} for row in trainer.state.log_history if "loss" in row]
+
+
+def _peak_bytes() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kilobytes
+
+
+def label_loss(model, inputs: dict, num_items_in_batch=None):
+    """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
+
+    Only the hidden states that predict a label meet the language-model head: of 4 × 240 positions about 120 do, and the
+    head, 262,144 × 640, is most of the model's arithmetic. The loss is that of the full computation.
+    """
+    import torch
+
+    labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden = causal.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
+    kept = labels != masking.IGNORED
+    logits = causal.lm_head(hidden[:, :-1][kept]).float()  # (n, V)
+    total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
+    return total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
+    from transformers import DataCollatorForSeq2Seq
+    from trl import SFTConfig, SFTTrainer
+
+    from .quiet import quiet
+
+    class LabelLogitsTrainer(SFTTrainer):
+        """TRL's trainer with ``label_loss`` in place of logits at every position."""
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            loss = label_loss(model, inputs, num_items_in_batch)
+            return (loss, None) if return_outputs else loss
+
+    chosen = profile()
+    steps = recipe.max_steps or chosen.max_steps
+    arguments = SFTConfig(
+        output_dir=str(folder), max_steps=steps, per_device_train_batch_size=recipe.batch_size or chosen.batch_size,
+        gradient_accumulation_steps=recipe.accumulation, learning_rate=recipe.learning_rate, lr_scheduler_type=recipe.schedule,
+        warmup_steps=round(recipe.warmup * steps), weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm,
+        optim="adamw_torch", bf16=(recipe.dtype or chosen.dtype) == "bfloat16", fp16=False, seed=recipe.seed, data_seed=recipe.seed,
+        logging_steps=1, save_strategy="steps", save_steps=max(10, steps // 4), save_total_limit=1, report_to="none",
+        max_length=recipe.max_length, dataset_num_proc=1, dataset_kwargs={"skip_prepare_dataset": True}, disable_tqdm=True,
+        gradient_checkpointing=False,  # TRL turns it on by default; what the recipe asks for is set on the model
+        dataloader_pin_memory=False, remove_unused_columns=False,
+    )  # fmt: skip
+    with quiet():
+        trainer = (LabelLogitsTrainer if recipe.label_logits_only else SFTTrainer)(
+            model=model, processing_class=tokenizer, train_dataset=data, args=arguments,
+            data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=masking.IGNORED),
+            callbacks=[_progress(steps)],
+        )  # fmt: skip
+    _silence(trainer)
+    return trainer
+
+
+def _silence(trainer) -> None:
+    """Take out the callback that prints every log line: the bar shows the loss, ``history`` keeps all of it."""
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+
+
+def _progress(steps: int):
+    """A callback that draws one bar of plain text with the latest loss."""
+    from tqdm import tqdm
+    from transformers import TrainerCallback
+
+    class Bar(TrainerCallback):
+        bar = None
+
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.bar = tqdm(total=steps, initial=state.global_step, desc="training", unit="step", file=sys.stdout)
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "loss" in logs:
+                self.bar.set_postfix_str(f"loss {float(logs['loss']):.3f}", refresh=False)
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.bar.update()
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self.bar.close()
+
+    return Bar()

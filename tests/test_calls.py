@@ -1,0 +1,109 @@
+"""Round trips for any arguments, and a reason with a position for everything that is no call."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.calls import FunctionCall, ParseError, parse, serialize
+from helpers.chat import CONTROL_TOKENS
+from helpers.errors import CourseError
+
+plain = st.text().filter(lambda s: not any(token in s for token in CONTROL_TOKENS))
+keys = st.from_regex(r"[^\W\d]\w{0,8}", fullmatch=True)
+scalars = plain | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.none()
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12)
+many = st.lists(st.builds(FunctionCall, keys, st.dictionaries(keys, values, max_size=5)), min_size=1, max_size=3)
+
+
+@given(many)
+@settings(max_examples=300)
+def test_round_trip(calls):
+    text = serialize(calls)
+    assert parse(text) == calls
+    assert parse(text + "<start_function_response>") == calls
+    assert parse("حسناً، " + text + "<end_of_turn>\n") == calls
+
+
+def test_types_stay_apart():
+    (call,) = parse("<start_function_call>call:f{a:<escape>0501234567<escape>,b:5,c:5.0,d:true,e:null,g:None,h:<escape><escape>}<end_function_call>")
+    assert call.arguments == {"a": "0501234567", "b": 5, "c": 5.0, "d": True, "e": None, "g": None, "h": ""}
+    assert isinstance(call.arguments["b"], int) and isinstance(call.arguments["c"], float) and call.arguments["d"] is True
+
+
+def test_serialize_writes_what_the_template_writes(shared):
+    for line in (shared / "golden" / "functiongemma_rendering.jsonl").read_text(encoding="utf-8").splitlines():
+        case = json.loads(line)
+        for message in case["messages"]:
+            if message.get("tool_calls"):
+                calls = [FunctionCall(c["function"]["name"], c["function"]["arguments"]) for c in message["tool_calls"]]
+                assert serialize(calls) in case["rendered"], case["name"]
+                assert parse(serialize(calls)) == calls
+
+
+@pytest.mark.parametrize("text", ["", "مرحبا", "no call {a:1}", "reply<end_of_turn>\n", "call:f{}", "text<eos>"])
+def test_text_without_control_tokens_is_no_call(text):
+    assert parse(text) == []
+
+
+C, E = "<start_function_call>", "<end_function_call>"
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "reason"),
+    [
+        (f"{C}call:f{{a:1,a:2}}{E}", 32, "stands twice"),
+        (f"{C}call:f{{a:جدة}}{E}", 30, "expected a value"),
+        (f"{C}call:f{{a:<escape>x}}{E}", 40, "inside a string"),
+        (f"{C}call:f{{a:<escape>x", 30, "never closed"),
+        (f"{C}call:f{{a:1 b:2}}{E}", 31, "expected ,"),
+        (f"{C}call:f{{a:1,}}{E}", 32, "expected a key"),
+        (f"{C}call:f{{a}}{E}", 29, "expected :"),
+        (f"{C}call:f{{}}", 29, "the end"),
+        (f"{C}call:f{{}}{E}{E}", 48, "stray control token"),
+        (f"{E}", 0, "stray control token"),
+        (f"{C}call:f{{}}{E} text", 49, "text after a call"),
+        (f"{C}f{{}}{E}", 21, "expected call:"),
+        (f"{C}call:{{}}{E}", 26, "function name"),
+        (f"{C}call:f{{a:007}}{E}", 30, "expected a value"),
+        (f"{C}call:f{{a:1e999}}{E}", 30, "out of range"),
+        (f"{C}call:f{{a:{'9' * 5000}}}{E}", 30, "more than"),
+        (f"{C}call:f{{a:{'[' * 5000}", 93, "nested deeper"),
+        ("x<start_of_turn>user", 1, "stray control token"),
+    ],
+)
+def test_a_fault_has_a_position_and_a_reason(text, position, reason):
+    with pytest.raises(ParseError) as caught:
+        parse(text)
+    assert (caught.value.position, reason in caught.value.reason) == (position, True), caught.value
+
+
+tokens = st.sampled_from([*CONTROL_TOKENS, "call:", "f", "{", "}", "[", "]", ",", ":", "a", "1", "-", ".5", "true", "None", " ", "\n", "جدة"])
+
+
+@given(st.lists(tokens, max_size=40).map("".join))
+@settings(max_examples=500)
+def test_any_text_gives_calls_or_a_parse_error(text):
+    try:
+        found = parse(text)
+    except ParseError as error:
+        assert 0 <= error.position <= len(text) and error.reason
+    else:
+        assert parse(serialize(found)) == found
+
+
+@pytest.mark.parametrize("token", sorted(CONTROL_TOKENS))
+def test_a_string_with_a_control_token_is_refused(token):
+    with pytest.raises(ParseError, match="control token"):
+        serialize([FunctionCall("f", {"a": f"x{token}y"})])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"bad key": 1}, object(), 10**500])
+def test_what_cannot_be_read_back_is_refused(value):
+    with pytest.raises(ParseError):
+        serialize([FunctionCall("f", {"a": value})])
+
+
+def test_a_parse_error_is_a_course_error():
+    assert issubclass(ParseError, CourseError)

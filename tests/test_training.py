@@ -1,0 +1,115 @@
+"""The real run, briefly: Unsloth, TRL and the real model take a few steps, stop, and go on."""
+
+import json
+
+import pytest
+import torch
+
+from helpers import dataset, inference, masking, training
+from helpers.errors import CourseError
+
+BRIEF = training.Recipe(rank=4, alpha=8, max_steps=12, batch_size=2, warmup=0.0)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return dataset.load("train", tools_per_row=1).select(range(40))
+
+
+@pytest.fixture(scope="module")
+def whole(rows, checkpoint, tmp_path_factory):
+    return training.train(BRIEF, rows, checkpoint, tmp_path_factory.mktemp("whole"))
+
+
+def test_defaults_are_the_guides():
+    recipe = training.Recipe()
+    assert (recipe.rank, recipe.alpha, recipe.learning_rate, recipe.schedule) == (32, 64, 1e-3, "cosine")
+    assert set(recipe.target_modules) == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_a_run_learns_and_says_what_it_did(whole):
+    losses = [step["loss"] for step in whole.history]
+    assert len(losses) == 12 and sum(losses[-3:]) < 0.6 * sum(losses[:3])
+    assert all(step["grad_norm"] > 0 for step in whole.history)
+    assert 0 < whole.audit.labelled < whole.audit.tokens and whole.peak_bytes < 6e9 and whole.seconds > 0
+
+
+def test_the_adapter_is_saved_as_safetensors(whole, tmp_path):
+    from pathlib import Path
+
+    names = {path.name for path in Path(whole.adapter).iterdir()}
+    assert "adapter_model.safetensors" in names and not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_losses(whole, rows, checkpoint, tmp_path, monkeypatch):
+    """Stopped after its first checkpoint, started again: the steps that follow have the losses of the run in one piece."""
+    from transformers import Trainer
+
+    original = Trainer._maybe_log_save_evaluate
+
+    def interrupted(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        if self.state.global_step == 11:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_maybe_log_save_evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(BRIEF, rows, checkpoint, tmp_path / "run")
+    monkeypatch.undo()
+    assert list((tmp_path / "run").glob("checkpoint-10"))
+    resumed = training.train(BRIEF, rows, checkpoint, tmp_path / "run")
+    assert [step["step"] for step in resumed.history] == list(range(1, 13))
+    for a, b in zip(resumed.history, whole.history, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=0.05), a["step"]
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):
+    model, tokenizer = training.load(BRIEF, checkpoint)
+    data, _ = training.tokenize(rows.select(range(2)), tokenizer, BRIEF)
+    width = max(map(len, data["input_ids"]))
+    batch = {
+        "input_ids": torch.tensor([r + [0] * (width - len(r)) for r in data["input_ids"]]),
+        "labels": torch.tensor([r + [masking.IGNORED] * (width - len(r)) for r in data["labels"]]),
+        "attention_mask": torch.tensor([[1] * len(r) + [0] * (width - len(r)) for r in data["input_ids"]]),
+    }
+    with torch.no_grad():
+        ours = training.label_loss(model, dict(batch)).item()
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        theirs = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), batch["labels"][:, 1:].flatten()).item()
+    assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_only_a_row_that_teaches_is_accepted(rows, checkpoint):
+    from datasets import Dataset
+
+    row = dict(rows[0])
+    row["messages"] = json.dumps(json.loads(row["messages"])[:2])  # nobody answers
+    with pytest.raises(CourseError, match="every label is -100"):
+        training.train(BRIEF, Dataset.from_list([row]), checkpoint)
+
+
+def test_generation_says_what_stopped_it(whole, rows):
+    few = rows.select(range(3))
+    cut = inference.generate(whole.model, whole.tokenizer, few, max_new_tokens=2)
+    assert {g.stopped_by for g in cut} == {inference.LIMIT} and all(len(g.token_ids) == 2 for g in cut)
+    for generation in inference.generate(whole.model, whole.tokenizer, few, max_new_tokens=64):
+        assert (generation.stopped_by == inference.LIMIT) == (len(generation.token_ids) == 64)
+        if generation.stopped_by != inference.LIMIT:
+            assert generation.text.endswith(generation.stopped_by)
+
+
+def test_batching_changes_no_ones_answer(whole, rows):
+    few = rows.select(range(5))
+    one = inference.generate(whole.model, whole.tokenizer, few, max_new_tokens=12, batch_size=1)
+    many = inference.generate(whole.model, whole.tokenizer, few, max_new_tokens=12, batch_size=5)
+    assert sum(a.token_ids == b.token_ids for a, b in zip(one, many, strict=True)) >= 4  # bf16 may tip one near-tie
+
+
+def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
+    def exhausted(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(training, "label_loss", exhausted)
+    with pytest.raises(CourseError, match=r"out of memory.*halve batch_size \(now 2\)"):
+        training.train(BRIEF, rows, checkpoint, tmp_path)
