@@ -27,13 +27,15 @@ FOLDER = ASSETS / "data"
 CHECKSUMS = "SHA256SUMS"
 
 
-def load(split: str, tools_per_row: int | None = None):
+def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1):
     """A split as a ``datasets.Dataset`` with the columns above, in the stored (shuffled) order.
 
     Parameters
     ----------
     split : train, validation, test (seen tools, unseen phrasings and values) or test_unseen_tools
     tools_per_row : keep at most this many declared tools (the called ones always, then the first others); None keeps all
+    rows_per_prompt : with more than 1, rows come in runs of this many that declare the same tools, so that training can
+        share the work on their common prompt; the tools of a run are drawn anew, a row whose calls they do not serve waits
 
     Raises
     ------
@@ -46,7 +48,11 @@ def load(split: str, tools_per_row: int | None = None):
     if tools_per_row is not None and tools_per_row < 1:
         raise CourseError(f"tools_per_row={tools_per_row} leaves no tool", "use 1 or more, or None for all")
     declarations = read_declarations()
-    rows = [_row(stored, declarations, tools_per_row) for stored in _read(split)]
+    stored = _read(split)
+    if rows_per_prompt > 1:
+        stored = _regrouped(stored, tools_per_row or 4, rows_per_prompt)
+        tools_per_row = None
+    rows = [_row(row, declarations, tools_per_row) for row in stored]
     return Dataset.from_dict({column: [row[column] for row in rows] for column in COLUMNS})
 
 
@@ -110,6 +116,33 @@ def _kept(stored: dict, tools_per_row: int | None) -> list[str]:
     return [name for name in names if name in called or name in others]  # the order stays shuffled
 
 
+def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> list[dict]:
+    """Stored rows in runs that declare the same tools.
+
+    Each run begins with the next row that has not been used and the tools that row declares (its distractors were chosen
+    near); the run is filled with rows that call only these tools. Of every eight rows at most one calls nothing.
+    """
+    waiting = list(stored)
+    runs = []
+    while waiting:
+        names = _kept(waiting[0], tools_per_row)
+        run, rest, silent = [], [], 0
+        for row in waiting:
+            called = {call["name"] for call in row["calls"]}
+            fits = called <= set(names) if called else row["domain"] == "conversation" and silent < max(1, rows_per_prompt // 8)
+            if len(run) < rows_per_prompt and (fits or row is waiting[0]):
+                silent += not called
+                run.append({**row, "tools": names})
+            else:
+                rest.append(row)
+        if len(run) < rows_per_prompt:
+            break  # what is left no longer fills a run
+        runs.append(run)
+        waiting = rest
+    random.Random(len(runs)).shuffle(runs)
+    return [row for run in runs for row in run]
+
+
 def conversation(query: str, calls: list[dict], reply: str = "", result: dict | None = None) -> list[dict]:
     """The messages of a row: developer, user, then calls, a tool's result and a reply as far as there are any."""
     messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": query}]
@@ -160,6 +193,14 @@ def _decoded(row: dict, column: str):
         raise CourseError(f"row {row['id']}: {column} is not a JSON string", "store it with json.dumps") from None
 
 
+_SCHEMA_FAULTS = {
+    "additionalProperties": "a call has an argument that its tool does not declare",
+    "required": "a call lacks an argument that its tool requires",
+    "type": "an argument is of another type than its tool declares",
+    "enum": "an argument is none of the values that its tool lists",
+}
+
+
 def _check_against_schema(where: str, call: dict, parameters: dict) -> None:
     import jsonschema
 
@@ -167,7 +208,8 @@ def _check_against_schema(where: str, call: dict, parameters: dict) -> None:
         jsonschema.validate(call["arguments"], {"additionalProperties": False, **parameters})
     except jsonschema.ValidationError as error:
         path = ".".join(map(str, error.absolute_path)) or "arguments"
-        raise CourseError(f"{where}: call of {call['name']}, {path}: {error.message}", "mend the argument or the schema") from None
+        kind = _SCHEMA_FAULTS.get(error.validator, "an argument breaks its tool's schema")
+        raise CourseError(f"{where}: call of {call['name']}, {path}: {error.message}", "mend the argument or the schema", kind) from None
     except jsonschema.SchemaError as error:
         raise CourseError(f"{where}: the schema of {call['name']} is malformed: {error.message}", "mend the declaration") from None
 
@@ -201,8 +243,7 @@ def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[d
         try:
             kept.append(from_hub_row(row, declarations, split))
         except CourseError as error:
-            reason = error.problem.split(": ", 1)[-1]
-            refused[reason] = refused.get(reason, 0) + 1
+            refused[error.kind] = refused.get(error.kind, 0) + 1
     return kept, refused
 
 
@@ -241,9 +282,9 @@ def _from_query(row: dict, declarations: dict) -> dict:
 
 def _adapted(identity, row: dict, query: str, tools: list, calls: list, reply: str) -> dict:
     if not query.strip():
-        raise CourseError(f"row {identity}: no query", "drop the row")
+        raise CourseError(f"row {identity}: no query", "drop the row", "no query")
     if not calls and not reply:
-        raise CourseError(f"row {identity}: neither a call nor a reply", "drop the row")
+        raise CourseError(f"row {identity}: neither a call nor a reply", "drop the row", "neither a call nor a reply")
     kind = "none" if not calls else "single" if len(calls) == 1 else "parallel"
     return {
         "id": str(identity), "kind": kind, "domain": row.get("domain", ""), "query": query, "reply": reply, "phrasing": str(identity),

@@ -10,8 +10,9 @@ class CourseError(ValueError):
     ----------
     problem : what is wrong, naming the thing
     remedy : what to do about it
+    kind : the problem without its particulars, for counting problems of many rows
     """
 
-    def __init__(self, problem: str, remedy: str = ""):
-        self.problem, self.remedy = problem, remedy
+    def __init__(self, problem: str, remedy: str = "", kind: str = ""):
+        self.problem, self.remedy, self.kind = problem, remedy, kind or problem
         super().__init__(f"{problem} → {remedy}" if remedy else problem)

@@ -98,13 +98,18 @@ class Builder:
         return query, _nested({**values, **phrasing.args}), texts
 
     def _slot(self, rng, tool: Tool, name: str, dialect: str, split: str, used: set):
-        slot = tool.slots[name]
+        return self._made(rng, tool.slots[name], dialect, split, used, enum="enum" in _schema(tool, name))
+
+    def _made(self, rng, slot, dialect: str, split: str, used: set, enum: bool = False):
+        """A value for a slot of any form, and its text: ``(value, text)``."""
         if slot == "date":
             return surface.calendar_date(rng, dialect)
         if slot == "time":
             return surface.clock_time(rng, dialect)
+        if isinstance(slot, dict) and "choice" in slot:
+            slot = slot["choice"]
         if isinstance(slot, str):
-            entries = self.entries(slot, split, enum="enum" in _schema(tool, name))
+            entries = self.entries(slot, split, enum)
             entry = rng.choice([e for e in entries if str(e["value"]) not in used] or entries)
             used.add(str(entry["value"]))  # two slots of one row never get the same value: no flight from Fes to Fes
             return entry["value"], rng.choice(entry["text"][dialect])
@@ -128,18 +133,12 @@ class Builder:
             return value, value
         raise CourseError(f"unknown slot form {slot}", "see assets/data/sources/README.md")
 
-    def _result(self, rng, tool: Tool, dialect: str) -> tuple[dict, dict]:
-        """What a tool gives back: ``(values, texts)``."""
+    def _result(self, rng, tool: Tool, dialect: str, split: str) -> tuple[dict, dict]:
+        """What a tool gives back: ``(values, texts)``. Numbers are written as the tool gave them."""
         values, texts = {}, {}
         for name, slot in tool.result.items():
-            if "choice" in slot:
-                entry = rng.choice(self.sources.vocabularies[slot["choice"]])
-                values[name], texts[name] = entry["value"], rng.choice(entry["text"][dialect])
-            elif slot == "date" or slot == "time":
-                make = surface.calendar_date if slot == "date" else surface.clock_time
-                values[name], texts[name] = make(rng, dialect)
-            else:
-                values[name], _ = self._generated(rng, slot, dialect, "train")
+            values[name], texts[name] = self._made(rng, slot, dialect, split, set())
+            if isinstance(values[name], int | float):
                 texts[name] = f"{values[name]:g}" if isinstance(values[name], float) else str(values[name])
         return values, texts
 
@@ -241,7 +240,7 @@ class Builder:
 
     def _followup(self, rng, split, dialect, index) -> dict | None:
         tool, phrasing, query, arguments, texts = self._asked(rng, split, dialect, index)
-        values, said = self._result(rng, tool, dialect)
+        values, said = self._result(rng, tool, dialect, split)
         reply = surface.glue(PLACEHOLDER.sub(lambda m: {**texts, **said}[m.group(1)], rng.choice(tool.replies[dialect])))
         return {
             "domain": tool.domain, "dialect": dialect, "query": self._dress(rng, query, dialect),

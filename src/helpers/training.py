@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import shutil
@@ -10,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import chat, masking
+from . import chat, masking, packing
 from .checkpoints import Checkpoint, cache_folder
 from .environment import SEED, profile
 from .errors import CourseError
@@ -23,7 +24,9 @@ class Recipe:
     """How to train. The defaults are the guide's (r=32, α=64, lr 1e-3, cosine); None means the profile's size.
 
     ``warmup`` is a share of the steps. ``mask_prompt``, ``mask_tool_results`` and ``label_stops`` say which tokens carry
-    loss; ``label_logits_only`` computes logits where there is a label and nowhere else (same loss, a third of the time).
+    loss; ``label_logits_only`` computes logits where there is a label and nowhere else. ``rows_per_prompt`` rows in a row
+    that declare the same tools share the work on their prompt (``helpers.packing``; it needs ``label_logits_only``). Both
+    leave the loss as it is.
     """
 
     rank: int = 32
@@ -45,6 +48,7 @@ class Recipe:
     mask_tool_results: bool = True
     label_stops: bool = True
     label_logits_only: bool = True
+    rows_per_prompt: int | None = None
     seed: int = SEED
 
 
@@ -115,7 +119,15 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     if not recipe.label_stops:
         labels = [masking.without_stops(i, row) for i, row in zip(ids, labels, strict=True)]
     found = masking.audit(ids, labels, rendered, recipe.max_length)
-    return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
+    size = _rows_per_prompt(recipe)
+    if size == 1:
+        return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
+    return Dataset.from_list([packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]), found
+
+
+def _rows_per_prompt(recipe: Recipe) -> int:
+    """What the recipe asks for, else the profile's; 1 where logits are wanted at every position."""
+    return (recipe.rows_per_prompt or profile().rows_per_prompt) if recipe.label_logits_only else 1
 
 
 def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | None = None) -> Run:
@@ -151,6 +163,7 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
         size = recipe.batch_size or profile().batch_size
         raise CourseError(f"out of memory: {str(error).splitlines()[0]}", f"halve batch_size (now {size}) or max_length, or close other programs") from None
     seconds = time.perf_counter() - started
+    gc.collect()  # a trainer and its model point at each other
     for leftover in folder.glob("checkpoint-*"):
         shutil.rmtree(leftover)
     model.save_pretrained(folder / "adapter")
@@ -196,7 +209,8 @@ def label_loss(model, inputs: dict, num_items_in_batch=None):
 
     labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = causal.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
+    shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
+    hidden = causal.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared).last_hidden_state
     kept = labels != masking.IGNORED
     logits = causal.lm_head(hidden[:, :-1][kept]).float()  # (n, V)
     total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
@@ -228,10 +242,14 @@ def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
         gradient_checkpointing=False,  # TRL turns it on by default; what the recipe asks for is set on the model
         dataloader_pin_memory=False, remove_unused_columns=False,
     )  # fmt: skip
+    if "branch" in data.column_names:
+        collator = packing.Collator(tokenizer.pad_token_id, model.config.sliding_window, model.dtype)
+    else:
+        collator = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=masking.IGNORED)
     with quiet():
         trainer = (LabelLogitsTrainer if recipe.label_logits_only else SFTTrainer)(
             model=model, processing_class=tokenizer, train_dataset=data, args=arguments,
-            data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=masking.IGNORED),
+            data_collator=collator,
             callbacks=[_progress(steps)],
         )  # fmt: skip
     _silence(trainer)

@@ -1,0 +1,55 @@
+"""The honest baseline: no model at all, only the nearest training request, and its answer copied.
+
+``python -m helpers.baseline`` prints its scores on both test splits. A trained model has to beat it clearly.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .calls import FunctionCall, serialize
+from .inference import Generation
+
+
+class NearestPhrasing:
+    """TF-IDF over character 2- to 4-grams; answers with the calls (or the reply) of the most similar training row
+    among those whose calls use declared tools only."""
+
+    def __init__(self, rows):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self.rows = [row for row in rows if row["kind"] != "followup"]
+        self.vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+        self.matrix = self.vectorizer.fit_transform(row["query"] for row in self.rows)
+        self.needs = [{call["name"] for call in json.loads(row["calls"])} for row in self.rows]
+
+    def generate(self, rows) -> list[Generation]:
+        """An answer for each row, in the form that a model's generations have."""
+        rows = list(rows)
+        similar = self.vectorizer.transform(row["query"] for row in rows) @ self.matrix.T  # (rows, training rows), sparse
+        return [self._answer(row, similar[i].toarray()[0]) for i, row in enumerate(rows)]
+
+    def _answer(self, row, similarity) -> Generation:
+        declared = {tool["function"]["name"] for tool in json.loads(row["tools"])}
+        for index in similarity.argsort()[::-1]:
+            if self.needs[index] <= declared:
+                break
+        nearest = self.rows[index]
+        calls = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(nearest["calls"])]
+        if not calls:
+            return Generation(nearest["reply"] + "<end_of_turn>", (), "<end_of_turn>")
+        return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
+
+
+def main() -> None:
+    from . import dataset, scoring
+
+    retriever = NearestPhrasing(dataset.load("train"))
+    for split in ("test", "test_unseen_tools"):
+        rows = dataset.load(split)
+        report = scoring.score(retriever.generate(rows), rows)
+        print(f"{split}\n{report.table().query('n > 0').round(3).to_string(index=False)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Rows that share a prompt have the loss and the gradients that they have alone."""
+
+import pytest
+import torch
+
+from helpers import dataset, packing, training
+from helpers.masking import IGNORED
+
+
+def test_pack_shares_the_prefix_and_restarts_positions():
+    packed = packing.pack([[2, 5, 6, 7], [2, 5, 8, 9, 10]], [[IGNORED, IGNORED, 6, 7], [IGNORED, IGNORED, IGNORED, 9, 10]])
+    assert packed["input_ids"] == [2, 5, 6, 7, 8, 9, 10]
+    assert packed["position_ids"] == [0, 1, 2, 3, 2, 3, 4]
+    assert packed["branch"] == [0, 0, 1, 1, 2, 2, 2]
+    assert packed["labels"] == [IGNORED, IGNORED, 6, 7, IGNORED, 9, 10]
+
+
+def test_the_prefix_ends_before_a_labelled_token():
+    row, labels = [2, 5, 6, 7], [IGNORED, 5, 6, 7]
+    packed = packing.pack([row, row], [labels, labels])
+    assert packed["branch"] == [0, 1, 1, 1, 2, 2, 2] and packed["labels"].count(5) == 2
+
+
+def test_branches_do_not_see_each_other_and_the_window_counts_positions():
+    row = packing.pack([[2, 5, 6], [2, 7, 8]], [[IGNORED, IGNORED, 6], [IGNORED, IGNORED, 8]])
+    masks = packing.Collator(0, 2, torch.float32)([row])["attention_mask"]
+    full, sliding = (masks[k][0, 0] == 0 for k in ("full_attention", "sliding_attention"))
+    assert full.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 1]]
+    assert sliding.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
+
+
+def test_loaded_rows_come_in_runs_that_share_their_tools():
+    rows = dataset.load("train", tools_per_row=3, rows_per_prompt=8)
+    assert len(rows) >= 1500 and len(rows) % 8 == 0 and len(set(rows["id"])) == len(rows)
+    for i in range(0, len(rows), 8):
+        assert len(set(rows["tools"][i : i + 8])) == 1
+    for row in rows.select(range(0, len(rows), 7)):
+        dataset.validate(row)
+    assert 0.02 < rows["kind"].count("none") / len(rows) < 0.2
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_loss_and_gradient_are_those_of_the_rows_alone(grad, checkpoint):
+    recipe = training.Recipe(rank=4, alpha=8, dtype="float32", rows_per_prompt=4)
+    model, tokenizer = training.load(recipe, checkpoint)
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    rows = dataset.load("train", tools_per_row=2, rows_per_prompt=4).select(range(4))
+    packed, found = training.tokenize(rows, tokenizer, recipe)
+    assert len(packed) == 1 and len(packed[0]["input_ids"]) < 0.7 * found.tokens
+    alone, _ = training.tokenize(rows, tokenizer, training.Recipe(rows_per_prompt=1))
+
+    def total(batches):
+        model.zero_grad()
+        loss = sum(training.label_loss(model, batch, num_items_in_batch=found.labelled) for batch in batches)
+        if grad:
+            loss.backward()
+        return loss.item(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    with torch.set_grad_enabled(grad):
+        together, gradients = total([packing.Collator(0, model.config.sliding_window, torch.float32)(packed.to_list())])
+        each = [{k: torch.tensor([row[k]]) for k in row} | {"attention_mask": torch.ones(1, len(row["input_ids"]))} for row in alone.to_list()]
+        apart, others = total(each)
+    assert together == pytest.approx(apart, abs=1e-4)
+    for a, b in zip(gradients, others, strict=True):
+        assert torch.allclose(a, b, atol=1e-4, rtol=1e-2)
