@@ -57,7 +57,7 @@ def read(path: Path):
 def execute(notebook, name: str) -> None:
     """Run every cell in a fresh kernel, naming each as it starts; raises CellExecutionError at the first failure."""
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    client = NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(STORED)}})
+    client = NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3", extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(STORED)}})
     with client.setup_kernel():
         for count, index in enumerate(code, 1):
             first = next((line for line in notebook.cells[index].source.splitlines() if line.strip()), "")
@@ -74,11 +74,22 @@ def tidy(notebook) -> None:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream":
-                output.text = "\n".join(line.split("\r")[-1].rstrip() for line in output.text.split("\n"))
-        cell_outputs = cell.get("outputs", [])
-        cell_outputs[:] = [o for o in cell_outputs if not (o.output_type == "stream" and not o.text.strip())]
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in _joined(cell.outputs) if not (o.output_type == "stream" and not o.text.strip())]
+
+
+def _joined(outputs: list) -> list:
+    """Outputs with neighbouring streams in one, each line as a terminal leaves it: what follows its last return."""
+    joined = []
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    for output in joined:
+        if output.output_type == "stream":
+            output.text = "\n".join(line.split("\r")[-1].rstrip() for line in output.text.split("\n"))
+    return joined
 
 
 def write_html(notebook, path: Path) -> None:

@@ -21,11 +21,11 @@ def test_the_ledger_holds_all_41_claims():
 def test_a_measurement_inside_its_band_gets_the_ledgers_verdict():
     card = claims.verdict("24-json-function-call", 0)
     assert card.inside and card.verdict == "does not hold"
-    assert "we measured:    0 calls" in repr(card) and "Claim 24" in card._repr_html_()
+    assert "we measured:    0 of the parts" in repr(card) and "Claim 24" in card._repr_html_()
 
 
 def test_a_measurement_outside_raises_in_ci_and_says_so_elsewhere(monkeypatch):
-    with pytest.raises(CourseError, match="measured 3 calls"):
+    with pytest.raises(CourseError, match="measured 3 of the parts"):
         claims.verdict("24-json-function-call", 3)
     monkeypatch.delenv("COURSE_STRICT")
     card = claims.verdict("24-json-function-call", 3)

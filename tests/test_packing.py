@@ -23,7 +23,7 @@ def test_the_prefix_ends_before_a_labelled_token():
 
 def test_branches_do_not_see_each_other_and_the_window_counts_positions():
     row = packing.pack([[2, 5, 6], [2, 7, 8]], [[IGNORED, IGNORED, 6], [IGNORED, IGNORED, 8]])
-    masks = packing.Collator(0, 2, torch.float32)([row])["attention_mask"]
+    masks = packing.Collator(0, 2, torch.float32, multiple=1)([row])["attention_mask"]
     full, sliding = (masks[k][0, 0] == 0 for k in ("full_attention", "sliding_attention"))
     assert full.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 1]]
     assert sliding.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 0, 1, 1]]

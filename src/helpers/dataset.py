@@ -27,7 +27,7 @@ FOLDER = ASSETS / "data"
 CHECKSUMS = "SHA256SUMS"
 
 
-def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1):
+def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1, domains: tuple[str, ...] | None = None):
     """A split as a ``datasets.Dataset`` with the columns above, in the stored (shuffled) order.
 
     Parameters
@@ -36,6 +36,7 @@ def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1)
     tools_per_row : keep at most this many declared tools (the called ones always, then the first others); None keeps all
     rows_per_prompt : with more than 1, rows come in runs of this many that declare the same tools, so that training can
         share the work on their common prompt; the tools of a run are drawn anew, a row whose calls they do not serve waits
+    domains : keep only rows that call tools of these domains (and talk that calls none), and declare only such tools
 
     Raises
     ------
@@ -49,6 +50,8 @@ def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1)
         raise CourseError(f"tools_per_row={tools_per_row} leaves no tool", "use 1 or more, or None for all")
     declarations = read_declarations()
     stored = _read(split)
+    if domains:
+        stored = _of_domains(stored, domains)
     if rows_per_prompt > 1:
         stored = _regrouped(stored, tools_per_row or 4, rows_per_prompt)
         tools_per_row = None
@@ -116,20 +119,36 @@ def _kept(stored: dict, tools_per_row: int | None) -> list[str]:
     return [name for name in names if name in called or name in others]  # the order stays shuffled
 
 
+def _of_domains(stored: list[dict], domains: tuple[str, ...]) -> list[dict]:
+    """Stored rows of some domains; rows left with fewer than two declared tools are dropped."""
+    from . import sources
+
+    known = {tool.name: tool.domain for tool in sources.read().tools.values()}
+    if unknown := set(domains) - set(known.values()):
+        raise CourseError(f"there is no domain {sorted(unknown)[0]!r}", f"use some of {', '.join(sorted(set(known.values())))}")
+    rows = []
+    for row in stored:
+        names = [name for name in row["tools"] if known[name] in domains]
+        called = {call["name"] for call in row["calls"]}
+        if len(names) >= 2 and called <= set(names) and row["domain"] in (*domains, "conversation"):
+            rows.append({**row, "tools": names})
+    return rows
+
+
 def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> list[dict]:
     """Stored rows in runs that declare the same tools.
 
     Each run begins with the next row that has not been used and the tools that row declares (its distractors were chosen
-    near); the run is filled with rows that call only these tools. Of every eight rows at most one calls nothing.
+    near); the run is filled with rows that call only these tools. Of every eight rows about one calls nothing.
     """
-    waiting = list(stored)
+    waiting, quota = list(stored), max(1, rows_per_prompt // 8)
     runs = []
     while waiting:
         names = _kept(waiting[0], tools_per_row)
         run, rest, silent = [], [], 0
         for row in waiting:
             called = {call["name"] for call in row["calls"]}
-            fits = called <= set(names) if called else row["domain"] == "conversation" and silent < max(1, rows_per_prompt // 8)
+            fits = called <= set(names) if called else silent < quota and _needs_nothing(row, names)
             if len(run) < rows_per_prompt and (fits or row is waiting[0]):
                 silent += not called
                 run.append({**row, "tools": names})
@@ -141,6 +160,12 @@ def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> 
         waiting = rest
     random.Random(len(runs)).shuffle(runs)
     return [row for run in runs for row in run]
+
+
+def _needs_nothing(row: dict, names: list[str]) -> bool:
+    """Whether a row without calls stays one beside other tools: talk does, and a remark about a tool that is declared."""
+    form, subject = row["phrasing"].split(".")[:2]
+    return form == "chat" or (form == "past" and subject in names)
 
 
 def conversation(query: str, calls: list[dict], reply: str = "", result: dict | None = None) -> list[dict]:

@@ -19,7 +19,8 @@ class Profile:
     ``dtype`` is the name of the torch dtype weights are loaded in. ``max_steps`` and ``batch_size`` are those of the
     course's training run, ``eval_rows`` how many rows are generated for one score, ``tools_per_row`` how many tools a
     prompt declares (None: all that the row has), ``rows_per_prompt`` how many training rows share one computation of
-    their common prompt (see ``helpers.packing``).
+    their common prompt (see ``helpers.packing``), ``domains`` which domains of the data the run covers (None: all).
+    The CPU's sizes were chosen on the validation split by ``scripts/tune_live_run.py``.
     """
 
     name: str
@@ -30,10 +31,11 @@ class Profile:
     eval_rows: int
     tools_per_row: int | None
     rows_per_prompt: int = 1
+    domains: tuple[str, ...] | None = None
 
 
 PROFILES = {
-    "cpu": Profile("cpu", "cpu", "bfloat16", 1, 90, 60, 3, 8),
+    "cpu": Profile("cpu", "cpu", "bfloat16", 1, 70, 50, 3, 8, ("weather",)),
     "t4": Profile("t4", "cuda", "float32", 8, 150, 200, None),
     "gpu": Profile("gpu", "cuda", "bfloat16", 16, 300, 400, None),
 }

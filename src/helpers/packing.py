@@ -43,11 +43,13 @@ class Collator:
     pad_id: int
     window: int
     dtype: object
+    multiple: int = 64  # of the padded length: a CPU's kernels are prepared, and kept, once for each shape
 
     def __call__(self, rows: list[dict]) -> dict:
         import torch
 
-        width = max(len(row["input_ids"]) for row in rows)
+        longest = max(len(row["input_ids"]) for row in rows)
+        width = -(-longest // self.multiple) * self.multiple
         padding = {"input_ids": self.pad_id, "labels": IGNORED, "position_ids": 0, "branch": -1}
         batch = {k: torch.tensor([list(row[k]) + [fill] * (width - len(row[k])) for row in rows]) for k, fill in padding.items()}
         branch, position = batch.pop("branch"), batch["position_ids"]  # (B, N)

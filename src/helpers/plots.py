@@ -60,7 +60,7 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
         cells = [report.cell(level, dialect) for level, dialect in groups]
         at = [i + (number - (len(reports) - 1) / 2) * width for i in range(len(groups))]
         rates = [c["rate"] for c in cells]
-        errors = [[c["rate"] - c["low"] for c in cells], [c["high"] - c["rate"] for c in cells]]
+        errors = [[max(0, c["rate"] - c["low"]) for c in cells], [max(0, c["high"] - c["rate"]) for c in cells]]
         axis.bar(at, rates, width, color=colour, hatch=hatch, edgecolor="white", label=name, yerr=errors, ecolor="#333333", capsize=3)
     axis.set_xticks(range(len(groups)), [level if dialects is None else dialect for level, dialect in groups])
     axis.set(ylim=(0, 1.05), ylabel="share of rows" if dialects is None else f"share of rows, level {levels[0]}")

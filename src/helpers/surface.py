@@ -87,9 +87,21 @@ def joined(texts: list[str]) -> str:
     return " و".join(texts)
 
 
-def glue(text: str) -> str:
-    """Write ل and the article as one (ل + الرياض = للرياض), and close gaps that filling left."""
-    text = re.sub(r"(?<![\w])([وف]?)لال(?=\w{2})", r"\1لل", text)
+def filled(text: str, placeholder: re.Pattern, texts: dict[str, str]) -> str:
+    """A phrasing with texts in place of its placeholders; a ل glued to one takes the article in: ل + الرياض = للرياض."""
+
+    def put(match: re.Match) -> str:
+        said = texts[match.group(1)]
+        after_lam = re.search(r"(?<!\w)[وف]?ل$", text[: match.start()])
+        if after_lam and said.startswith("الل"):
+            return said[2:]  # ل + اللاذقية = للاذقية: the word's own lam is written once
+        return f"ل{said[2:]}" if after_lam and said.startswith("ال") else said
+
+    return tidy(placeholder.sub(put, text))
+
+
+def tidy(text: str) -> str:
+    """Close the gaps that filling left: double spaces, a space before a mark."""
     return re.sub(r"\s+([؟?!.,،])", r"\1", re.sub(r"\s+", " ", text)).strip()
 
 

@@ -94,7 +94,7 @@ class Builder:
         values, texts, used = {}, {}, set()
         for name in phrasing.placeholders:
             values[name], texts[name] = self._slot(rng, tool, name, phrasing.dialect, split, used)
-        query = surface.glue(PLACEHOLDER.sub(lambda m: texts[m.group(1)], phrasing.text))
+        query = surface.filled(phrasing.text, PLACEHOLDER, texts)
         return query, _nested({**values, **phrasing.args}), texts
 
     def _slot(self, rng, tool: Tool, name: str, dialect: str, split: str, used: set):
@@ -241,7 +241,7 @@ class Builder:
     def _followup(self, rng, split, dialect, index) -> dict | None:
         tool, phrasing, query, arguments, texts = self._asked(rng, split, dialect, index)
         values, said = self._result(rng, tool, dialect, split)
-        reply = surface.glue(PLACEHOLDER.sub(lambda m: {**texts, **said}[m.group(1)], rng.choice(tool.replies[dialect])))
+        reply = surface.filled(rng.choice(tool.replies[dialect]), PLACEHOLDER, {**texts, **said})
         return {
             "domain": tool.domain, "dialect": dialect, "query": self._dress(rng, query, dialect),
             "tools": self._declared(rng, split, [tool]), "calls": [{"name": tool.name, "arguments": arguments}],

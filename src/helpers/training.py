@@ -202,19 +202,31 @@ def _peak_bytes() -> int:
 def label_loss(model, inputs: dict, num_items_in_batch=None):
     """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
 
-    Only the hidden states that predict a label meet the language-model head: of 4 × 240 positions about 120 do, and the
-    head, 262,144 × 640, is most of the model's arithmetic. The loss is that of the full computation.
+    Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their float32
+    logits take 1 MiB each. The loss is that of the full computation.
     """
-    import torch
-
     labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
     hidden = causal.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared).last_hidden_state
     kept = labels != masking.IGNORED
-    logits = causal.lm_head(hidden[:, :-1][kept]).float()  # (n, V)
-    total = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
+    total = _summed_cross_entropy(causal.lm_head, hidden[:, :-1][kept], labels[kept])  # of (n, 640) and (n,)
     return total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+CHUNK = 128  # labelled positions whose logits exist at the same time
+
+
+def _summed_cross_entropy(head, hidden, targets):
+    """Σ −log p over positions, in chunks whose logits are computed again for the gradient instead of being kept."""
+    from torch.nn.functional import cross_entropy
+    from torch.utils.checkpoint import checkpoint
+
+    def part(hidden, targets):
+        return cross_entropy(head(hidden).float(), targets, reduction="sum")
+
+    pieces = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+    return sum(checkpoint(part, h, t, use_reentrant=False) for h, t in pieces)
 
 
 def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
