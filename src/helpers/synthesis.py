@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from . import surface
+from . import chat, surface
 from .errors import CourseError
 from .sources import DIALECTS, PLACEHOLDER, Phrasing, Sources, Tool, similarity
 
@@ -20,6 +20,7 @@ SIZES = {"train": 6400, "validation": 500, "test": 1500, "test_unseen_tools": 50
 #: Share of each kind in every split; the rest is ``single``.
 SHARES = {"none": 0.13, "parallel": 0.12, "followup": 0.07}
 DISTRACTORS = (3, 6)
+_DECLARED = 840  # estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones)
 _VALUE_SHARES = {"validation": 0.12, "test": 0.22}  # of a vocabulary's free-text values; the rest is for training
 _LEAK = 0.55  # phrasings of one tool that are more alike than this stay in one split, whatever their dialect
 
@@ -41,6 +42,11 @@ class Builder:
     sources: Sources
 
     # --- what belongs to which split
+
+    @cached_property
+    def declaration_sizes(self) -> dict[str, int]:
+        """Tool name -> estimated tokens of its declaration."""
+        return {tool.name: _estimated_tokens(tool) for tool in self.sources.tools.values()}
 
     @cached_property
     def phrasing_split(self) -> dict[str, str]:
@@ -177,6 +183,9 @@ class Builder:
         count = rng.randint(*DISTRACTORS)
         chosen = rng.sample(close, min(len(close), (count + 1) // 2)) if near else []
         chosen += rng.sample(far, count - len(chosen))
+        size = self.declaration_sizes
+        while len(chosen) > DISTRACTORS[0] and sum(size[t.name] for t in [*gold, *chosen]) > _DECLARED:
+            chosen.remove(max(chosen, key=lambda t: size[t.name]))
         names = [t.name for t in [*gold, *chosen]]
         rng.shuffle(names)
         return names
@@ -250,10 +259,11 @@ class Builder:
 
     def _none(self, rng, split, dialect, index) -> dict:
         """A request that no declared tool can serve: talk, something that already happened, or a missing capability."""
-        form = rng.choices(("chat", "past", "missing"), (0.3, 0.3, 0.4))[0]
-        talk, values = self.sources.conversation, _values_split(split)
+        past = 0.0 if split == "validation" else 0.3  # there are two remarks for each tool and dialect: one to train on, one to test
+        form = rng.choices(("chat", "past", "missing"), (0.3, past, 0.4))[0]
+        talk = self.sources.conversation
         if form == "chat":
-            number, entry = rng.choice(_share(list(enumerate(talk["chat"][dialect], 1)), values))
+            number, entry = rng.choice(_share(list(enumerate(talk["chat"][dialect], 1)), split))
             query, reply, identity = entry["query"], entry["reply"], f"chat.{dialect}.{number}"
             gold, domain, near = [rng.choice(self.tools(split, False))], "conversation", True
         else:
@@ -261,7 +271,7 @@ class Builder:
             domain, gold, near, identity = tool.domain, [], False, f"missing.{phrasing}"
             reply = rng.choice(talk["missing"][dialect])
             if form == "past":
-                number, query = rng.choice(_share(list(enumerate(tool.past[dialect], 1)), values, keep_one=True))
+                number, query = rng.choice(_share(list(enumerate(tool.past[dialect], 1)), split, pair=True))
                 reply, identity, gold, near = rng.choice(talk["past"][dialect]), f"past.{tool.name}.{dialect}.{number}", [tool], True
         names = self._declared(rng, split, gold, near)
         if form == "missing":
@@ -270,6 +280,11 @@ class Builder:
             "domain": domain, "dialect": dialect, "query": self._dress(rng, query, dialect), "tools": names,
             "calls": [], "reply": reply, "phrasing": identity,
         }  # fmt: skip
+
+
+def _estimated_tokens(tool: Tool) -> int:
+    """About how many tokens a tool's declaration takes: control tokens, words by six letters, marks."""
+    return len(re.findall(r"<\w+>|[^\W_]{1,6}|[^\w\s]|_", chat.render([], [tool.declaration])))
 
 
 def _hash(text: str) -> str:
@@ -285,12 +300,16 @@ def _groups(phrasings) -> list[list[Phrasing]]:
     return groups
 
 
-def _share(numbered: list, split: str, keep_one: bool = False) -> list:
-    """The part of a list of sentences that belongs to a split: 70 % train, 10 % validation, 20 % test."""
-    if keep_one:  # two sentences: the first for training, the second for the rest
+def _share(numbered: list, split: str, pair: bool = False) -> list:
+    """The part of a list of sentences that belongs to a split: a tenth to each test, a tenth to validation, the rest to
+    training. Of a ``pair`` the first is for training and the last for the tests."""
+    if pair:
         return [numbered[0]] if split == "train" else [numbered[-1]]
-    cut = max(1, round(len(numbered) * 0.2))
-    parts = {"test": numbered[:cut], "validation": numbered[cut : cut + max(1, cut // 2)], "train": numbered[cut + max(1, cut // 2) :]}
+    cut, middle = max(2, round(len(numbered) * 0.2)), max(1, round(len(numbered) * 0.1))
+    parts = {
+        "test": numbered[: cut // 2], "test_unseen_tools": numbered[cut // 2 : cut],
+        "validation": numbered[cut : cut + middle], "train": numbered[cut + middle :],
+    }  # fmt: skip
     return parts[split]
 
 
