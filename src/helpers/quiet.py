@@ -34,7 +34,6 @@ def settings() -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",  # of 1024: it keeps memory for every shape that a training run meets
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
