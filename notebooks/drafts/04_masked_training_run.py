@@ -211,6 +211,9 @@ is_response = labels_t[0] != -100
 ratio = (norms[~is_response].mean() / norms[is_response].mean()).item()
 print(f"mean gradient norm: prompt {norms[~is_response].mean():.4f}, response {norms[is_response].mean():.4f}, ratio {ratio:.2f}")
 
+# %% [markdown]
+# A mean can hide where it comes from, so here is every position. Mind the logarithmic scale.
+
 # %% tags=["nbval-ignore-output"]
 import matplotlib.pyplot as plt
 
@@ -338,9 +341,15 @@ del untouched
 run = training.train(recipe, train_rows, checkpoint)
 print(f"{len(run.history)} steps in {run.seconds:.0f} s, peak memory {run.peak_bytes / 1e9:.1f} GB, {run.audit.share:.1%} of tokens carry loss")
 
+# %% [markdown]
+# Three curves belong together: what the run minimized, how far it was allowed to move at each step, and how hard the loss pulled.
+
 # %% tags=["nbval-ignore-output"]
 first, last = run.history[0]["loss"], sum(h["loss"] for h in run.history[-5:]) / 5
 plots.show(plots.training_curve(run.history), f"The loss falls from {first:.1f} to {last:.2f}; the learning rate warms up, then follows a cosine; the gradient norm settles.")
+
+# %% [markdown]
+# Now the hashes of the frozen tensors again.
 
 # %% tags=["nbval-ignore-output"]
 hashes_after = fingerprints(run.model)
