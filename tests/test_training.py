@@ -90,14 +90,14 @@ def test_only_a_row_that_teaches_is_accepted(rows, checkpoint):
 
 
 def test_generation_says_what_stopped_it(whole, rows):
-    few = rows.select(range(3))
-    cut = inference.generate(whole.model, whole.tokenizer, few, max_new_tokens=2)
-    assert {g.stopped_by for g in cut} == {inference.LIMIT} and all(len(g.token_ids) == 2 for g in cut)
-    for generation in inference.generate(whole.model, whole.tokenizer, few, max_new_tokens=64):
-        if generation.stopped_by == inference.LIMIT:
-            assert len(generation.token_ids) == 64
-        else:
-            assert generation.text.endswith(generation.stopped_by)
+    from helpers.chat import STOP_IDS
+
+    for limit in (1, 64):
+        for generation in inference.generate(whole.model, whole.tokenizer, rows.select(range(3)), max_new_tokens=limit):
+            if generation.stopped_by == inference.LIMIT:
+                assert len(generation.token_ids) == limit and not set(generation.token_ids) & set(STOP_IDS)
+            else:
+                assert generation.text.endswith(generation.stopped_by) and generation.token_ids[-1] in STOP_IDS
 
 
 def test_batching_changes_no_ones_answer(rows, checkpoint, tokenizer):
