@@ -129,8 +129,8 @@ for dialect, generation in zip(requests, generations):
     print(f"{dialect:10} stopped by {generation.stopped_by}\n    {generation.text[:110]!r}")
 
 # %% [markdown]
-# Read them before you count them. A base model continues text: it repeats the question, talks about the weather, or copies
-# the tool's declaration. It does not know that a call is wanted, because nobody has shown it one.
+# Read them before you count them. A base model continues text: it repeats the instruction, the tool's declaration or the request.
+# It does not know that a call is wanted, because nobody has shown it one.
 #
 # Now count. `calls.parse` returns the calls in a text, `[]` when it is plain text, and raises `ParseError` with a position and a
 # reason when control tokens are there but do not form a call.
@@ -168,7 +168,7 @@ from helpers import claims
 
 ledger = claims.table()
 print(f"{len(ledger)} claims, {(ledger['verdict'] != 'not settled yet').sum()} of them settled in the notebooks so far")
-ledger.drop(columns="section").style.set_properties(**{"text-align": "left"}).set_uuid("ledger")
+ledger.drop(columns="section").style.format(escape="html").set_properties(**{"text-align": "left"}).set_uuid("ledger")
 
 # %% [markdown]
 # | notebook | the guide's section | you leave able to |
@@ -247,7 +247,7 @@ exercises.recap({"baseline-calls": found})
 #
 # <details><summary>A · It does not understand Arabic.</summary>
 #
-# Its continuations are Arabic and mostly about the weather. It reads the request well enough.
+# This run cannot show that. The same model continues Arabic sentences sensibly; here it only repeats what stands in the prompt.
 #
 # </details>
 # <details><summary>B · Nobody has trained it to answer with a call.</summary>
