@@ -5,9 +5,10 @@ import re
 import shutil
 from collections import Counter
 
+import datasets
 import pytest
 
-from helpers import chat, dataset, sources, synthesis
+from helpers import card, chat, dataset, sources, synthesis
 from helpers.calls import FunctionCall, parse
 from helpers.errors import CourseError
 from helpers.sources import DIALECTS, FORBIDDEN
@@ -231,6 +232,23 @@ def test_damaged_files_are_named(damage, words, tmp_path):
         dataset._read("validation", folder)
 
 
+# --- the data card ------------------------------------------------------------------------------------------------------
+
+
+def test_the_cards_counts_are_those_of_the_data(splits, tokenizer):
+    loaded = {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
+    assert card.block("counts") == card.counts(loaded, tokenizer).strip() + "\n", "run: python -m helpers.card"
+
+
+def test_the_cards_baseline_is_what_the_retriever_scores():
+    assert card.block("baseline") == card.baseline().strip() + "\n", "run: python -m helpers.card"
+
+
+def test_a_card_without_marks_is_refused():
+    with pytest.raises(CourseError, match="0 blocks 'counts'.*put the marks back"):
+        card.replaced("# A card", "counts", "text")
+
+
 # --- public sets --------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +262,27 @@ def test_the_public_sample_is_adapted(shared):
     for row in kept:
         assert all(isinstance(c["arguments"], dict) for c in json.loads(row["calls"]))
         assert row["dialect"] in DIALECTS
+
+
+def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
+    """In a nested column Arrow unites the fields of all rows: each tool gets every other tool's parameters, as nulls."""
+    lines = (shared / "data" / "arabic_function_calling_sample.jsonl").read_text(encoding="utf-8").splitlines()
+    plain = [json.loads(line) for line in lines]
+    arrow = datasets.Dataset.from_list(plain)
+    assert any(value is None for value in arrow[0]["tools"][0]["function"]["parameters"]["properties"].values())
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: arrow)
+    monkeypatch.setattr("helpers.checkpoints.hub_reachable", lambda: True)
+    rows, refused = dataset.from_hub("Sa74ll/arabic-mobile-actions")
+    kept, expected = dataset.from_hub_rows(plain)
+    assert refused == expected and rows.to_list() == kept
+    table = dataset.declarations_of(arrow)
+    assert table == dataset.declarations_of(plain) and "get_weather" in table
+
+
+def test_a_hub_out_of_reach_is_said_at_once(monkeypatch):
+    monkeypatch.setattr("helpers.checkpoints.hub_reachable", lambda: False)
+    with pytest.raises(CourseError, match="cannot be reached from here.*dataset.load"):
+        dataset.from_hub("Sa74ll/arabic-mobile-actions")
 
 
 def test_rows_without_declarations_need_a_table():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers import dataset, packing, training
+from helpers.errors import CourseError
 from helpers.masking import IGNORED
 
 
@@ -66,3 +67,9 @@ def test_loss_and_gradient_are_those_of_the_rows_alone(grad, checkpoint):
     assert together == pytest.approx(apart, abs=1e-4)
     for a, b in zip(gradients, others, strict=True):
         assert torch.allclose(a, b, atol=1e-4, rtol=1e-2)
+
+
+def test_rows_without_a_common_prompt_are_refused(tokenizer):
+    rows = dataset.load("train", tools_per_row=3).select(range(8))
+    with pytest.raises(CourseError, match="declare different tools.*rows_per_prompt=8"):
+        training.tokenize(rows, tokenizer, training.Recipe(rows_per_prompt=8))

@@ -180,7 +180,7 @@ ledger.drop(columns="section").style.format(escape="html").set_properties(**{"te
 # | 04 masked training run | 4 | mask, train, and score before and after |
 # | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
 #
-# Notebook 00 is written, notebook 04 is being finished; the others are on their way.
+# Notebooks 00 and 04 are written; the others are on their way.
 
 # %% [markdown]
 # ## 0.6 · Place your first bets
@@ -189,9 +189,9 @@ ledger.drop(columns="section").style.format(escape="html").set_properties(**{"te
 # brackets settle them.
 
 # %%
-exercises.bet("stop-token", "[04] which token ends a turn that calls a function?", options=["<end_of_turn>", "<start_function_response>", "<eos>"])
-exercises.bet("json", "[04] of 100 correct calls, how many does json.loads read?", low=0, high=100, step=1, unit="calls")
-exercises.bet("exact-after", "[04] exact calls after a few minutes of training", low=0, high=100, step=5, unit="%");
+stop_bet = exercises.bet("stop-token", "[04] which token ends a turn that calls a function?", options=["<end_of_turn>", "<start_function_response>", "<eos>"])
+json_bet = exercises.bet("json", "[04] of 100 correct calls, how many does json.loads read?", low=0, high=100, step=1, unit="calls")
+exact_bet = exercises.bet("exact-after", "[04] exact calls after a few minutes of training", low=0, high=100, step=5, unit="%")
 
 # %% [markdown]
 # ## 0.7 · Exercise
@@ -261,7 +261,7 @@ exercises.recap({"baseline-calls": found})
 #
 # </details>
 #
-# **Next:** 04 · The masked training run. **To read:** *FunctionGemma formatting and best
+# **Next:** [04 · The masked training run](04_masked_training_run.ipynb). **To read:** *FunctionGemma formatting and best
 # practices* (Google AI for Developers); *Gemma 3 Technical Report* (arXiv 2503.19786).
 #
 # The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).

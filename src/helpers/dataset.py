@@ -272,6 +272,46 @@ def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[d
     return kept, refused
 
 
+def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | None = None):
+    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``. Needs the hub.
+
+    ``name`` is ``Sa74ll/arabic-mobile-actions``, or ``HeshamHaroon/Arabic_Function_Calling`` with a table of ``declarations``
+    (``declarations_of`` makes one from the former's rows).
+    """
+    import datasets
+
+    from .checkpoints import hub_reachable
+
+    remedy = "the course's own data need no hub: dataset.load(split)"
+    if not hub_reachable():
+        raise CourseError(f"{name} is on the Hugging Face hub, which cannot be reached from here", remedy)
+    try:
+        rows = datasets.load_dataset(name, split=split)
+    except Exception as error:  # datasets has a dozen kinds, for a wrong name, a wrong split and a lost connection
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CourseError(f"{name} ({split}) cannot be loaded: {reason}", f"check its name and split; {remedy}") from None
+    kept, refused = from_hub_rows(rows, declarations, split)
+    if not kept:
+        raise CourseError(f"none of {name}'s {len(rows)} rows can be used", f"most often: {max(refused, key=refused.get, default='it is empty')}")
+    return datasets.Dataset.from_dict({column: [row[column] for row in kept] for column in COLUMNS}), refused
+
+
+def declarations_of(rows) -> dict[str, dict]:
+    """Function name -> declaration, from public rows that carry their tools; the first declaration of a name counts."""
+    found = {}
+    for row in rows:
+        for tool in row.get("tools") or []:
+            found.setdefault(tool["function"]["name"], {"type": "function", "function": _without_none(tool["function"])})
+    return found
+
+
+def _without_none(value):
+    """A value without the nulls that Arrow adds when it unites the fields of many rows into one struct."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
 def _arguments(value) -> dict:
     """Arguments out of however many layers of JSON encoding they came in."""
     for _ in range(4):
@@ -283,7 +323,7 @@ def _arguments(value) -> dict:
 
 def _from_messages(row: dict) -> dict:
     identity = row.get("original_id") or row.get("id") or "?"
-    tools = [{"type": "function", "function": tool["function"]} for tool in row.get("tools") or []]
+    tools = [{"type": "function", "function": _without_none(tool["function"])} for tool in row.get("tools") or []]
     user = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
     model = next((m for m in row["messages"] if m["role"] == "assistant"), {})
     try:

@@ -122,7 +122,18 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     size = _rows_per_prompt(recipe)
     if size == 1:
         return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
+    _check_runs([row["tools"] for row in rows], size)
     return Dataset.from_list([packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]), found
+
+
+def _check_runs(tools: list[str], size: int) -> None:
+    """Rows without a common prompt would be packed into one sequence as long as all of them: ten times the work."""
+    for start in range(0, len(tools), size):
+        if len(set(tools[start : start + size])) > 1:
+            raise CourseError(
+                f"rows {start} to {min(start + size, len(tools)) - 1} declare different tools and share no prompt",
+                f"load them with dataset.load(..., rows_per_prompt={size}), or train with Recipe(rows_per_prompt=1)",
+            )
 
 
 def _rows_per_prompt(recipe: Recipe) -> int:

@@ -1,0 +1,106 @@
+"""The figures in the data card, ``assets/data/README.md``: counted, never typed.
+
+``python -m helpers.card`` counts again, scores the baseline (a minute) and rewrites what stands between the card's marks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+from . import dataset
+from .errors import CourseError
+from .sources import DIALECTS
+
+CARD = dataset.FOLDER / "README.md"
+_BLOCK = r"(<!-- {name}: written by python -m helpers\.card -->\n).*?(<!-- end of {name} -->)"
+
+
+def markdown_table(header: list[str], rows: list[list]) -> str:
+    """A Markdown table: the first column left-aligned, the others right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+def counts(splits: dict, tokenizer) -> str:
+    """Rows by split, kind and dialect, tokens of a rendered row, and calls by tool, as Markdown."""
+    return "\n".join([
+        markdown_table(["rows", "all", *dataset.KINDS, *DIALECTS], [_shares(name, rows) for name, rows in splits.items()]),
+        markdown_table(["tokens of a row", "shortest", "median", "95th percentile", "longest"], [_lengths(n, rows, tokenizer) for n, rows in splits.items()]),
+        markdown_table(["tools declared in a row", *map(str, range(2, 8))], [_declared(name, rows) for name, rows in splits.items()]),
+        markdown_table(["calls of", "domain", *splits], _by_tool(splits)),
+    ])  # fmt: skip
+
+
+def _shares(name: str, rows) -> list:
+    kinds, dialects = Counter(rows["kind"]), Counter(rows["dialect"])
+    return [name, len(rows), *(kinds[k] for k in dataset.KINDS), *(dialects[d] for d in DIALECTS)]
+
+
+def _lengths(name: str, rows, tokenizer) -> list:
+    from .training import texts
+
+    lengths = sorted(map(len, tokenizer(texts(rows), add_special_tokens=False).input_ids))
+    return [name, lengths[0], lengths[len(lengths) // 2], lengths[int(len(lengths) * 0.95)], lengths[-1]]
+
+
+def _declared(name: str, rows) -> list:
+    found = Counter(len(json.loads(tools)) for tools in rows["tools"])
+    return [name, *(found[n] for n in range(2, 8))]
+
+
+def _by_tool(splits: dict) -> list[list]:
+    from . import sources
+
+    found = {name: Counter(call["name"] for calls in rows["calls"] for call in json.loads(calls)) for name, rows in splits.items()}
+    tools = sorted(sources.read().tools.values(), key=lambda tool: (tool.domain, tool.name))
+    return [[f"`{tool.name}`", tool.domain, *(found[name][tool.name] or "–" for name in splits)] for tool in tools]
+
+
+def baseline() -> str:
+    """Scores of the nearest-phrasing retriever on both test splits, with Wilson 95 % intervals, as Markdown."""
+    from . import scoring
+    from .baseline import NearestPhrasing
+
+    retriever, reports = NearestPhrasing(dataset.load("train")), {}
+    for split in ("test", "test_unseen_tools"):
+        rows = dataset.load(split)
+        reports[split] = scoring.score(retriever.generate(rows), rows)
+    levels = ("parse", "name", "keys", "exact", "no_call")
+    return markdown_table(["TF-IDF retriever", *reports], [[level, *(_cell(r, level) for r in reports.values())] for level in levels])
+
+
+def _cell(report, level: str) -> str:
+    cell = report.cell(level)
+    return f"{cell['rate']:.1%} ({cell['low']:.1%} to {cell['high']:.1%}, n={cell['n']})"
+
+
+def replaced(card: str, name: str, text: str) -> str:
+    """The card with the block ``name`` holding ``text``. Raises CourseError when the card has no such block."""
+    changed, found = re.subn(_BLOCK.format(name=name), lambda m: f"{m[1]}\n{text}\n{m[2]}", card, flags=re.S)
+    if found != 1:
+        raise CourseError(f"the data card has {found} blocks {name!r}", f"put the marks back: <!-- {name}: written by python -m helpers.card -->")
+    return changed
+
+
+def block(name: str, card: Path = CARD) -> str:
+    """What stands in a block of the card now."""
+    found = re.search(_BLOCK.format(name=name), card.read_text(encoding="utf-8"), flags=re.S)
+    return found.group().split("-->\n", 1)[1].rsplit("<!--", 1)[0].strip() + "\n" if found else ""
+
+
+def main() -> None:
+    from . import checkpoints, quiet
+
+    quiet.libraries()
+    tokenizer = checkpoints.load_tokenizer(checkpoints.ensure("gemma"))
+    card = CARD.read_text(encoding="utf-8")
+    card = replaced(card, "counts", counts({split: dataset.load(split) for split in dataset.SPLITS}, tokenizer))
+    CARD.write_text(replaced(card, "baseline", baseline()), encoding="utf-8")
+    print(f"{CARD.relative_to(dataset.FOLDER.parents[1])} is up to date")
+
+
+if __name__ == "__main__":
+    main()
