@@ -490,6 +490,32 @@ verdict("22-template-defines-stops", measured=same_template_other_end)
 
 # %% [markdown]
 # <!-- exercise 4.1 -->
+# **Exercise 4.1 · Mask the prompt yourself** (★★☆, 10 minutes)
+#
+# Write `my_labels(ids)` for a conversation with one model turn: −100 up to and including the header `<start_of_turn>model\n` (ids 105, 4368, 107), the ids themselves after it.
+#
+# <details><summary>Hint 1</summary>
+#
+# Find the place where the three header ids stand in a row; there is exactly one.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Everything before `place + 3` becomes −100. The stop token stays: somebody has to teach it.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_labels(ids):
+#     header = [105, 4368, 107]
+#     place = next(i for i in range(len(ids)) if ids[i : i + 3] == header)
+#     return [-100] * (place + 3) + list(ids[place + 3 :])
+# ```
+#
+# </details>
 
 # %%
 def my_labels(ids):
@@ -500,6 +526,30 @@ exercises.check("4.1", my_labels)
 
 # %% [markdown]
 # <!-- exercise 4.2 -->
+# **Exercise 4.2 · Average over the window** (★☆☆, 5 minutes)
+#
+# Two micro-batches are accumulated into one step. `window_loss(parts)` gets `(tokens, mean loss)` of each and returns the loss of the whole window.
+#
+# <details><summary>Hint 1</summary>
+#
+# A mean loss times its number of tokens is a sum.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Sum of sums, divided by the sum of tokens.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def window_loss(parts):
+#     return sum(n * mean for n, mean in parts) / sum(n for n, _ in parts)
+# ```
+#
+# </details>
 
 # %%
 def window_loss(parts):
@@ -510,6 +560,33 @@ exercises.check("4.2", window_loss)
 
 # %% [markdown]
 # <!-- exercise 4.3 -->
+# **Exercise 4.3 · Cosine with warm-up** (★★☆, 10 minutes)
+#
+# Write `cosine_lr(step)` for a peak of 1e-3, 10 warm-up steps and 100 steps in all: linear from 0 to the peak, then a half cosine down to 0.
+#
+# <details><summary>Hint 1</summary>
+#
+# For `step < 10` it is `1e-3 * step / 10`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# After that, the progress runs from 0 to 1 over the remaining 90 steps.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def cosine_lr(step, peak=1e-3, warmup=10, total=100):
+#     if step < warmup:
+#         return peak * step / warmup
+#     progress = (step - warmup) / (total - warmup)
+#     return peak * 0.5 * (1 + math.cos(math.pi * progress))
+# ```
+#
+# </details>
 
 # %%
 def cosine_lr(step):
