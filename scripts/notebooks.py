@@ -2,6 +2,7 @@
 
     python scripts/notebooks.py run [NB …]     text twins -> build/NAME.ipynb and build/NAME.html
     python scripts/notebooks.py store [NB …]   text twins -> notebooks/NAME.ipynb, the stored outputs that readers see
+    python scripts/notebooks.py prose [NB …]   changed prose into notebooks/NAME.ipynb, whose code and outputs stay as they are
 
 NB is the start of a notebook's name, such as 04. Each cell is named as it starts, with the seconds it took.
 """
@@ -118,11 +119,28 @@ def process(path: Path, store: bool) -> bool:
     return not failed
 
 
+def take_prose(path: Path) -> bool:
+    """Put a twin's prose into the stored notebook. Refused when its code has changed too: that has to be run."""
+    notebook, stored = read(path), nbformat.read(STORED / f"{path.stem}.ipynb", as_version=4)
+    new, old = ([cell for cell in book.cells if cell.cell_type == "code"] for book in (notebook, stored))
+    if [cell.source for cell in new] != [cell.source for cell in old]:
+        print(f"error: the code of {path.stem} has changed → run: make notebooks NB={path.stem[:2]}", file=sys.stderr)
+        return False
+    for cell, kept in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = kept.outputs, kept.execution_count
+    nbformat.write(notebook, STORED / f"{path.stem}.ipynb")
+    path.write_text(jupytext.writes(notebook, fmt="py:percent"), encoding="utf-8")
+    print(f"{path.stem}: prose taken over")
+    return True
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "store"))
+    parser.add_argument("action", choices=("run", "store", "prose"))
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
     arguments = parser.parse_args()
+    if arguments.action == "prose":
+        return 0 if all([take_prose(path) for path in chosen(arguments.notebooks)]) else 1
     os.environ.setdefault("COURSE_WIDGETS", "0")  # stored notebooks hold no widget state
     if arguments.action == "store":
         os.environ["COURSE_STRICT"] = "1"

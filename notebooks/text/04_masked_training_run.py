@@ -444,9 +444,13 @@ for r, g in misses[:6]:
     print(f"{r['dialect']}: {r['query']}\n  gold {r['calls']}\n  got  {g.text[:150]}\n")
 
 # %% [markdown]
-# Most misses share a pattern. The form is right and the function mostly too; what fails is the *value*: a date turned into ISO form,
-# a time into 24 hours, a code copied digit by digit. Form is learned from a few dozen rows, values need more. Only more training
-# can tell how much more; the reference adapter, trained on a GPU, will.
+# Most misses share a pattern. The form is right and so is the function; what fails is an *optional argument*: a `moment` that the
+# request names is left out, a `pollutant` that it does not name is put in. Values copied from the request, cities and dates
+# among them, are mostly right. Form is learned from a few dozen rows; when to say nothing takes longer.
+#
+# The same holds for whole turns. Before training *no_call* looked perfect, because a model that never calls is right wherever no call is
+# wanted. Afterwards it calls every time: one training row in sixteen wants no call, too few for so short a run. Only more
+# training can tell how far this goes; the reference adapter, trained on a GPU, will.
 
 # %% [markdown]
 # ## 4.11 · Without a stop
