@@ -140,7 +140,8 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
     arguments = parser.parse_args()
     if arguments.action == "prose":
-        return 0 if all([take_prose(path) for path in chosen(arguments.notebooks)]) else 1
+        taken = [take_prose(path) for path in chosen(arguments.notebooks)]  # all of them, also after a refusal
+        return 0 if all(taken) else 1
     os.environ.setdefault("COURSE_WIDGETS", "0")  # stored notebooks hold no widget state
     if arguments.action == "store":
         os.environ["COURSE_STRICT"] = "1"

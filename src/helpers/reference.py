@@ -1,0 +1,71 @@
+"""Results of runs that need a GPU or hours: read from ``assets/reference/``, drawn beside the reader's own run.
+
+``NAME.json`` holds ``{"provenance": {...}, "results": [...]}``; where rows were judged, ``NAME.jsonl.gz`` holds the predictions, so
+that a notebook *recomputes* its statistic instead of quoting it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CourseError
+from .inference import Generation
+from .paths import REFERENCE
+
+PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "command", "revision")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A stored result: ``provenance`` (a dict), ``results`` (a dict each run), ``predictions`` (a dict each row, may be empty)."""
+
+    name: str
+    provenance: dict
+    results: list[dict]
+    predictions: list[dict]
+
+    def generations(self, rows, **chosen) -> list[Generation]:
+        """The stored generations for data rows, in their order, of the run (and split) that ``chosen`` names.
+
+        Raises CourseError when a row was not predicted.
+        """
+        found = {p["id"]: p for p in self.predictions if all(p.get(key) == value for key, value in chosen.items())}
+        if missing := [row["id"] for row in rows if row["id"] not in found]:
+            raise CourseError(f"{self.name}.jsonl.gz has no prediction of row {missing[0]} for {chosen}", "score the rows it was run on")
+        return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
+
+    def source(self) -> str:
+        """One line that says where the numbers come from."""
+        told = self.provenance
+        return f"{told['device']}, {told['date']}, transformers {told['transformers']}, unsloth {told['unsloth'] or 'not used'}"
+
+
+def load(name: str, folder: Path = REFERENCE) -> Reference:
+    """A stored result, its shape checked. Raises CourseError for one that is missing or malformed."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        known = sorted(p.stem for p in folder.glob("*.json"))
+        raise CourseError(f"there is no stored result {name!r}", f"stored: {', '.join(known) or 'none'}; scripts/ holds what makes them")
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        provenance, results = told["provenance"], told["results"]
+    except (ValueError, KeyError, TypeError):
+        raise CourseError(f"{path.name} is no stored result", "it needs provenance and results; restore it with git checkout") from None
+    if missing := [key for key in PROVENANCE if key not in provenance]:
+        raise CourseError(f"the provenance of {path.name} does not say {missing[0]}", "a number without its origin is not used")
+    if not isinstance(results, list) or not results or not all(isinstance(r, dict) for r in results):
+        raise CourseError(f"{path.name} holds no list of results", "run its command again, see provenance")
+    return Reference(name, provenance, results, _predictions(folder / f"{name}.jsonl.gz"))
+
+
+def _predictions(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+    except (OSError, EOFError, ValueError):
+        raise CourseError(f"{path.name} is damaged", "restore it with git checkout") from None

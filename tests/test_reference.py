@@ -1,0 +1,55 @@
+"""Stored results: every one has the contract's shape, and a damaged one is refused by name."""
+
+import gzip
+import json
+
+import pytest
+
+from helpers import reference
+from helpers.errors import CourseError
+from helpers.paths import REFERENCE
+
+NAMES = sorted(path.stem for path in REFERENCE.glob("*.json"))
+GOOD = {"provenance": dict.fromkeys(reference.PROVENANCE, "x"), "results": [{"seed": 0}]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stored_result_has_its_provenance(name):
+    stored = reference.load(name)
+    assert stored.results and stored.provenance["device"] and stored.provenance["device"] in stored.source()
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("not json", "is no stored result"),
+        (json.dumps({"results": []}), "is no stored result"),
+        (json.dumps(GOOD | {"results": []}), "holds no list of results"),
+        (json.dumps(GOOD | {"provenance": {"device": "x"}}), "does not say torch"),
+    ],
+)
+def test_malformed_results_are_refused(content, words, tmp_path):
+    (tmp_path / "a.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CourseError, match=f"a.json {words}|provenance of a.json {words}"):
+        reference.load("a", tmp_path)
+
+
+def test_missing_results_and_damaged_predictions_are_named(tmp_path):
+    with pytest.raises(CourseError, match="no stored result 'b'.*stored: none"):
+        reference.load("b", tmp_path)
+    (tmp_path / "a.json").write_text(json.dumps(GOOD), encoding="utf-8")
+    assert reference.load("a", tmp_path).predictions == []
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"id": 1}\n{"id": 2}\n')[:-9])
+    with pytest.raises(CourseError, match="a.jsonl.gz is damaged"):
+        reference.load("a", tmp_path)
+
+
+def test_generations_come_in_the_order_of_the_rows(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(GOOD), encoding="utf-8")
+    lines = [{"job": job, "id": i, "text": f"{job}{i}", "stopped_by": "x"} for job in "pq" for i in range(3)]
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    stored = reference.load("a", tmp_path)
+    assert [g.text for g in stored.generations([{"id": 2}, {"id": 0}], job="q")] == ["q2", "q0"]
+    with pytest.raises(CourseError, match="no prediction of row 7 for {'job': 'p'}"):
+        stored.generations([{"id": 7}], job="p")
