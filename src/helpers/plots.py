@@ -80,3 +80,26 @@ def masked_tokens(pieces: list[str], labelled: list[bool]):
         look = "border:1px solid #0072B2;font-weight:bold" if kept else "opacity:.55;border:1px dotted currentColor"
         spans.append(f'<bdi style="{look};padding:0 .25em;margin:.1em;display:inline-block">{text}</bdi>')
     return HTML(f'<div dir="ltr" style="line-height:1.9">{" ".join(spans)}</div>')
+
+
+def token_table(tokenizer, ids: list[int], labels: list[int], **losses):
+    """Tokens one to a line: position, id, piece, label, and columns of losses (N,) by name. Returns HTML that reads right in Arabic.
+
+    ``losses``: for each position the loss of predicting that token, in nats; shown for every token, bold where it counts.
+    """
+    import html
+
+    from IPython.display import HTML
+
+    from .masking import IGNORED
+
+    names = [name.replace("_", " ") for name in losses]
+    head = "".join(f'<th scope="col" style="text-align:right">{html.escape(name)}</th>' for name in ["position", "id", "token", "label", *names])
+    lines = []
+    for position, (token, label) in enumerate(zip(ids, labels, strict=True)):
+        piece = html.escape(tokenizer.convert_ids_to_tokens(token).replace("▁", "␣").replace("\n", "⏎"))
+        weight = "opacity:.6" if label == IGNORED else "font-weight:bold"
+        cells = [str(position), str(token), f"<bdi>{piece}</bdi>", "−100" if label == IGNORED else str(label)]
+        cells += [f"{float(column[position]):.2f}" for column in losses.values()]
+        lines.append(f'<tr style="{weight}">' + "".join(f'<td style="text-align:right">{cell}</td>' for cell in cells) + "</tr>")
+    return HTML(f'<table dir="ltr"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>')

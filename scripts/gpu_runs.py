@@ -1,0 +1,442 @@
+"""What notebook 04 draws and two cores cannot run: the reference adapter, the learning rates, the ablations.
+
+    python scripts/gpu_runs.py CHECKPOINT OUT [--seconds 200] [--processes 4]
+
+Every GPU gets ``--processes`` workers; a short run is bound by kernel launches, so several share a GPU at little cost. The first
+worker of a GPU trains a candidate for the reference adapter; all others take the next job from one list, most wanted first, until
+the time is over. OUT then holds ``learning_rate.json``, ``masking.json``, ``reference.json`` (provenance and results),
+``predictions.jsonl.gz`` (every generation) and ``adapter/`` (the candidate with the most exact calls on *validation*).
+
+Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The loss is the
+course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asking for GPUs must not start CUDA before the fork
+import torch  # noqa: E402
+import yaml  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from helpers import dataset, inference, masking, scoring, training  # noqa: E402
+from helpers.paths import ASSETS  # noqa: E402
+
+SEEDS = (0, 1, 2)
+RATES = (5e-5, 2e-4, 5e-4, 1e-3, 3e-3)
+HELD_OUT = 240  # rows scored for a short run, the same for all
+DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum (with
+    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``steps`` 0: as many as fit."""
+
+    group: str
+    name: str
+    seed: int = 0
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    steps: int = 200
+    batch: int = 16
+    accumulation: int = 1
+    rank: int = 32
+    labels: str = "response"
+    normalization: str = "window"
+    blind: bool = False
+    split: str = "validation"
+
+
+def jobs() -> list[Job]:
+    """The short runs, most wanted first: seeds are the outer loop, so that a list cut short has all settings once."""
+    listed = []
+    for seed in SEEDS:
+        test = Job("masking", "response only", seed, split="test")
+        listed += [
+            *[Job("learning_rate", "cosine", seed, rate) for rate in RATES],
+            test,
+            replace(test, name="full sequence", labels="full"),
+            replace(test, name="stop tokens unlabelled", labels="no_stops"),
+            replace(test, name="no gradient through the prompt", blind=True),
+            replace(test, name="tool results labelled", labels="with_results"),
+            *[Job("learning_rate", schedule, seed, 1e-3, schedule) for schedule in ("linear", "constant")],
+            Job("learning_rate", "cosine, no warm-up", seed, 1e-3, warmup=0.0),
+            *[replace(test, name=f"{kind} over 4 x 4 rows", normalization=kind, accumulation=4) for kind in ("window", "means", "sum")],
+        ]
+    return [*listed[:6], Job("spike", "4 rows a step", 0, 1e-3, "constant", steps=300, batch=4), *listed[6:]]
+
+
+def candidates(gpus: int) -> list[Job]:
+    """Runs that may become the reference adapter, one for each GPU."""
+    rates = (1e-3, 5e-4, 2e-3, 3e-4)
+    return [Job("reference", f"lr {rate:g}", 0, rate, warmup=0.05, steps=0, batch=32) for rate in rates[:gpus]]
+
+
+# --- data -------------------------------------------------------------------------------------------------------------
+
+
+def tokenized(tokenizer) -> dict:
+    """The training rows once: ids, and their labels under each rule."""
+    rows = dataset.load("train")
+    ids = tokenizer(training.texts(rows), add_special_tokens=False).input_ids
+    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
+    response = [masking.response_labels(row, header) for row in ids]
+    return {
+        "ids": ids, "response": response, "full": ids,
+        "no_stops": [masking.without_stops(i, row) for i, row in zip(ids, response, strict=True)],
+        "with_results": [with_results(i, row) for i, row in zip(ids, response, strict=True)],
+    }  # fmt: skip
+
+
+def with_results(ids: list[int], labels: list[int]) -> list[int]:
+    """Labels as a masking has them that knows turns and not tool results: everything after the first label of a turn with a call."""
+    if masking._END_RESULT not in ids:
+        return labels
+    start = next(i for i, label in enumerate(labels) if label != masking.IGNORED)
+    return [*labels[:start], *ids[start:]]
+
+
+def held_out(split: str, n: int) -> list[dict]:
+    return dataset.load(split).select(range(n)).to_list()
+
+
+def english_rows() -> list[dict]:
+    """The English requests of assets/data/retention.yaml as data rows, each with three other tools of the course."""
+    declared, rows = dataset.read_declarations(), []
+    for number, entry in enumerate(retention()["calls"]):
+        draw = random.Random(number)
+        names = [entry["name"], *draw.sample(sorted(set(declared) - {entry["name"]}), 3)]
+        draw.shuffle(names)
+        calls = [{"name": entry["name"], "arguments": entry["arguments"]}]
+        rows.append({
+            "id": f"english-{number}", "dialect": "english", "kind": "single", "calls": json.dumps(calls),
+            "messages": json.dumps(dataset.conversation(entry["query"], calls)), "tools": json.dumps([declared[n] for n in names]),
+        })  # fmt: skip
+    return rows
+
+
+def retention() -> dict:
+    return yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def padded(ids: list[list[int]], labels: list[list[int]]) -> dict:
+    """Right-padded batch on the device: input_ids, labels, attention_mask, all (B, N)."""
+    width = max(map(len, ids))
+    batch = {
+        "input_ids": [[*row, *[0] * (width - len(row))] for row in ids],
+        "labels": [[*row, *[masking.IGNORED] * (width - len(row))] for row in labels],
+        "attention_mask": [[1] * len(row) + [0] * (width - len(row)) for row in ids],
+    }
+    return {key: torch.tensor(value).to(DEVICE, non_blocking=True) for key, value in batch.items()}
+
+
+def blindfold(model):
+    """Cut the gradient at the prompt's keys and values, the only way from the loss to the prompt. Returns (state, handles).
+
+    ``state["response"]`` (B, N) says, batch by batch, which positions belong to the response.
+    """
+    state = {}
+
+    def cut(module, arguments, output):
+        return torch.where(state["response"][:, :, None], output, output.detach())
+
+    projections = [m for name, m in model.named_modules() if name.endswith(("k_proj", "v_proj"))]
+    return state, [m.register_forward_hook(cut) for m in projections]
+
+
+def step_loss(model, batch: dict, normalization: str, window_labels: int, parts: int):
+    """The loss of one micro-batch so that the sum over the window's micro-batches is normalized as asked."""
+    if normalization == "means":
+        return training.label_loss(model, batch) / parts
+    return training.label_loss(model, batch, num_items_in_batch=1 if normalization == "sum" else window_labels)
+
+
+def rate_at(job: Job, step: int, steps: int) -> float:
+    """Share of the peak learning rate at a step."""
+    warmup = round(job.warmup * steps)
+    if step < warmup:
+        return step / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}[job.schedule]
+
+
+def train(job: Job, base, data: dict, until: float) -> tuple:
+    """(PEFT model, facts about the run). With ``steps`` 0 the time of the first steps decides how many fit before ``until``."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(job.seed)
+    model = get_peft_model(base, LoraConfig(r=job.rank, lora_alpha=2 * job.rank, target_modules=list(training.PROJECTIONS)))
+    model.train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=0, fused=DEVICE == "cuda")
+    steps = job.steps or fitting(job, model, data, optimizer, until)
+    state, handles = blindfold(model) if job.blind else ({}, [])
+    order, history, seen, started = batches(job, len(data["ids"])), [], [], time.time()
+    for step in range(steps):
+        chosen = next(order)
+        seen.append(chosen)
+        for group in optimizer.param_groups:
+            group["lr"] = job.learning_rate * rate_at(job, step, steps)
+        history.append(one_step(job, model, data, chosen, trained, optimizer, state))
+    for handle in handles:
+        handle.remove()
+    losses = [h["loss"].item() for h in history]
+    norms = [h["grad_norm"].item() for h in history]
+    return model, {"steps": steps, "train_seconds": round(time.time() - started, 1), "loss": losses, "grad_norm": norms}, seen
+
+
+def batches(job: Job, rows: int):
+    """Row numbers of each step, every row once before any comes again."""
+    draw = random.Random(job.seed)
+    while True:
+        order = draw.sample(range(rows), rows)
+        for start in range(0, rows - job.batch + 1, job.batch):
+            yield order[start : start + job.batch]
+
+
+def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, optimizer, state: dict) -> dict:
+    """One optimizer step over the chosen rows; loss and gradient norm stay on the GPU, so that the next step can start."""
+    labels, size = data[job.labels], job.batch // job.accumulation
+    count = sum(label != masking.IGNORED for i in chosen for label in labels[i])
+    total = 0.0
+    for start in range(0, job.batch, size):
+        part = chosen[start : start + size]
+        batch = padded([data["ids"][i] for i in part], [labels[i] for i in part])
+        state["response"] = batch["labels"] != masking.IGNORED
+        with torch.autocast(DEVICE, dtype=torch.bfloat16):
+            loss = step_loss(model, batch, job.normalization, count, job.accumulation)
+        loss.backward()
+        total = total + loss.detach()
+    norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return {"loss": total, "grad_norm": norm}
+
+
+def synchronize() -> None:
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def fitting(job: Job, model, data: dict, optimizer, until: float) -> int:
+    """How many steps fit: from the time of 25 steps at a learning rate of zero, 5 of them to warm up."""
+    order = batches(job, len(data["ids"]))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for step in range(25):
+        if step == 5:
+            synchronize()
+            started = time.time()
+        one_step(job, model, data, next(order), trained, optimizer, {})
+    synchronize()
+    optimizer.state.clear()
+    return max(50, int((until - time.time()) / ((time.time() - started) / 20) * 0.97) // 50 * 50)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def perplexity(model, tokenizer, passages: list[str]) -> float:
+    """exp of the mean loss per token over plain passages."""
+    ids = [tokenizer("<bos>" + text, add_special_tokens=False).input_ids for text in passages]
+    batch = padded(ids, ids)
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        return math.exp(training.label_loss(model, batch).item())
+
+
+def predict(model, tokenizer, rows: list[dict], tokens: int = 128) -> list[dict]:
+    """What the model writes for each row: id, text, number of tokens, and what stopped it."""
+    model.eval()
+    generations = inference.generate(model, tokenizer, rows, max_new_tokens=tokens, batch_size=512)
+    return [{"id": r["id"], "text": g.text, "tokens": len(g.token_ids), "stopped_by": g.stopped_by} for r, g in zip(rows, generations, strict=True)]
+
+
+def scores_of(predictions: list[dict], rows: list[dict]) -> dict:
+    """level -> [hits, n]."""
+    generations = [inference.Generation(p["text"], (), p["stopped_by"]) for p in predictions]
+    report = scoring.score(generations, rows)
+    return {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS}
+
+
+@torch.no_grad()
+def replay(model, data: dict, seen: list[list[int]]) -> list[float]:
+    """The loss of every batch of the run under its final, frozen weights."""
+    model.eval()
+    losses = []
+    for chosen in seen:
+        batch = padded([data["ids"][i] for i in chosen], [data["response"][i] for i in chosen])
+        with torch.autocast(DEVICE, dtype=torch.bfloat16):
+            losses.append(training.label_loss(model, batch))
+    return [loss.item() for loss in losses]
+
+
+def run(job: Job, base, tokenizer, data: dict, out: Path, until: float) -> dict:
+    """Train and measure one job; writes its result and its predictions."""
+    started = time.time()
+    model, facts, seen = train(job, base, data, until)
+    result = asdict(job) | facts
+    predictions = []
+    if job.group == "reference":
+        for parameter in (p for p in model.parameters() if p.requires_grad):
+            parameter.data = parameter.data.to(torch.bfloat16)  # what is stored is what is scored
+        model.save_pretrained(out / f"adapter-{job.learning_rate:g}")
+        for split, n in (("validation", 500), ("test_unseen_tools", 500), ("test", 1500)):
+            rows = held_out(split, n)
+            found = predict(model, tokenizer, rows)
+            result[split] = scores_of(found, rows)
+            predictions += [{"split": split} | p for p in found]
+            keep(out, job, result, predictions)
+            print(job.name, split, result[split], f"{time.time() - started:.0f} s", flush=True)
+    elif job.group == "spike":
+        result["frozen_loss"], result["batches"] = replay(model, data, seen), seen
+    else:
+        english = english_rows() if job.group == "learning_rate" else []
+        rows = held_out(job.split, HELD_OUT)
+        predictions = predict(model, tokenizer, [*rows, *english])
+        result["scores"] = scores_of(predictions[: len(rows)], rows)
+        result["english"] = scores_of(predictions[len(rows) :], english) if english else None
+    if job.group in ("learning_rate", "reference"):
+        texts = retention()
+        result |= {f"perplexity_{name}": perplexity(model, tokenizer, texts[name]) for name in ("arabic", "english")}
+    model.unload()
+    result["seconds"] = round(time.time() - started, 1)
+    keep(out, job, result, predictions)
+    return result
+
+
+def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
+    name = f"{job.group}-{job.name}-{job.learning_rate:g}-{job.seed}".replace(" ", "_").replace(",", "")
+    (out / "parts").mkdir(exist_ok=True)
+    told = [{"job": name} | p for p in predictions]
+    temporary = out / "parts" / f".{name}.tmp"
+    temporary.write_text(json.dumps({"name": name, "result": result, "predictions": told}, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, out / "parts" / f"{name}.json")
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+
+def worker(number: int, gpus: int, base, tokenizer, data: dict, out: Path, until: float) -> None:
+    if DEVICE == "cuda":
+        torch.cuda.set_device(number % gpus)
+    base = base.to(DEVICE)
+    if number < gpus:
+        first = candidates(gpus)[number]
+        print(run(first, base, tokenizer, data, out, time.time() + (until - time.time()) * 0.62)["steps"], "steps", flush=True)
+    slowest = 0.0
+    for index, job in enumerate(jobs()):
+        if time.time() + slowest > until:
+            break
+        if not claimed(out, index):
+            continue
+        started = time.time()
+        result = run(job, base, tokenizer, data, out, until)
+        slowest = max(slowest, time.time() - started)
+        print(job.group, job.name, f"{job.learning_rate:g} seed {job.seed}", result.get("scores"), f"{time.time() - started:.0f} s", flush=True)
+
+
+def forks_well() -> bool:
+    """Whether a forked child can use the GPU: not if some import has started CUDA already."""
+    child = os.fork()
+    if not child:
+        try:
+            torch.zeros(1, device=DEVICE)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def claimed(out: Path, index: int) -> bool:
+    try:
+        (out / f".claim-{index}").mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def collect(out: Path, arguments) -> None:
+    """One file a group, all predictions in one, and the adapter that was best on validation. Temporary files go."""
+    import shutil
+
+    parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))]
+    for group in ("learning_rate", "masking", "spike", "reference"):
+        results = [part["result"] for part in parts if part["result"]["group"] == group]
+        (out / f"{group}.json").write_text(json.dumps({"provenance": provenance(arguments), "results": results}, indent=1), encoding="utf-8")
+    with gzip.open(out / "predictions.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(p, ensure_ascii=False) + "\n" for part in parts for p in part["predictions"])
+    trained = [part["result"] for part in parts if part["result"]["group"] == "reference" and "validation" in part["result"]]
+    if trained:
+        best = max(trained, key=lambda result: result["validation"]["exact"][0])
+        shutil.move(out / f"adapter-{best['learning_rate']:g}", out / "adapter")
+    for rest in [*out.glob(".claim-*"), *out.glob("adapter-*"), out / "parts"]:
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def provenance(arguments) -> dict:
+    import peft
+    import transformers
+
+    return {
+        "device": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0) if DEVICE == 'cuda' else 'CPU'}, {arguments.processes} processes each",
+        "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__, "unsloth": None, "seeds": list(SEEDS),
+        "date": date.today().isoformat(), "command": " ".join(["python", *sys.argv]), "revision": arguments.revision or revision(),
+    }  # fmt: skip
+
+
+def revision() -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seconds", type=float, default=200, help="stop taking jobs after this long (default %(default)s)")
+    parser.add_argument("--processes", type=int, default=4, help="workers on each GPU (default %(default)s)")
+    parser.add_argument("--revision", default="", help="git revision, where the host has no repository")
+    arguments = parser.parse_args()
+    until = time.time() + arguments.seconds
+    import torch.multiprocessing as multiprocessing
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    training.CHUNK = 2048  # 2 GiB of logits at a time
+    tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
+    data = tokenized(tokenizer)
+    base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="sdpa")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    gpus = max(1, torch.cuda.device_count())
+    context = multiprocessing.get_context("fork" if forks_well() else "spawn")
+    print(f"{gpus} devices, workers by {context.get_start_method()}, {until - time.time():.0f} s left", flush=True)
+    workers = [
+        context.Process(target=worker, args=(n, gpus, base, tokenizer, data, arguments.out, until)) for n in range(gpus * arguments.processes)
+    ]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join(max(1, until + 15 - time.time()))
+        process.kill()
+    collect(arguments.out, arguments)
+
+
+if __name__ == "__main__":
+    main()
