@@ -274,7 +274,9 @@ def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
     monkeypatch.setattr("helpers.checkpoints.hub_reachable", lambda: True)
     rows, refused = dataset.from_hub("Sa74ll/arabic-mobile-actions")
     kept, expected = dataset.from_hub_rows(plain)
-    assert refused == expected and rows.to_list() == kept
+    assert refused == expected
+    for row, same in zip(rows, kept, strict=True):  # Arrow orders a struct's fields its own way
+        assert json.loads(row.pop("tools")) == json.loads(same.pop("tools")) and row == same
     table = dataset.declarations_of(arrow)
     assert table == dataset.declarations_of(plain) and "get_weather" in table
 
