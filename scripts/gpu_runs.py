@@ -7,6 +7,10 @@ worker of a GPU trains a candidate for the reference adapter; all others take th
 the time is over. OUT then holds ``learning_rate.json``, ``masking.json``, ``reference.json`` (provenance and results),
 ``predictions.jsonl.gz`` (every generation) and ``adapter/`` (the candidate with the most exact calls on *validation*).
 
+A first try (H100, six workers) ended without a result: a worker takes up to 15 GB, six did not fit, and the first error took the
+worker with it. Since then LoRA's inputs are no longer cast to float32, a worker may take its share of the memory and no more, and a job
+that fails is reported and left. **It has not run on a GPU since.** Begin with ``--processes 4``.
+
 Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The loss is the
 course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise.
 """
@@ -213,6 +217,8 @@ def batches(job: Job, rows: int):
 
 def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, optimizer, state: dict) -> dict:
     """One optimizer step over the chosen rows; loss and gradient norm stay on the GPU, so that the next step can start."""
+    from peft.helpers import disable_input_dtype_casting  # autocast casts; PEFT's own cast would keep float32 copies
+
     labels, size = data[job.labels], job.batch // job.accumulation
     count = sum(label != masking.IGNORED for i in chosen for label in labels[i])
     total = 0.0
@@ -220,7 +226,7 @@ def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, opti
         part = chosen[start : start + size]
         batch = padded([data["ids"][i] for i in part], [labels[i] for i in part])
         state["response"] = batch["labels"] != masking.IGNORED
-        with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        with torch.autocast(DEVICE, dtype=torch.bfloat16), disable_input_dtype_casting(model):
             loss = step_loss(model, batch, job.normalization, count, job.accumulation)
         loss.backward()
         total = total + loss.detach()
@@ -335,9 +341,10 @@ def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
-def worker(number: int, gpus: int, base, tokenizer, data: dict, out: Path, until: float) -> None:
+def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float) -> None:
     if DEVICE == "cuda":
         torch.cuda.set_device(number % gpus)
+        torch.cuda.set_per_process_memory_fraction(share)
     base = base.to(DEVICE)
     if number < gpus:
         first = candidates(gpus)[number]
@@ -349,7 +356,11 @@ def worker(number: int, gpus: int, base, tokenizer, data: dict, out: Path, until
         if not claimed(out, index):
             continue
         started = time.time()
-        result = run(job, base, tokenizer, data, out, until)
+        try:
+            result = run(job, base, tokenizer, data, out, until)
+        except torch.OutOfMemoryError as error:
+            print(f"{job.group} {job.name} seed {job.seed}: out of memory, left out. {str(error).splitlines()[0]}", flush=True)
+            return  # the model still holds the adapter; the other workers go on, with more memory
         slowest = max(slowest, time.time() - started)
         print(job.group, job.name, f"{job.learning_rate:g} seed {job.seed}", result.get("scores"), f"{time.time() - started:.0f} s", flush=True)
 
@@ -428,7 +439,7 @@ def main() -> None:
     context = multiprocessing.get_context("fork" if forks_well() else "spawn")
     print(f"{gpus} devices, workers by {context.get_start_method()}, {until - time.time():.0f} s left", flush=True)
     workers = [
-        context.Process(target=worker, args=(n, gpus, base, tokenizer, data, arguments.out, until)) for n in range(gpus * arguments.processes)
+        context.Process(target=worker, args=(n, gpus, 0.95 / arguments.processes, base, tokenizer, data, arguments.out, until)) for n in range(gpus * arguments.processes)
     ]
     for process in workers:
         process.start()
