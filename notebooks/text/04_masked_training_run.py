@@ -6,7 +6,7 @@
 # **After this notebook you can** render a conversation as FunctionGemma reads it, say for every token whether it carries loss,
 # fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals.
 #
-# **You need** notebook 00. **Time**: about 10 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 5 GB.
+# **You need** notebook 00. **Time**: 6 minutes on two CPU cores, of which 5 are training and scoring. **Memory**: 5 GB.
 # A T4's minutes have not been measured.
 #
 # It follows section 4 of the guide and settles claims 22-28, 31 and 38.
