@@ -2,6 +2,7 @@
 # make test       set up, check the style, run the unit tests and every notebook's stored outputs
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make lab        set up and open JupyterLab
+# make fuzz       a million inputs to the call parser, guided by coverage (atheris, in a .venv of its own)
 # make data       rebuild assets/data from its sources
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RUN    := $(VENV)/bin/python
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test notebooks lab data setup
+.PHONY: run test notebooks lab data fuzz setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -39,3 +40,10 @@ lab: setup
 
 data: setup
 	$(RUN) -m helpers.dataset build
+
+fuzz:
+	@test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	@mkdir -p build/fuzz
+	.venv-fuzz/bin/python scripts/fuzz_parser.py build/fuzz -runs=1000000 -max_len=300 -seed=1 -print_final_stats=1
+	.venv-fuzz/bin/python scripts/fuzz_parser.py build/fuzz --keep

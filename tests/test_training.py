@@ -1,9 +1,18 @@
 """The real run, briefly: Unsloth, TRL and the real model take a few steps, stop, and go on."""
 
 import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
+from test_client import Bomb
 
 from helpers import dataset, inference, masking, training
 from helpers.errors import CourseError
@@ -11,9 +20,13 @@ from helpers.errors import CourseError
 BRIEF = training.Recipe(rank=4, alpha=8, max_steps=12, batch_size=2, warmup=0.0, rows_per_prompt=1)
 
 
+def load_rows():
+    return dataset.load("train", tools_per_row=1).select(range(40))
+
+
 @pytest.fixture(scope="module")
 def rows():
-    return dataset.load("train", tools_per_row=1).select(range(40))
+    return load_rows()
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +48,65 @@ def test_a_run_learns_and_says_what_it_did(whole):
 
 
 def test_the_adapter_is_saved_as_safetensors(whole, tmp_path):
-    from pathlib import Path
-
     names = {path.name for path in Path(whole.adapter).iterdir()}
     assert "adapter_model.safetensors" in names and not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_losses(whole, rows, checkpoint, tmp_path, monkeypatch):
-    """Stopped after its first checkpoint, started again: the steps that follow have the losses of the run in one piece."""
-    from transformers import Trainer
+RESUME = """
+import sys
+from helpers import quiet
+quiet.libraries()
+from helpers import checkpoints, dataset, training
+from test_training import BRIEF, load_rows
+training.train(BRIEF, load_rows(), checkpoints.ensure("gemma"), sys.argv[1])
+"""
 
-    original = Trainer._maybe_log_save_evaluate
 
-    def interrupted(self, *args, **kwargs):
-        original(self, *args, **kwargs)
-        if self.state.global_step == 11:
-            raise KeyboardInterrupt
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """The folder of a run that SIGKILL ended right after its first checkpoint; its path has a space and Arabic letters."""
+    folder = tmp_path_factory.mktemp("تدريب with space") / "run"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", RESUME, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    state, limit = folder / "checkpoint-10" / "trainer_state.json", time.time() + 400
+    while not (state.exists() and state.stat().st_size) and process.poll() is None and time.time() < limit:
+        time.sleep(0.02)
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
+    return folder
 
-    monkeypatch.setattr(Trainer, "_maybe_log_save_evaluate", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(BRIEF, rows, checkpoint, tmp_path / "run")
-    monkeypatch.undo()
-    assert list((tmp_path / "run").glob("checkpoint-10"))
-    resumed = training.train(BRIEF, rows, checkpoint, tmp_path / "run")
+
+def test_a_killed_run_goes_on_to_the_same_losses(killed, whole, rows, checkpoint, tmp_path):
+    """Beside the whole checkpoint lies half of a later one, as a kill while saving leaves it; it is passed over."""
+    folder = tmp_path / "تشغيل two"
+    shutil.copytree(killed, folder)
+    shutil.copytree(folder / "checkpoint-10", folder / "checkpoint-11")
+    (folder / "checkpoint-11" / "trainer_state.json").unlink()
+    resumed = training.train(BRIEF, rows, checkpoint, folder)
     assert [step["step"] for step in resumed.history] == list(range(1, 13))
     for a, b in zip(resumed.history, whole.history, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=0.05), a["step"]
-    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    assert Path(resumed.adapter).is_dir() and not list(folder.glob("checkpoint-*"))
+
+
+def test_a_hostile_checkpoint_is_refused_and_not_run(killed, rows, checkpoint, tmp_path):
+    folder, mark = tmp_path / "run", tmp_path / "mark"
+    shutil.copytree(killed, folder)
+    (folder / "checkpoint-10" / "optimizer.pt").write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(CourseError, match="checkpoint-10 is damaged or holds more than tensors.*delete"):
+        training.train(BRIEF, rows, checkpoint, folder)
+    assert not mark.exists()
+
+
+def test_half_a_checkpoint_is_no_checkpoint(tmp_path):
+    for step, content in ((10, json.dumps({"global_step": 10})), (20, '{"global_st'), (30, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if content is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(content, encoding="utf-8")
+    assert training._last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-10"]
+    assert training._last_checkpoint(tmp_path / "absent") is None
 
 
 def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):

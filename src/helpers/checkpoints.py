@@ -87,6 +87,8 @@ def _named(named: str) -> Checkpoint:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise CourseError(f"COURSE_MODEL={named} holds no config.json", "name the folder that holds the model itself")
+        if not any(folder.glob("*.safetensors")):
+            raise CourseError(f"COURSE_MODEL={named} holds no safetensors weights", "save the model as safetensors: pickled weights are not loaded")
         return Checkpoint(str(folder), folder.name, "COURSE_MODEL")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", named) or named.startswith((".", "/")):
         raise CourseError(f"COURSE_MODEL={named} is neither a folder nor a hub id", "unset it, or give a path that exists")
@@ -146,7 +148,7 @@ def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | N
     from .environment import profile
 
     chosen = profile()
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype))
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True)
     return model.to(device or chosen.device).eval()
 
 
@@ -173,7 +175,7 @@ def _packaged() -> Checkpoint:
             raise CourseError(f"the disk of {folder.parent} is full", "free 1 GB there, or set COURSE_CACHE to another disk") from None
         if isinstance(error, NotADirectoryError | FileExistsError):
             raise CourseError(f"the cache folder {folder.parent} is not a folder", "set COURSE_CACHE to one") from None
-        raise
+        raise CourseError(f"the cache folder {folder.parent} cannot be used: {error.strerror}", "set COURSE_CACHE to one that can be written") from None
     return checkpoint
 
 

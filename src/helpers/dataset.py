@@ -229,8 +229,10 @@ _SCHEMA_FAULTS = {
 def _check_against_schema(where: str, call: dict, parameters: dict) -> None:
     import jsonschema
 
+    from .client import closed_schema
+
     try:
-        jsonschema.validate(call["arguments"], {"additionalProperties": False, **parameters})
+        jsonschema.validate(call["arguments"], closed_schema(parameters))
     except jsonschema.ValidationError as error:
         path = ".".join(map(str, error.absolute_path)) or "arguments"
         kind = _SCHEMA_FAULTS.get(error.validator, "an argument breaks its tool's schema")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import pickle
 import shutil
 import sys
 import time
@@ -167,12 +168,15 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
     data, found = tokenize(rows, tokenizer, recipe)
     folder = Path(folder) if folder else cache_folder() / "runs" / _fingerprint(recipe, data, checkpoint)
     trainer = _trainer(recipe, model, tokenizer, data, folder)
-    started = time.perf_counter()
+    started, last = time.perf_counter(), _last_checkpoint(folder)
     try:
-        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=last)
     except (torch.OutOfMemoryError, MemoryError) as error:
         size = recipe.batch_size or profile().batch_size
         raise CourseError(f"out of memory: {str(error).splitlines()[0]}", f"halve batch_size (now {size}) or max_length, or close other programs") from None
+    except (pickle.UnpicklingError, EOFError) as error:  # torch reads tensors and refuses everything else
+        told = f"{Path(last or folder).name} is damaged or holds more than tensors: {str(error).splitlines()[0][:120]}"
+        raise CourseError(told, f"delete {folder} and train again") from None
     seconds = time.perf_counter() - started
     gc.collect()  # a trainer and its model point at each other
     for leftover in folder.glob("checkpoint-*"):
@@ -189,9 +193,28 @@ def _fingerprint(recipe: Recipe, data, checkpoint: Checkpoint) -> str:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
+    """The newest checkpoint that is whole. Its state file is written last; a checkpoint without one is what a kill left."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    for checkpoint in found:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+        else:
+            return str(checkpoint)
+    return None
 
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+def load_adapter(folder: str | Path, checkpoint: Checkpoint):
+    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate. Raises CourseError."""
+    from peft import PeftModel
+
+    from .checkpoints import load_model
+
+    folder = Path(folder)
+    if not (folder / "adapter_model.safetensors").exists():
+        raise CourseError(f"{folder.name} holds no adapter_model.safetensors", "train it, or save it as safetensors: pickled adapters are not loaded")
+    return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
 
 
 def _history(trainer) -> list[dict]:

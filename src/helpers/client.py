@@ -1,0 +1,80 @@
+"""What a program may do with a model's text: nothing but call functions it chose itself, with arguments that fit their schema.
+
+The text is data. It is parsed, compared with the declarations, and only then handed to a function from the program's own table; no
+name from the text is ever looked up anywhere else, imported or evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .calls import FunctionCall, parse
+from .errors import CourseError
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one call returned."""
+
+    call: FunctionCall
+    value: object
+
+
+def check_call(call: FunctionCall, tools: list[dict]) -> None:
+    """Raise CourseError unless the call names a declared tool and its arguments fit that tool's JSON schema.
+
+    Arguments that the schema does not name are refused, in nested objects too.
+    """
+    declared = {tool["function"]["name"]: tool["function"] for tool in tools}
+    if call.name not in declared:
+        raise CourseError(f"the model called {call.name!r}, which was not declared", "answer it with an error, or ask again")
+    _validate(call, closed_schema(declared[call.name].get("parameters") or {"type": "object"}))
+
+
+def closed_schema(schema: dict) -> dict:
+    """The schema with every object in it closed: JSON Schema allows further properties unless told otherwise."""
+    closed = dict(schema)
+    if isinstance(schema.get("properties"), dict):
+        closed["properties"] = {name: closed_schema(inner) for name, inner in schema["properties"].items()}
+    if isinstance(schema.get("items"), dict):
+        closed["items"] = closed_schema(schema["items"])
+    if schema.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+        closed.setdefault("properties", {})
+    return closed
+
+
+def _validate(call: FunctionCall, schema: dict) -> None:
+    import jsonschema
+
+    try:
+        jsonschema.validate(call.arguments, schema)
+    except jsonschema.ValidationError as error:
+        path = ".".join(map(str, error.absolute_path)) or "arguments"
+        raise CourseError(f"call of {call.name}, {path}: {error.message[:200]}", "answer it with an error, or ask again") from None
+    except jsonschema.SchemaError as error:
+        raise CourseError(f"the schema of {call.name} is malformed: {error.message[:200]}", "mend the declaration") from None
+
+
+def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) -> list[Result]:
+    """Run the calls in a model's text.
+
+    Parameters
+    ----------
+    text : what the model wrote
+    tools : the declarations that stood in the prompt
+    functions : name -> the program's own function for it
+
+    All calls are checked before the first one runs, so that a bad second call leaves nothing half done.
+
+    Raises
+    ------
+    CourseError : malformed text (``ParseError``), an undeclared tool, arguments that do not fit, a tool without a function.
+    """
+    calls = parse(text)
+    for call in calls:
+        check_call(call, tools)
+        if call.name not in functions:
+            raise CourseError(f"{call.name} is declared but the program has no function for it", "add it to functions, or do not declare it")
+    return [Result(call, functions[call.name](**call.arguments)) for call in calls]
