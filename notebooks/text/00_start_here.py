@@ -180,7 +180,7 @@ ledger.drop(columns="section").style.format(escape="html").set_properties(**{"te
 # | 04 masked training run | 4 | mask, train, and score before and after |
 # | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
 #
-# Notebooks 00 and 04 are written; the others are on their way.
+# Notebooks 00, 01 and 04 are written; the others are on their way.
 
 # %% [markdown]
 # ## 0.6 · Place your first bets
@@ -261,7 +261,7 @@ exercises.recap({"baseline-calls": found})
 #
 # </details>
 #
-# **Next:** [04 · The masked training run](04_masked_training_run.ipynb). **To read:** *FunctionGemma formatting and best
+# **Next:** [01 · Architecture probes](01_architecture_probes.ipynb). **To read:** *FunctionGemma formatting and best
 # practices* (Google AI for Developers); *Gemma 3 Technical Report* (arXiv 2503.19786).
 #
 # The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).

@@ -80,6 +80,101 @@ def _check_serialize(write) -> str:
     return f"expected {want}"
 
 
+# --- 01 -----------------------------------------------------------------------------------------------------------------
+
+
+def _check_rms_norm(rms_norm) -> str:
+    if not callable(rms_norm):
+        return "give the function itself: check('1.1', rms_norm)"
+    import torch
+
+    from .architecture import rms_norm as truth
+
+    x = torch.tensor([[3.0, -4.0, 0.0, 1e-3], [2e-3, 0.0, 1e-3, -1e-3]])
+    w = torch.tensor([0.5, -0.25, 0.0, 1.0])
+    got = _returns(rms_norm, x, w)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
+        return f"the output has the input's shape, {tuple(x.shape)}: mean over the last axis with keepdim=True"
+
+    def same(value):
+        return torch.allclose(got.float(), value, atol=1e-4)
+
+    mean = x.pow(2).mean(-1, keepdim=True)
+    if same(truth(x, w)):
+        return CORRECT
+    if same(x / (mean + 1e-6).sqrt() * w):
+        return "the gain is w itself: Gemma stores w and multiplies by 1 + w"
+    if same(x / (mean.sqrt() + 1e-6) * (1 + w)):
+        return "ε stands outside the root: look at the second row, whose numbers are small"
+    if same(torch.nn.functional.layer_norm(x, (4,), eps=1e-6) * (1 + w)):
+        return "that is LayerNorm: RMSNorm does not subtract the mean"
+    return "divide by the root of (mean of squares + 1e-6), then multiply by 1 + w"
+
+
+def _check_cache(cache_bytes) -> str:
+    if not callable(cache_bytes):
+        return "give the function itself: check('1.2', cache_bytes)"
+    got = _returns(cache_bytes, 8192, 1024)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    want = (15 * 1023 + 3 * 8192) * 1024
+    if got == want:
+        return CORRECT
+    if got == (15 * 1024 + 3 * 8192) * 1024:
+        return "nearly: transformers keeps window - 1 tokens, the newest one is not stored yet when it looks back"
+    if got == 18 * 8192 * 1024:
+        return "that is without a window: 15 of the 18 layers keep no more than window - 1 tokens"
+    if got == want // 2:
+        return "half of it: keys and values are both kept"
+    if got == want // 2**20:
+        return "in bytes, please"
+    if _returns(cache_bytes, 100, 1024) == want:
+        return "a short text does not fill the window: min(n, window - 1)"
+    return f"at n = 8192 and window = 1024 expected {want:,}"
+
+
+def _check_block(block_parameters) -> str:
+    if not callable(block_parameters):
+        return "give the function itself: check('1.3', block_parameters)"
+    got = _returns(block_parameters)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    attention, mlp, norms = 640 * 1024 + 2 * 640 * 256 + 1024 * 640, 3 * 640 * 2048, 4 * 640 + 2 * 256
+    if got == attention + mlp + norms:
+        return CORRECT
+    if got == attention + mlp:
+        return "the norms are missing: four of 640, and two of 256 on queries and keys"
+    if got == 4 * 640 * 1024 + mlp + norms:
+        return "keys and values have one head of 256, not four"
+    if got == attention + mlp * 2 // 3 + norms:
+        return "the MLP has three matrices: gate, up and down"
+    return f"attention {attention:,}, MLP {mlp:,}, norms {norms:,}: yours is off by {got - attention - mlp - norms:+,}"
+
+
+def _check_visible(visible_keys) -> str:
+    if not callable(visible_keys):
+        return "give the function itself: check('1.4', visible_keys)"
+    got = _returns(visible_keys, 600, 512)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    got, short = list(got), list(visible_keys(3, 512))
+    if got == list(range(89, 601)) and short == [0, 1, 2, 3]:
+        return CORRECT
+    if got == list(range(88, 601)):
+        return "that is 513 keys: a window of 512 counts the query itself"
+    if got and max(got) < 600:
+        return "a query sees itself, too"
+    if got and max(got) > 600:
+        return "no query looks ahead"
+    if got == list(range(601)):
+        return "that is a global layer: where is the window?"
+    if short and min(short) < 0:
+        return "there are no keys before position 0"
+    return "position 600 sees 512 keys, 89 to 600; position 3 sees 0 to 3"
+
+
 # --- 04 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +279,79 @@ EXERCISES: dict[str, Exercise] = {
             "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
             "only strings are escaped": lambda n, a: "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:<escape>3<escape>}",
             "sorts the keys": lambda n, a: "<start_function_call>call:get_forecast{days:3,city:<escape>جدة<escape>}<end_function_call>",
+        },
+    ),
+    "1.1": Exercise(
+        title="RMSNorm in two lines",
+        stars=1,
+        minutes=5,
+        prompt="Write `rms_norm(x, w)` for x of shape (..., D) and w of shape (D,), as Gemma does it, with ε = 1e-6.",
+        hints=("`x.pow(2).mean(-1, keepdim=True)` is the mean of squares.", "ε is added before the root is taken; the gain is `1 + w`."),
+        stub="def rms_norm(x, w):\n    ...",
+        solution="def rms_norm(x, w):\n    root = (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt()\n    return x / root * (1 + w)",
+        check=_check_rms_norm,
+        mistakes={
+            "Gemma stores w": lambda x, w: x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * w,
+            "outside the root": lambda x, w: x / (x.pow(2).mean(-1, keepdim=True).sqrt() + 1e-6) * (1 + w),
+            "that is LayerNorm": lambda x, w: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-6).sqrt() * (1 + w),
+        },
+    ),
+    "1.2": Exercise(
+        title="The cache with another window",
+        stars=2,
+        minutes=10,
+        prompt="Write `cache_bytes(n, window)`: the bytes that transformers keeps for n tokens in bfloat16, with 15 windowed and 3 global layers, one KV head "
+        "of 256.",
+        hints=(
+            "One token in one layer: keys and values, 256 numbers each, 2 bytes a number.",
+            "A windowed layer keeps `min(n, window - 1)` tokens, a global one n.",
+        ),
+        stub="def cache_bytes(n, window):\n    ...",
+        solution="def cache_bytes(n, window):\n    per_token = 2 * 256 * 2\n    return (15 * min(n, window - 1) + 3 * n) * per_token",
+        check=_check_cache,
+        mistakes={
+            "keeps window - 1": lambda n, window: (15 * min(n, window) + 3 * n) * 1024,
+            "without a window": lambda n, window: 18 * n * 1024,
+            "both kept": lambda n, window: (15 * min(n, window - 1) + 3 * n) * 512,
+        },
+    ),
+    "1.3": Exercise(
+        title="Count one block",
+        stars=2,
+        minutes=10,
+        prompt="Write `block_parameters()`: how many parameters one of the 18 blocks has. Hidden 640, four query heads and one KV head of 256, MLP 2,048, no biases.",
+        hints=(
+            "Attention: `q_proj` 640 → 1,024, `k_proj` and `v_proj` 640 → 256, `o_proj` 1,024 → 640.",
+            "The MLP has gate, up and down. Norms: four of 640, and two of 256.",
+        ),
+        stub="def block_parameters():\n    ...",
+        solution=(
+            "def block_parameters():\n"
+            "    attention = 640 * 1024 + 2 * 640 * 256 + 1024 * 640\n"
+            "    mlp = 3 * 640 * 2048\n"
+            "    norms = 4 * 640 + 2 * 256\n"
+            "    return attention + mlp + norms"
+        ),
+        check=_check_block,
+        mistakes={
+            "norms are missing": lambda: 640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048,
+            "not four": lambda: 4 * 640 * 1024 + 3 * 640 * 2048 + 4 * 640 + 2 * 256,
+            "three matrices": lambda: 640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 2 * 640 * 2048 + 4 * 640 + 2 * 256,
+        },
+    ),
+    "1.4": Exercise(
+        title="What a query may see",
+        stars=1,
+        minutes=5,
+        prompt="Write `visible_keys(i, window)`: the positions that query i attends to in a sliding layer, in order.",
+        hints=("It sees itself and the window - 1 positions before it.", "Near the start there are fewer: `max(0, …)`."),
+        stub="def visible_keys(i, window):\n    ...",
+        solution="def visible_keys(i, window):\n    return list(range(max(0, i - window + 1), i + 1))",
+        check=_check_visible,
+        mistakes={
+            "counts the query itself": lambda i, window: list(range(max(0, i - window), i + 1)),
+            "sees itself": lambda i, window: list(range(max(0, i - window + 1), i)),
+            "where is the window": lambda i, window: list(range(i + 1)),
         },
     ),
     "4.1": Exercise(
