@@ -207,8 +207,7 @@ verdict("26-prompt-labels-masked", measured=abs(out.loss.item() - by_hand.item()
 
 # %% tags=["nbval-ignore-output"]
 before_training = [float("nan"), *token_loss.tolist()]  # nothing predicts the first token
-part = slice(-26, None)
-plots.token_table(tokenizer, ids[part], labels[part], loss_before=before_training[part])
+plots.token_table(tokenizer, ids, labels, last=26, loss_before=before_training)
 
 # %% [markdown]
 # ### A turn that goes on
@@ -459,10 +458,11 @@ with torch.no_grad():
     logits = run.model(input_ids=ids_t.to(run.model.device)).logits[0, :-1].float()  # (N-1, V)
 after_training = [float("nan"), *torch.nn.functional.cross_entropy(logits, ids_t[0, 1:].to(logits.device), reduction="none").tolist()]
 del logits
-plots.token_table(tokenizer, ids[part], labels[part], loss_before=before_training[part], loss_after=after_training[part])
+plots.token_table(tokenizer, ids, labels, last=26, loss_before=before_training, loss_after=after_training)
 
 # %% [markdown]
-# The format's own tokens cost nothing any more; what is left sits on the words that this request alone decides.
+# The format's own tokens cost next to nothing any more, and neither does the city, which is copied. In the stored run what is left sits on the closing
+# brace: whether another argument follows. The misses below are about just that.
 #
 # Whiskers are Wilson 95 % intervals: with so few rows they are wide, and that is what they are for.
 

@@ -175,6 +175,80 @@ def _check_visible(visible_keys) -> str:
     return "position 600 sees 512 keys, 89 to 600; position 3 sees 0 to 3"
 
 
+# --- 02 -----------------------------------------------------------------------------------------------------------------
+
+
+def _check_lora_parameters(count) -> str:
+    if not callable(count):
+        return "give the function itself: check('2.1', lora_parameters)"
+    got = _returns(count, 4)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    want = 4 * 237_312
+    if got == want:
+        return CORRECT
+    if got == 4 * 18 * (640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048):
+        return "A and B have r·in and r·out entries: add in and out, do not multiply them"
+    if got * 18 == want:
+        return "that is one layer; there are 18"
+    if got * 2 == want:
+        return "half of it: count A and B"
+    return f"for r = 4 expected {want:,}: r · (in + out), summed over seven projections and 18 layers"
+
+
+def _check_merged(merge) -> str:
+    if not callable(merge):
+        return "give the function itself: check('2.2', merged)"
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    weight, a, b = (torch.randn(*shape, generator=draw) for shape in ((6, 6), (2, 6), (6, 2)))
+    got = _returns(merge, weight, a, b, 8)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    if not isinstance(got, torch.Tensor) or got.shape != weight.shape:
+        return "the merged weight has W's shape, (out, in): which product of B (out, r) and A (r, in) has it?"
+    for wrong, words in (
+        (weight + 4 * (b @ a).T, "that is the transpose: PyTorch's weights are (out, in), so B @ A goes in as it is"),
+        (weight + 8 * b @ a, "the factor is α/r, and r is A's number of rows"),
+        (weight + b @ a, "the factor α/r is missing"),
+    ):
+        if torch.allclose(got, wrong, atol=1e-5):
+            return words
+    return CORRECT if torch.allclose(got, weight + 4 * b @ a, atol=1e-5) else "W + (α/r)·B·A"
+
+
+def _check_same_step(rate) -> str:
+    if not callable(rate):
+        return "give the function itself: check('2.3', same_step)"
+    got = [_returns(rate, alpha) for alpha in (64, 32, 128)]
+    if NOT_ATTEMPTED in got:
+        return NOT_ATTEMPTED
+    want = [1e-3, 2e-3, 5e-4]
+    if all(abs(g - w) < 1e-9 for g, w in zip(got, want, strict=True)):
+        return CORRECT
+    if abs(got[1] - 5e-4) < 1e-9:
+        return "the other way round: half of α needs twice the learning rate"
+    if abs(got[1] - 4e-3) < 1e-9:
+        return "that would be SGD, whose gradient grows with α too; Adam's first step does not"
+    return "keep α · learning rate as it was: 64 · 1e-3"
+
+
+def _check_bound(bound) -> str:
+    if not callable(bound):
+        return "give the function itself: check('2.4', a_bound)"
+    got = _returns(bound, 640)
+    if got is NOT_ATTEMPTED:
+        return NOT_ATTEMPTED
+    if abs(got - 640**-0.5) < 1e-6:
+        return CORRECT
+    if abs(got - (6 / 640) ** 0.5) < 1e-6:
+        return "that is kaiming with a = 0: the gain is √(2 / (1 + a²)), and a = √5"
+    if abs(got - (3 * 640) ** -0.5) < 1e-6:
+        return "that is the standard deviation: a uniform on ±b has the deviation b/√3"
+    return "bound = √3 · gain / √in with gain = √(2 / (1 + 5))"
+
+
 # --- 04 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +426,70 @@ EXERCISES: dict[str, Exercise] = {
             "counts the query itself": lambda i, window: list(range(max(0, i - window), i + 1)),
             "sees itself": lambda i, window: list(range(max(0, i - window + 1), i)),
             "where is the window": lambda i, window: list(range(i + 1)),
+        },
+    ),
+    "2.1": Exercise(
+        title="Count the adapter",
+        stars=1,
+        minutes=5,
+        prompt="Write `lora_parameters(r)`: trainable parameters of rank r over the seven projections of all 18 layers. (in, out): q 640, 1024; k and v 640, 256; "
+        "o 1024, 640; gate and up 640, 2048; down 2048, 640.",
+        hints=("One projection has r · in entries in A and r · out in B.", "Sum in + out over the seven, times r, times 18."),
+        stub="def lora_parameters(r):\n    ...",
+        solution=(
+            "def lora_parameters(r):\n"
+            "    shapes = [(640, 1024), (640, 256), (640, 256), (1024, 640), (640, 2048), (640, 2048), (2048, 640)]\n"
+            "    return 18 * r * sum(a + b for a, b in shapes)"
+        ),
+        check=_check_lora_parameters,
+        mistakes={
+            "do not multiply": lambda r: r * 18 * (640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048),
+            "one layer": lambda r: r * 237_312 // 18,
+            "count A and B": lambda r: r * 237_312 // 2,
+        },
+    ),
+    "2.2": Exercise(
+        title="Merge by hand",
+        stars=2,
+        minutes=5,
+        prompt="Write `merged(W, A, B, alpha)` for W (out, in), A (r, in) and B (out, r), as PyTorch stores them.",
+        hints=("`B @ A` is (out, in).", "`r = A.shape[0]`"),
+        stub="def merged(W, A, B, alpha):\n    ...",
+        solution="def merged(W, A, B, alpha):\n    return W + alpha / A.shape[0] * B @ A",
+        check=_check_merged,
+        mistakes={
+            "that is the transpose": lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
+            "r is A's number of rows": lambda W, A, B, alpha: W + alpha * B @ A,
+            "is missing": lambda W, A, B, alpha: W + B @ A,
+        },
+    ),
+    "2.3": Exercise(
+        title="The same first step",
+        stars=1,
+        minutes=5,
+        prompt="You trained with α = 64 and a learning rate of 1e-3 under Adam. Write `same_step(alpha_new)`: the learning rate that gives the same first ‖ΔW‖ with "
+        "another α and the same r.",
+        hints=("Adam's first step moves B by the learning rate, whatever α is.", "α · learning rate stays the same."),
+        stub="def same_step(alpha_new):\n    ...",
+        solution="def same_step(alpha_new):\n    return 64 * 1e-3 / alpha_new",
+        check=_check_same_step,
+        mistakes={
+            "the other way round": lambda alpha: 1e-3 * alpha / 64,
+            "that would be SGD": lambda alpha: 1e-3 * (64 / alpha) ** 2,
+        },
+    ),
+    "2.4": Exercise(
+        title="Where A ends",
+        stars=2,
+        minutes=10,
+        prompt="`kaiming_uniform_(a=√5)` draws from ±bound with bound = √3 · gain / √in and gain = √(2 / (1 + a²)). Write `a_bound(fan_in)`.",
+        hints=("With a = √5 the gain is √(1/3).", "√3 and √(1/3) cancel."),
+        stub="def a_bound(fan_in):\n    ...",
+        solution="def a_bound(fan_in):\n    return 1 / fan_in**0.5",
+        check=_check_bound,
+        mistakes={
+            "kaiming with a = 0": lambda fan_in: (6 / fan_in) ** 0.5,
+            "standard deviation": lambda fan_in: (3 * fan_in) ** -0.5,
         },
     ),
     "4.1": Exercise(

@@ -82,8 +82,8 @@ def masked_tokens(pieces: list[str], labelled: list[bool]):
     return HTML(f'<div dir="ltr" style="line-height:1.9">{" ".join(spans)}</div>')
 
 
-def token_table(tokenizer, ids: list[int], labels: list[int], **losses):
-    """Tokens one to a line: position, id, piece, label, and columns of losses (N,) by name. Returns HTML that reads right in Arabic.
+def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losses):
+    """The last tokens of a row, one to a line: position, id, piece, label, and losses (N,) by name. Returns HTML that reads right in Arabic.
 
     ``losses``: for each position the loss of predicting that token, in nats; shown for every token, bold where it counts.
     """
@@ -96,7 +96,7 @@ def token_table(tokenizer, ids: list[int], labels: list[int], **losses):
     names = [name.replace("_", " ") for name in losses]
     head = "".join(f'<th scope="col" style="text-align:right">{html.escape(name)}</th>' for name in ["position", "id", "token", "label", *names])
     lines = []
-    for position, (token, label) in enumerate(zip(ids, labels, strict=True)):
+    for position, (token, label) in list(enumerate(zip(ids, labels, strict=True)))[-last:]:
         piece = html.escape(tokenizer.convert_ids_to_tokens(token).replace("▁", "␣").replace("\n", "⏎"))
         weight = "opacity:.6" if label == IGNORED else "font-weight:bold"
         cells = [str(position), str(token), f"<bdi>{piece}</bdi>", "−100" if label == IGNORED else str(label)]

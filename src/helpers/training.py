@@ -58,7 +58,7 @@ class Run:
     """What a training run leaves.
 
     ``adapter`` is the folder of the saved LoRA adapter (safetensors); ``history`` one dict per step (step, loss,
-    learning_rate, grad_norm); ``seconds`` wall time of the steps; ``peak_bytes`` of the device's memory (on a CPU, of the
+    learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps; ``peak_bytes`` of the device's memory (on a CPU, of the
     process); ``audit`` what was found in the labels. ``model`` and ``tokenizer`` are ready to generate.
     """
 
@@ -219,7 +219,8 @@ def load_adapter(folder: str | Path, checkpoint: Checkpoint):
 
 def _history(trainer) -> list[dict]:
     kept = ("step", "loss", "learning_rate", "grad_norm")
-    return [{key: float(row[key]) if key != "step" else row[key] for key in kept} for row in trainer.state.log_history if "loss" in row]
+    rows = [{key: float(row[key]) if key != "step" else row[key] for key in kept} for row in trainer.state.log_history if "loss" in row]
+    return [row | {"seconds": trainer.step_seconds.get(row["step"], float("nan"))} for row in rows]
 
 
 def _peak_bytes() -> int:
@@ -292,13 +293,15 @@ def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
         collator = packing.Collator(tokenizer.pad_token_id, model.config.sliding_window, model.dtype)
     else:
         collator = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=masking.IGNORED)
+    progress = _progress(steps)
     with quiet():
         trainer = (LabelLogitsTrainer if recipe.label_logits_only else SFTTrainer)(
             model=model, processing_class=tokenizer, train_dataset=data, args=arguments,
             data_collator=collator,
-            callbacks=[_progress(steps)],
+            callbacks=[progress],
         )  # fmt: skip
     _silence(trainer)
+    trainer.step_seconds = progress.seconds
     return trainer
 
 
@@ -316,7 +319,13 @@ def _progress(steps: int):
     from transformers import TrainerCallback
 
     class Bar(TrainerCallback):
-        bar = None
+        bar, begun = None, 0.0
+
+        def __init__(self):
+            self.seconds = {}  # step -> wall time
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            self.begun = time.perf_counter()
 
         def on_train_begin(self, args, state, control, **kwargs):
             self.bar = tqdm(total=steps, initial=state.global_step, desc="training", unit="step", file=sys.stdout)
@@ -326,6 +335,7 @@ def _progress(steps: int):
                 self.bar.set_postfix_str(f"loss {float(logs['loss']):.3f}", refresh=False)
 
         def on_step_end(self, args, state, control, **kwargs):
+            self.seconds[state.global_step] = time.perf_counter() - self.begun
             self.bar.update()
 
         def on_train_end(self, args, state, control, **kwargs):
