@@ -180,7 +180,7 @@ ledger.drop(columns="section").style.format(escape="html").set_properties(**{"te
 # | 04 masked training run | 4 | mask, train, and score before and after |
 # | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
 #
-# Notebooks 00, 01 and 04 are written; the others are on their way.
+# Notebooks 00, 01 and 04 are written, and 02 but for its sweep over ranks; the others are on their way.
 
 # %% [markdown]
 # ## 0.6 · Place your first bets

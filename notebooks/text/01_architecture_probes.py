@@ -200,6 +200,9 @@ bet_missing = exercises.bet("attention-missing", "the ingredient missed most", o
 # KL divergence is 0 for the same predictions; top-1 says how often the likeliest next token stays the same.
 
 # %% tags=["nbval-ignore-output"]
+from tqdm import tqdm
+
+
 def damage(without):
     """(KL in nats, share of positions whose top token stays) of the model without some ingredients."""
     with torch.no_grad(), architecture.rebuilt(model, without):
@@ -209,7 +212,7 @@ def damage(without):
 
 textbook = ("qk_norm", "rope", "causal", "window")
 settings = {"all there": (), **{f"without {i}": (i,) for i in architecture.INGREDIENTS}, "the guide's formula": textbook}
-damages = {name: damage(without) for name, without in settings.items()}
+damages = {name: damage(settings[name]) for name in tqdm(settings, desc="rebuilding", unit="model", file=sys.stdout)}
 
 # %% [markdown]
 # "own_theta" gives each kind of layer the other kind's θ. "The guide's formula" is the equation above and nothing else.
