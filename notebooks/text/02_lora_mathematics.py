@@ -312,8 +312,9 @@ print("ratio of ‖ΔW‖ after steps 1, 2, 4, 8, 12:", "  ".join(f"{ratios[i - 
 verdict("13-alpha-2r-signal", measured=ratios[0])
 
 # %% [markdown]
-# Where does the equivalence end? A also moves from the second step on, by η and not by α, so the run with the larger η turns A further. Weight decay shrinks by η,
-# and so counts twice where η is doubled. And it is Adam that makes it so: under plain SGD the step itself grows with the gradient, which holds α too.
+# Where does the equivalence end? A also moves from the second step on, by η and not by α, so the run with the larger η turns A further and drifts ahead. Weight decay scales
+# with η too; over twelve steps it is too weak to see, and its curve lies on its partner's. And it is Adam that makes the two alike at all: under plain SGD the step
+# itself grows with the gradient, which holds α too.
 
 # %% tags=["nbval-ignore-output"]
 sgd = {alpha: run(alpha, 1e-2, steps=1, optimizer_class=torch.optim.SGD)[0][0] for alpha in (32, 64)}
@@ -329,7 +330,7 @@ print(f"one step of SGD: doubling α multiplies ‖ΔW‖ by {sgd[64] / sgd[32]:
 # with rank r. Where JupyterLab or Colab is running, move the sliders.
 
 # %% tags=["nbval-ignore-output"]
-plots.show(lora.rank_figure(32, 64, model.config), "Parameters and memory grow in proportion to r; the error of the rebuilt target falls until r reaches the target's rank of 12 and no further than its noise.")
+plots.show(lora.rank_figure(32, 64, model.config), "Parameters and memory grow in proportion to r; the error of the rebuilt target falls steeply until r passes the target's rank of 12; higher ranks only rebuild its noise.")
 
 # %%
 import os

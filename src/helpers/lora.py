@@ -67,10 +67,11 @@ def best_of_rank(matrix, r: int):
 
 
 def rank_figure(r: int, alpha: float, config, target_rank: int = 12):
-    """What rank and α mean, in three panels: parameters, optimizer memory, and how well rank r rebuilds a known target.
+    """What rank and α mean, in three panels: parameters, memory to train them (weights, gradients, two
+    Adam moments, float32), and how well rank r rebuilds a known target.
 
-    The target is 128 × 96 of rank ``target_rank`` with falling singular values plus a little noise; fixed seed. α scales what
-    a random B·A of unit size writes (the third panel's dashed line). Returns the figure.
+    The target is 128 × 96 of rank ``target_rank`` with falling singular values plus a little noise; fixed seed. α shows
+    in the title alone: it scales the update and costs nothing. Returns the figure.
     """
     import matplotlib.pyplot as plt
     import torch
@@ -85,7 +86,7 @@ def rank_figure(r: int, alpha: float, config, target_rank: int = 12):
     errors = [((target - best_of_rank(target, k)).norm() / target.norm()).item() for k in ranks if k <= 96]
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 3))
     counts = [parameters(k, config) / 1e6 for k in ranks]
-    for axis, values, label in zip(axes, (counts, [c * 16 for c in counts], errors), ("million parameters", "MB: weights, gradients, Adam (float32)", "relative error of rank r"), strict=True):
+    for axis, values, label in zip(axes, (counts, [c * 16 for c in counts], errors), ("million parameters", "MB to train (float32)", "relative error of rank r"), strict=True):
         axis.plot(ranks[: len(values)], values, marker="o", color=OKABE_ITO[0])
         axis.set(xscale="log", yscale="log", xlabel="rank r", ylabel=label)
         axis.set_xticks(ranks[::2], ranks[::2])
