@@ -39,9 +39,8 @@ def closed_schema(schema: dict) -> dict:
         closed["properties"] = {name: closed_schema(inner) for name, inner in schema["properties"].items()}
     if isinstance(schema.get("items"), dict):
         closed["items"] = closed_schema(schema["items"])
-    if schema.get("type") == "object":
-        closed.setdefault("additionalProperties", False)
-        closed.setdefault("properties", {})
+    if schema.get("type") == "object":  # first, so that an undeclared argument is what is reported of a call with several faults
+        closed = {"additionalProperties": False, "properties": {}, **closed}
     return closed
 
 
