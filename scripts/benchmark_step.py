@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 WAYS = {
     "TRL + PEFT": "stock",
     "Unsloth": {"label_logits_only": False, "batch_size": 2, "accumulation": 4},
@@ -106,6 +103,8 @@ def main() -> int:
     if arguments.way:
         one(arguments.way, arguments.steps)
         return 0
+    from helpers import environment, reference
+
     results = []
     for way in WAYS:
         command = [sys.executable, __file__, "--way", way, "--steps", str(arguments.steps)]
@@ -120,18 +119,8 @@ def main() -> int:
         ratio = results[0]["median_seconds"] / result["median_seconds"]
         print(f"{way:<28} {result['median_seconds']:6.2f} s a step, x{ratio:.2f}, loss {result['steps'][-1]['loss']:.4f}, peak {result['peak_bytes'] / 1e9:.1f} GB", flush=True)
     if arguments.out:
-        arguments.out.write_text(json.dumps({"provenance": provenance(), "results": results}, indent=1), encoding="utf-8")
+        arguments.out.write_text(json.dumps({"provenance": reference.provenance((environment.SEED,)) | environment.versions("unsloth"), "results": results}, indent=1), encoding="utf-8")
     return 0
-
-
-def provenance() -> dict:
-    from importlib.metadata import version
-
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT).stdout.strip()
-    return {
-        "device": f"{platform.machine()} CPU, 2 cores", **{name: version(name) for name in ("torch", "transformers", "unsloth", "trl", "peft")},
-        "seeds": [3407], "date": date.today().isoformat(), "command": " ".join(["python", *sys.argv]), "revision": revision,
-    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,11 +23,9 @@ import json
 import math
 import os
 import random
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asking for GPUs must not start CUDA before the fork
@@ -35,7 +33,7 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from helpers import dataset, inference, masking, scoring, training  # noqa: E402
+from helpers import dataset, environment, inference, masking, reference, scoring, training  # noqa: E402
 from helpers.paths import ASSETS  # noqa: E402
 
 SEEDS = (0, 1, 2)
@@ -102,16 +100,8 @@ def tokenized(tokenizer) -> dict:
     return {
         "ids": ids, "response": response, "full": ids,
         "no_stops": [masking.without_stops(i, row) for i, row in zip(ids, response, strict=True)],
-        "with_results": [with_results(i, row) for i, row in zip(ids, response, strict=True)],
+        "with_results": [masking.turn_labels(row, header) for row in ids],
     }  # fmt: skip
-
-
-def with_results(ids: list[int], labels: list[int]) -> list[int]:
-    """Labels as a masking has them that knows turns and not tool results: everything after the first label of a turn with a call."""
-    if masking._END_RESULT not in ids:
-        return labels
-    start = next(i for i, label in enumerate(labels) if label != masking.IGNORED)
-    return [*labels[:start], *ids[start:]]
 
 
 def held_out(split: str, n: int) -> list[dict]:
@@ -389,10 +379,12 @@ def collect(out: Path, arguments) -> None:
     """One file a group, all predictions in one, and the adapter that was best on validation. Temporary files go."""
     import shutil
 
+    told = reference.provenance(SEEDS, device=f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, {arguments.processes} processes each")
+    told |= {"revision": arguments.revision} if arguments.revision else {}
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))]
     for group in ("learning_rate", "masking", "spike", "reference"):
         results = [part["result"] for part in parts if part["result"]["group"] == group]
-        (out / f"{group}.json").write_text(json.dumps({"provenance": provenance(arguments), "results": results}, indent=1), encoding="utf-8")
+        (out / f"{group}.json").write_text(json.dumps({"provenance": told, "results": results}, indent=1), encoding="utf-8")
     with gzip.open(out / "predictions.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(p, ensure_ascii=False) + "\n" for part in parts for p in part["predictions"])
     trained = [part["result"] for part in parts if part["result"]["group"] == "reference" and "validation" in part["result"]]
@@ -401,21 +393,6 @@ def collect(out: Path, arguments) -> None:
         shutil.move(out / f"adapter-{best['learning_rate']:g}", out / "adapter")
     for rest in [*out.glob(".claim-*"), *out.glob("adapter-*"), out / "parts"]:
         shutil.rmtree(rest, ignore_errors=True)
-
-
-def provenance(arguments) -> dict:
-    import peft
-    import transformers
-
-    return {
-        "device": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0) if DEVICE == 'cuda' else 'CPU'}, {arguments.processes} processes each",
-        "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__, "unsloth": None, "seeds": list(SEEDS),
-        "date": date.today().isoformat(), "command": " ".join(["python", *sys.argv]), "revision": arguments.revision or revision(),
-    }  # fmt: skip
-
-
-def revision() -> str:
-    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def main() -> None:

@@ -11,17 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import subprocess
 import sys
 import time
-from datetime import date
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from helpers import dataset, inference, masking, packing, scoring, training  # noqa: E402
+from helpers import dataset, inference, masking, packing, reference, scoring, training  # noqa: E402
 
 SECONDS_PER_ROW = {1: 1.25, 4: 0.75, 8: 0.5}
 BUDGET = 220  # seconds
@@ -103,17 +101,7 @@ def main() -> None:
             base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="eager").cuda()
             results.append(run(base, tokenizer, setting, arguments.budget, seed))
             print({k: v for k, v in results[-1].items() if k != "rank"}, f"{time.time() - started:.0f} s", flush=True)
-            arguments.out.write_text(json.dumps({"provenance": provenance(arguments), "results": results}, indent=1))
-
-
-def provenance(arguments) -> dict:
-    import transformers
-
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "device": torch.cuda.get_device_name(0), "torch": torch.__version__, "transformers": transformers.__version__, "unsloth": None,
-        "seeds": list(range(arguments.seeds)), "date": date.today().isoformat(), "command": " ".join(sys.argv), "revision": revision,
-    }  # fmt: skip
+            arguments.out.write_text(json.dumps({"provenance": reference.provenance(range(arguments.seeds)), "results": results}, indent=1))
 
 
 if __name__ == "__main__":

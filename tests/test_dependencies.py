@@ -4,7 +4,6 @@ import ast
 import re
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +19,18 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def names_in(requirements: str) -> set[str]:
+    """The packages that a requirements file's text names."""
+    return {normal(re.match(r"[\w.-]+", line).group()) for line in requirements.splitlines() if re.match(r"[A-Za-z]", line)}
+
+
 def declared(*files: str) -> set[str]:
-    lines = [line.split("#")[0].strip() for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
-    return {normal(re.match(r"[\w.-]+", line).group()) for line in lines if line and not line.startswith("-")}
+    return set().union(*(names_in((ROOT / file).read_text(encoding="utf-8")) for file in files))
+
+
+def declared_for_us(file: str) -> set[str]:
+    """Without those that only Unsloth needs."""
+    return names_in((ROOT / file).read_text(encoding="utf-8").split(UNSLOTH_ONLY)[0])
 
 
 def imported(paths) -> dict[str, set[str]]:
@@ -60,20 +68,15 @@ def test_what_tests_and_scripts_import_is_declared():
 
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-nodeps.txt", "requirements-cpu.txt"])
 def test_what_is_declared_is_used(file):
-    text = (ROOT / file).read_text(encoding="utf-8").split(UNSLOTH_ONLY)[0]
-    names = {normal(re.match(r"[\w.-]+", line).group()) for line in text.splitlines() if re.match(r"[A-Za-z]", line)}
     used = {distribution(module) for module in imported([*COURSE, *OTHERS])} | TOOLS
-    unused = {name for name in names if name not in used and not name.startswith("gemma3-270m") and name != "unsloth-zoo"}
+    unused = {name for name in declared_for_us(file) if name not in used and not name.startswith("gemma3-270m") and name != "unsloth-zoo"}
     assert not unused, f"declared in {file} and never imported"
 
 
 def test_packages_for_unsloth_alone_are_marked_and_really_its_own():
     """Each is named in unsloth's or unsloth_zoo's own requirements, or needed by one of their modules."""
-    marked = declared("requirements.txt") - normal_names(Path(ROOT / "requirements.txt").read_text(encoding="utf-8").split(UNSLOTH_ONLY)[0])
-    asked = {normal(re.match(r"[\w.-]+", line).group()) for name in ("unsloth", "unsloth_zoo") for line in metadata.requires(name) or []}
+    marked = declared("requirements.txt") - declared_for_us("requirements.txt")
+    asked = names_in("\n".join(line for name in ("unsloth", "unsloth_zoo") for line in metadata.requires(name) or []))
     asked |= {"einops", "structlog", "json5"}  # imported by unsloth_zoo without being named there
     assert marked and marked <= asked | {"nest-asyncio"}, marked - asked
 
-
-def normal_names(text: str) -> set[str]:
-    return {normal(re.match(r"[\w.-]+", line).group()) for line in text.splitlines() if re.match(r"[A-Za-z]", line)}

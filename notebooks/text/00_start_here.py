@@ -6,7 +6,7 @@
 # **After this notebook you can** run a 270-million-parameter model on an Arabic request in five dialects, say precisely how
 # it fails, read FunctionGemma's call format, and find your way through the guide's claims.
 #
-# **You need** Python and a little PyTorch. **Time**: about 3 minutes on two CPU cores. **Memory**: 3 GB.
+# **You need** Python and a little PyTorch. **Time**: 1 minute on two CPU cores. **Memory**: 3 GB.
 #
 # This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it
 # says, on the real model, with the real libraries. Each claim ends in a card: the guide says · we measured · verdict. Some
@@ -149,8 +149,7 @@ if checkpoint.name == "gemma-3-270m":
     assert found == 0, "the base model has learned to call functions on its own"
 
 # %% [markdown]
-# For the base model the count is zero. Notebook 04 trains it for a few minutes and counts again on hundreds of requests that it has
-# never seen.
+# For the base model the count is zero. Notebook 04 trains it for a few minutes and counts again, on requests that it has never seen.
 #
 # A word on fairness. A published evaluation reports that 87 % of the untuned model's answers could not be parsed; another
 # found 72 % of the function names right when the prompt was made exactly as the model expects it. The prompt is part of the

@@ -41,13 +41,17 @@ class NearestPhrasing:
         return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
 
 
-def main() -> None:
+def reports() -> dict:
+    """Test split -> ``scoring.Report`` of the retriever."""
     from . import dataset, scoring
 
     retriever = NearestPhrasing(dataset.load("train"))
-    for split in ("test", "test_unseen_tools"):
-        rows = dataset.load(split)
-        report = scoring.score(retriever.generate(rows), rows)
+    tests = {split: dataset.load(split) for split in ("test", "test_unseen_tools")}
+    return {split: scoring.score(retriever.generate(rows), rows) for split, rows in tests.items()}
+
+
+def main() -> None:
+    for split, report in reports().items():
         print(f"{split}\n{report.table().query('n > 0').round(3).to_string(index=False)}\n")
 
 

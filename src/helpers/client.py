@@ -29,7 +29,8 @@ def check_call(call: FunctionCall, tools: list[dict]) -> None:
     declared = {tool["function"]["name"]: tool["function"] for tool in tools}
     if call.name not in declared:
         raise CourseError(f"the model called {call.name!r}, which was not declared", "answer it with an error, or ask again")
-    _validate(call, closed_schema(declared[call.name].get("parameters") or {"type": "object"}))
+    if fault := schema_fault(call.name, call.arguments, declared[call.name].get("parameters")):
+        raise CourseError(f"call of {call.name}, {fault.path}: {fault.message[:200]}", "answer it with an error, or ask again")
 
 
 def closed_schema(schema: dict) -> dict:
@@ -44,16 +45,26 @@ def closed_schema(schema: dict) -> dict:
     return closed
 
 
-def _validate(call: FunctionCall, schema: dict) -> None:
+@dataclass(frozen=True)
+class Fault:
+    """Where arguments break their schema, in jsonschema's words, and which of the schema's keywords they break."""
+
+    path: str
+    message: str
+    keyword: str
+
+
+def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault | None:
+    """What is wrong with a call's arguments, None if they fit. Raises CourseError for a malformed schema."""
     import jsonschema
 
     try:
-        jsonschema.validate(call.arguments, schema)
+        jsonschema.validate(arguments, closed_schema(parameters or {"type": "object"}))
     except jsonschema.ValidationError as error:
-        path = ".".join(map(str, error.absolute_path)) or "arguments"
-        raise CourseError(f"call of {call.name}, {path}: {error.message[:200]}", "answer it with an error, or ask again") from None
+        return Fault(".".join(map(str, error.absolute_path)) or "arguments", error.message, error.validator)
     except jsonschema.SchemaError as error:
-        raise CourseError(f"the schema of {call.name} is malformed: {error.message[:200]}", "mend the declaration") from None
+        raise CourseError(f"the schema of {name} is malformed: {error.message[:200]}", "mend the declaration") from None
+    return None
 
 
 def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) -> list[Result]:

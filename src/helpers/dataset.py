@@ -205,7 +205,7 @@ def validate(row: dict) -> None:
     for call in calls:
         if call["name"] not in declared:
             raise CourseError(f"{where} calls {call['name']}, which it does not declare", "add the tool to the row, or drop the row")
-        _check_against_schema(where, call, declared[call["name"]].get("parameters") or {"type": "object"})
+        _check_against_schema(where, call, declared[call["name"]].get("parameters"))
     if bool(calls) == (row["kind"] == "none"):
         raise CourseError(f"{where} is of kind {row['kind']} and has {len(calls)} calls", "change its kind or its calls")
     chat.render(_decoded(row, "messages"), tools)
@@ -226,19 +226,16 @@ _SCHEMA_FAULTS = {
 }
 
 
-def _check_against_schema(where: str, call: dict, parameters: dict) -> None:
-    import jsonschema
-
-    from .client import closed_schema
+def _check_against_schema(where: str, call: dict, parameters: dict | None) -> None:
+    from .client import schema_fault
 
     try:
-        jsonschema.validate(call["arguments"], closed_schema(parameters))
-    except jsonschema.ValidationError as error:
-        path = ".".join(map(str, error.absolute_path)) or "arguments"
-        kind = _SCHEMA_FAULTS.get(error.validator, "an argument breaks its tool's schema")
-        raise CourseError(f"{where}: call of {call['name']}, {path}: {error.message}", "mend the argument or the schema", kind) from None
-    except jsonschema.SchemaError as error:
-        raise CourseError(f"{where}: the schema of {call['name']} is malformed: {error.message}", "mend the declaration") from None
+        fault = schema_fault(call["name"], call["arguments"], parameters)
+    except CourseError as error:
+        raise CourseError(f"{where}: {error.problem}", error.remedy) from None
+    if fault:
+        kind = _SCHEMA_FAULTS.get(fault.keyword, "an argument breaks its tool's schema")
+        raise CourseError(f"{where}: call of {call['name']}, {fault.path}: {fault.message}", "mend the argument or the schema", kind)
 
 
 # --- public sets ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ CORRECT = "correct"
 
 @dataclass(frozen=True)
 class Exercise:
-    """``check`` takes the answer and returns ``CORRECT`` or a diagnosis. ``mistakes`` are wrong answers it must name."""
+    """``check`` takes the answer, a function, and returns ``CORRECT`` or a diagnosis. ``mistakes`` are wrong answers it must name."""
 
     title: str
     stars: int
@@ -26,12 +26,26 @@ class Exercise:
     check: Callable
     mistakes: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def id(self) -> str:
+        """Its number in the course."""
+        return next(number for number, exercise in EXERCISES.items() if exercise is self)
+
+    @property
+    def function(self) -> str:
+        """The name of the function that its stub defines."""
+        return self.stub.removeprefix("def ").split("(")[0]
+
     def judge(self, answer) -> str:
         """The check's words; an untouched stub is "not attempted yet", an answer that fails says how."""
         if answer is None or answer is Ellipsis:
             return NOT_ATTEMPTED
+        if not callable(answer):
+            return f"give the function itself: check({self.id!r}, {self.function})"
         try:
             return self.check(answer)
+        except _NotAttempted:
+            return NOT_ATTEMPTED
         except Exception as error:  # an answer may fail in any way; the reader is told which
             if _is_stub(answer):
                 return NOT_ATTEMPTED
@@ -53,21 +67,23 @@ def markdown(exercise_id: str) -> str:
     return "\n\n".join([head, *hints, solution])
 
 
+class _NotAttempted(Exception):
+    """A stub was called: it returns nothing."""
+
+
 def _returns(function, *arguments):
-    """What a function returns, or a sign that it is still the stub."""
+    """What the reader's function returns; raises ``_NotAttempted`` for a stub."""
     value = function(*arguments)
-    return NOT_ATTEMPTED if value is None or value is Ellipsis else value
+    if value is None or value is Ellipsis:
+        raise _NotAttempted
+    return value
 
 
 # --- 00 -----------------------------------------------------------------------------------------------------------------
 
 
 def _check_serialize(write) -> str:
-    if not callable(write):
-        return "give the function itself: check('0.1', write_call)"
     got = _returns(write, "get_forecast", {"days": 3, "city": "جدة"})
-    if got == NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     want = "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:3}<end_function_call>"
     if got == want:
         return CORRECT
@@ -84,8 +100,6 @@ def _check_serialize(write) -> str:
 
 
 def _check_rms_norm(rms_norm) -> str:
-    if not callable(rms_norm):
-        return "give the function itself: check('1.1', rms_norm)"
     import torch
 
     from .architecture import rms_norm as truth
@@ -93,8 +107,6 @@ def _check_rms_norm(rms_norm) -> str:
     x = torch.tensor([[3.0, -4.0, 0.0, 1e-3], [2e-3, 0.0, 1e-3, -1e-3]])
     w = torch.tensor([0.5, -0.25, 0.0, 1.0])
     got = _returns(rms_norm, x, w)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     if not isinstance(got, torch.Tensor) or got.shape != x.shape:
         return f"the output has the input's shape, {tuple(x.shape)}: mean over the last axis with keepdim=True"
 
@@ -114,11 +126,7 @@ def _check_rms_norm(rms_norm) -> str:
 
 
 def _check_cache(cache_bytes) -> str:
-    if not callable(cache_bytes):
-        return "give the function itself: check('1.2', cache_bytes)"
     got = _returns(cache_bytes, 8192, 1024)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     want = (15 * 1023 + 3 * 8192) * 1024
     if got == want:
         return CORRECT
@@ -136,11 +144,7 @@ def _check_cache(cache_bytes) -> str:
 
 
 def _check_block(block_parameters) -> str:
-    if not callable(block_parameters):
-        return "give the function itself: check('1.3', block_parameters)"
     got = _returns(block_parameters)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     attention, mlp, norms = 640 * 1024 + 2 * 640 * 256 + 1024 * 640, 3 * 640 * 2048, 4 * 640 + 2 * 256
     if got == attention + mlp + norms:
         return CORRECT
@@ -154,11 +158,7 @@ def _check_block(block_parameters) -> str:
 
 
 def _check_visible(visible_keys) -> str:
-    if not callable(visible_keys):
-        return "give the function itself: check('1.4', visible_keys)"
     got = _returns(visible_keys, 600, 512)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     got, short = list(got), list(visible_keys(3, 512))
     if got == list(range(89, 601)) and short == [0, 1, 2, 3]:
         return CORRECT
@@ -179,11 +179,7 @@ def _check_visible(visible_keys) -> str:
 
 
 def _check_lora_parameters(count) -> str:
-    if not callable(count):
-        return "give the function itself: check('2.1', lora_parameters)"
     got = _returns(count, 4)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     want = 4 * 237_312
     if got == want:
         return CORRECT
@@ -197,15 +193,11 @@ def _check_lora_parameters(count) -> str:
 
 
 def _check_merged(merge) -> str:
-    if not callable(merge):
-        return "give the function itself: check('2.2', merged)"
     import torch
 
     draw = torch.Generator().manual_seed(0)
     weight, a, b = (torch.randn(*shape, generator=draw) for shape in ((6, 6), (2, 6), (6, 2)))
     got = _returns(merge, weight, a, b, 8)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     if not isinstance(got, torch.Tensor) or got.shape != weight.shape:
         return "the merged weight has W's shape, (out, in): which product of B (out, r) and A (r, in) has it?"
     for wrong, words in (
@@ -219,11 +211,7 @@ def _check_merged(merge) -> str:
 
 
 def _check_same_step(rate) -> str:
-    if not callable(rate):
-        return "give the function itself: check('2.3', same_step)"
     got = [_returns(rate, alpha) for alpha in (64, 32, 128)]
-    if NOT_ATTEMPTED in got:
-        return NOT_ATTEMPTED
     want = [1e-3, 2e-3, 5e-4]
     if all(abs(g - w) < 1e-9 for g, w in zip(got, want, strict=True)):
         return CORRECT
@@ -235,11 +223,7 @@ def _check_same_step(rate) -> str:
 
 
 def _check_bound(bound) -> str:
-    if not callable(bound):
-        return "give the function itself: check('2.4', a_bound)"
     got = _returns(bound, 640)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     if abs(got - 640**-0.5) < 1e-6:
         return CORRECT
     if abs(got - (6 / 640) ** 0.5) < 1e-6:
@@ -253,12 +237,8 @@ def _check_bound(bound) -> str:
 
 
 def _check_masked(labels_of) -> str:
-    if not callable(labels_of):
-        return "give the function itself: check('4.1', my_labels)"
     ids = [2, 105, 2364, 107, 11, 106, 107, 105, 4368, 107, 48, 7, 49, 50]
     got = _returns(labels_of, ids)
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     want = [-100] * 10 + [48, 7, 49, 50]
     if list(got) == want:
         return CORRECT
@@ -274,11 +254,7 @@ def _check_masked(labels_of) -> str:
 
 
 def _check_window(mean) -> str:
-    if not callable(mean):
-        return "give the function itself: check('4.2', window_loss)"
     got = _returns(mean, [(10, 2.0), (90, 1.0)])
-    if got is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     if abs(got - 1.1) < 1e-6:
         return CORRECT
     if abs(got - 1.5) < 1e-6:
@@ -289,11 +265,7 @@ def _check_window(mean) -> str:
 
 
 def _check_cosine(lr) -> str:
-    if not callable(lr):
-        return "give the function itself: check('4.3', cosine_lr)"
     got = [_returns(lr, step) for step in (0, 5, 10, 55, 100)]
-    if NOT_ATTEMPTED in got:
-        return NOT_ATTEMPTED
     want = [0.0, 0.0005, 0.001, 0.0005, 0.0]
     if all(abs(a - b) < 1e-9 for a, b in zip(got, want, strict=True)):
         return CORRECT
@@ -310,11 +282,7 @@ def _filtered(text: str) -> str:
 
 
 def _check_bypass(bypass) -> str:
-    if not callable(bypass):
-        return "give the function itself: check('4.4', bypass)"
     text = _returns(bypass)
-    if text is NOT_ATTEMPTED:
-        return NOT_ATTEMPTED
     if not isinstance(text, str):
         return "return the text that a user would type"
     passed = _filtered(text)

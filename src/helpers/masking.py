@@ -20,11 +20,16 @@ _BOS = CONTROL_TOKENS["<bos>"]
 
 
 def response_labels(input_ids: list[int], header: list[int]) -> list[int]:
-    """Labels of one conversation, (N,) -> (N,): its own ids inside the model's turns, ``IGNORED`` elsewhere.
+    """Labels of one conversation, (N,) -> (N,): its own ids where the model writes, ``IGNORED`` elsewhere.
 
     ``header`` holds the ids of ``RESPONSE_PART``. Tool results inside a turn are ignored, the token that asks for them
     is not.
     """
+    return without_tool_results(input_ids, turn_labels(input_ids, header))
+
+
+def turn_labels(input_ids: list[int], header: list[int]) -> list[int]:
+    """As ``response_labels``, for whole turns of the model: what a tool wrote inside one is labelled too."""
     labels, inside = [IGNORED] * len(input_ids), False
     for i, token in enumerate(input_ids):
         if token == _TURN:
@@ -35,7 +40,7 @@ def response_labels(input_ids: list[int], header: list[int]) -> list[int]:
             inside = False
         elif input_ids[max(0, i + 1 - len(header)) : i + 1] == header:
             inside = True
-    return without_tool_results(input_ids, labels)
+    return labels
 
 
 def without_tool_results(input_ids: list[int], labels: list[int]) -> list[int]:

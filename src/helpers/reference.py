@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from .errors import CourseError
@@ -59,6 +62,21 @@ def load(name: str, folder: Path = REFERENCE) -> Reference:
     if not isinstance(results, list) or not results or not all(isinstance(r, dict) for r in results):
         raise CourseError(f"{path.name} holds no list of results", "run its command again, see provenance")
     return Reference(name, provenance, results, _predictions(folder / f"{name}.jsonl.gz"))
+
+
+def provenance(seeds, device: str | None = None) -> dict:
+    """Where a result comes from, for whoever stores one: this machine, its versions, the command and the git revision.
+
+    ``unsloth`` is None for a run that did not import it.
+    """
+    from . import environment
+
+    packages = environment.versions("torch", "unsloth", "transformers", "peft", "trl")
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return {
+        **packages, "unsloth": packages["unsloth"] if "unsloth" in sys.modules else None, "device": device or environment.device_name(),
+        "seeds": list(seeds), "date": date.today().isoformat(), "command": " ".join(["python", *sys.argv]), "revision": revision,
+    }  # fmt: skip
 
 
 def _predictions(path: Path) -> list[dict]:

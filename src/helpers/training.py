@@ -58,8 +58,8 @@ class Run:
     """What a training run leaves.
 
     ``adapter`` is the folder of the saved LoRA adapter (safetensors); ``history`` one dict per step (step, loss,
-    learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps; ``peak_bytes`` of the device's memory (on a CPU, of the
-    process); ``audit`` what was found in the labels. ``model`` and ``tokenizer`` are ready to generate.
+    learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps;
+    ``peak_bytes`` of the device's memory (on a CPU, of the process); ``audit`` what was found in the labels. ``model`` and ``tokenizer`` are ready to generate.
     """
 
     adapter: str
