@@ -1,15 +1,11 @@
-"""What notebook 04 draws and two cores cannot run: the reference adapter, the learning rates, the ablations.
+"""What the notebooks draw and two cores cannot run: the reference adapter, learning rates, ablations, the rank sweep.
 
-    python scripts/gpu_runs.py CHECKPOINT OUT [--seconds 200] [--processes 4]
+    python scripts/gpu_runs.py CHECKPOINT OUT [--seconds 1000] [--processes 6]
 
-Every GPU gets ``--processes`` workers; a short run is bound by kernel launches, so several share a GPU at little cost. The first
-worker of a GPU trains a candidate for the reference adapter; all others take the next job from one list, most wanted first, until
-the time is over. OUT then holds ``learning_rate.json``, ``masking.json``, ``reference.json`` (provenance and results),
-``predictions.jsonl.gz`` (every generation) and ``adapter/`` (the candidate with the most exact calls on *validation*).
-
-A first try (H100, six workers) ended without a result: a worker takes up to 15 GB, six did not fit, and the first error took the
-worker with it. Since then LoRA's inputs are no longer cast to float32, a worker may take its share of the memory and no more, and a job
-that fails is reported and left. **It has not run on a GPU since.** Begin with ``--processes 4``.
+Every GPU gets ``--processes`` workers; a short run is bound by kernel launches, so several share a GPU at little cost. All take the
+next job from one list, most wanted first, until the time is over; a job that would not fit any more is left. OUT then holds a file for
+each of ``GROUPS`` (provenance and results; predictions beside it) and ``adapter/``: of the candidates for the reference adapter, the one
+with the most exact calls on *validation*.
 
 Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The loss is the
 course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise.
@@ -23,6 +19,8 @@ import json
 import math
 import os
 import random
+import re
+import shutil
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -33,19 +31,21 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from helpers import dataset, environment, inference, masking, reference, scoring, training  # noqa: E402
+from helpers import dataset, environment, inference, lora, masking, reference, scoring, training  # noqa: E402
 from helpers.paths import ASSETS  # noqa: E402
 
 SEEDS = (0, 1, 2)
 RATES = (5e-5, 2e-4, 5e-4, 1e-3, 3e-3)
-HELD_OUT = 240  # rows scored for a short run, the same for all
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
+HELD_OUT = 500  # rows scored for a short run, the same for all
+GROUPS = ("learning_rate", "masking", "rank_sweep", "spike", "reference")
 DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
 
 
 @dataclass(frozen=True)
 class Job:
     """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum (with
-    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``steps`` 0: as many as fit."""
+    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``steps`` 0: the base model as it is."""
 
     group: str
     name: str
@@ -57,6 +57,7 @@ class Job:
     batch: int = 16
     accumulation: int = 1
     rank: int = 32
+    alpha: float = 64
     labels: str = "response"
     normalization: str = "window"
     blind: bool = False
@@ -64,28 +65,48 @@ class Job:
 
 
 def jobs() -> list[Job]:
-    """The short runs, most wanted first: seeds are the outer loop, so that a list cut short has all settings once."""
-    listed = []
+    """All runs, most wanted first: seeds are the outer loop, so that a list cut short has all settings once."""
+    listed = [*candidates()]
     for seed in SEEDS:
-        test = Job("masking", "response only", seed, split="test")
-        listed += [
-            *[Job("learning_rate", "cosine", seed, rate) for rate in RATES],
-            test,
-            replace(test, name="full sequence", labels="full"),
-            replace(test, name="stop tokens unlabelled", labels="no_stops"),
-            replace(test, name="no gradient through the prompt", blind=True),
-            replace(test, name="tool results labelled", labels="with_results"),
-            *[Job("learning_rate", schedule, seed, 1e-3, schedule) for schedule in ("linear", "constant")],
-            Job("learning_rate", "cosine, no warm-up", seed, 1e-3, warmup=0.0),
-            *[replace(test, name=f"{kind} over 4 x 4 rows", normalization=kind, accumulation=4) for kind in ("window", "means", "sum")],
-        ]
-    return [*listed[:6], Job("spike", "4 rows a step", 0, 1e-3, "constant", steps=300, batch=4), *listed[6:]]
+        listed += [*learning_rates(seed), *ablations(seed), *ranks(seed)]
+        listed += [Job("spike", "4 rows a step", 0, 1e-3, "constant", steps=300, batch=4), *scalings()] if seed == SEEDS[0] else []
+    return [*listed, *[Job("rank_sweep", "800 steps", seed, rank=r, alpha=2 * r, steps=800, split="test") for seed in SEEDS for r in (1, 8, 32)]]
 
 
-def candidates(gpus: int) -> list[Job]:
-    """Runs that may become the reference adapter, one for each GPU."""
-    rates = (1e-3, 5e-4, 2e-3, 3e-4)
-    return [Job("reference", f"lr {rate:g}", 0, rate, warmup=0.05, steps=0, batch=32) for rate in rates[:gpus]]
+def candidates() -> list[Job]:
+    """Runs that may become the reference adapter (200 steps are an epoch), and the model before any of them."""
+    tried = ((1e-3, 600), (5e-4, 600), (5e-4, 1600), (2e-4, 1200), (1e-3, 200))
+    runs = [Job("reference", f"{steps} steps at {rate:g}", 0, rate, warmup=0.05, steps=steps, batch=32, accumulation=2) for rate, steps in tried]
+    return [*runs, Job("reference", "base", steps=0)]
+
+
+def learning_rates(seed: int) -> list[Job]:
+    rates = [Job("learning_rate", "cosine", seed, rate) for rate in RATES]
+    schedules = [Job("learning_rate", schedule, seed, 1e-3, schedule) for schedule in ("linear", "constant")]
+    return [*rates, *schedules, Job("learning_rate", "cosine, no warm-up", seed, 1e-3, warmup=0.0)]
+
+
+def ablations(seed: int) -> list[Job]:
+    test = Job("masking", "response only", seed, split="test")
+    return [
+        test,
+        replace(test, name="full sequence", labels="full"),
+        replace(test, name="stop tokens unlabelled", labels="no_stops"),
+        replace(test, name="no gradient through the prompt", blind=True),
+        replace(test, name="tool results labelled", labels="with_results"),
+        *[replace(test, name=f"{kind} over 4 x 4 rows", normalization=kind, accumulation=4) for kind in ("window", "means", "sum")],
+    ]
+
+
+def ranks(seed: int) -> list[Job]:
+    """Every rank twice: α = 2r, and α = 64 whatever the rank (r = 32 is both)."""
+    doubled = [Job("rank_sweep", "alpha = 2r", seed, rank=r, alpha=2 * r, split="test") for r in RANKS]
+    return [*doubled, *[Job("rank_sweep", "alpha = 64", seed, rank=r, split="test") for r in RANKS if r != 32]]
+
+
+def scalings() -> list[Job]:
+    """α/r against the learning rate, at r = 32; on validation, since it is a choice of settings."""
+    return [Job("rank_sweep", "alpha/r", 0, rate, alpha=32 * scale) for scale in (0.5, 1, 2, 4) for rate in (2.5e-4, 5e-4, 1e-3, 2e-3)]
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -162,38 +183,37 @@ def step_loss(model, batch: dict, normalization: str, window_labels: int, parts:
     return training.label_loss(model, batch, num_items_in_batch=1 if normalization == "sum" else window_labels)
 
 
-def rate_at(job: Job, step: int, steps: int) -> float:
+def rate_at(job: Job, step: int) -> float:
     """Share of the peak learning rate at a step."""
-    warmup = round(job.warmup * steps)
+    warmup = round(job.warmup * job.steps)
     if step < warmup:
         return step / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
+    progress = (step - warmup) / max(1, job.steps - warmup)
     return {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}[job.schedule]
 
 
-def train(job: Job, base, data: dict, until: float) -> tuple:
-    """(PEFT model, facts about the run). With ``steps`` 0 the time of the first steps decides how many fit before ``until``."""
+def train(job: Job, base, data: dict) -> tuple:
+    """(PEFT model, facts about the run, the row numbers of every step)."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(job.seed)
-    model = get_peft_model(base, LoraConfig(r=job.rank, lora_alpha=2 * job.rank, target_modules=list(training.PROJECTIONS)))
+    model = get_peft_model(base, LoraConfig(r=job.rank, lora_alpha=job.alpha, target_modules=list(training.PROJECTIONS)))
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=0, fused=DEVICE == "cuda")
-    steps = job.steps or fitting(job, model, data, optimizer, until)
     state, handles = blindfold(model) if job.blind else ({}, [])
     order, history, seen, started = batches(job, len(data["ids"])), [], [], time.time()
-    for step in range(steps):
+    for step in range(job.steps):
         chosen = next(order)
         seen.append(chosen)
         for group in optimizer.param_groups:
-            group["lr"] = job.learning_rate * rate_at(job, step, steps)
+            group["lr"] = job.learning_rate * rate_at(job, step)
         history.append(one_step(job, model, data, chosen, trained, optimizer, state))
     for handle in handles:
         handle.remove()
     losses = [h["loss"].item() for h in history]
     norms = [h["grad_norm"].item() for h in history]
-    return model, {"steps": steps, "train_seconds": round(time.time() - started, 1), "loss": losses, "grad_norm": norms}, seen
+    return model, {"train_seconds": round(time.time() - started, 1), "loss": losses, "grad_norm": norms}, seen
 
 
 def batches(job: Job, rows: int):
@@ -226,27 +246,6 @@ def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, opti
     return {"loss": total, "grad_norm": norm}
 
 
-def synchronize() -> None:
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-
-
-def fitting(job: Job, model, data: dict, optimizer, until: float) -> int:
-    """How many steps fit: from the time of 25 steps at a learning rate of zero, 5 of them to warm up."""
-    order = batches(job, len(data["ids"]))
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0
-    trained = [p for p in model.parameters() if p.requires_grad]
-    for step in range(25):
-        if step == 5:
-            synchronize()
-            started = time.time()
-        one_step(job, model, data, next(order), trained, optimizer, {})
-    synchronize()
-    optimizer.state.clear()
-    return max(50, int((until - time.time()) / ((time.time() - started) / 20) * 0.97) // 50 * 50)
-
-
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +261,7 @@ def perplexity(model, tokenizer, passages: list[str]) -> float:
 def predict(model, tokenizer, rows: list[dict], tokens: int = 128) -> list[dict]:
     """What the model writes for each row: id, text, number of tokens, and what stopped it."""
     model.eval()
-    generations = inference.generate(model, tokenizer, rows, max_new_tokens=tokens, batch_size=512)
+    generations = inference.generate(model, tokenizer, rows, max_new_tokens=tokens, batch_size=250)
     return [{"id": r["id"], "text": g.text, "tokens": len(g.token_ids), "stopped_by": g.stopped_by} for r, g in zip(rows, generations, strict=True)]
 
 
@@ -285,23 +284,13 @@ def replay(model, data: dict, seen: list[list[int]]) -> list[float]:
     return [loss.item() for loss in losses]
 
 
-def run(job: Job, base, tokenizer, data: dict, out: Path, until: float) -> dict:
+def run(job: Job, base, tokenizer, data: dict, out: Path) -> dict:
     """Train and measure one job; writes its result and its predictions."""
     started = time.time()
-    model, facts, seen = train(job, base, data, until)
-    result = asdict(job) | facts
-    predictions = []
+    model, facts, seen = train(job, base, data)
+    result, predictions = asdict(job) | facts, []
     if job.group == "reference":
-        for parameter in (p for p in model.parameters() if p.requires_grad):
-            parameter.data = parameter.data.to(torch.bfloat16)  # what is stored is what is scored
-        model.save_pretrained(out / f"adapter-{job.learning_rate:g}")
-        for split, n in (("validation", 500), ("test_unseen_tools", 500), ("test", 1500)):
-            rows = held_out(split, n)
-            found = predict(model, tokenizer, rows)
-            result[split] = scores_of(found, rows)
-            predictions += [{"split": split} | p for p in found]
-            keep(out, job, result, predictions)
-            print(job.name, split, result[split], f"{time.time() - started:.0f} s", flush=True)
+        predictions = measure_candidate(job, model, tokenizer, out, result)
     elif job.group == "spike":
         result["frozen_loss"], result["batches"] = replay(model, data, seen), seen
     else:
@@ -319,12 +308,52 @@ def run(job: Job, base, tokenizer, data: dict, out: Path, until: float) -> dict:
     return result
 
 
+def measure_candidate(job: Job, model, tokenizer, out: Path, result: dict) -> list[dict]:
+    """All held-out rows, then the test rows with every ΔW cut down to fewer singular values."""
+    for parameter in (p for p in model.parameters() if p.requires_grad):
+        parameter.data = parameter.data.to(torch.bfloat16)  # what is stored is what is scored
+    if job.steps:
+        model.save_pretrained(out / f"adapter-{name_of(job)}")
+    predictions = []
+    for split, n in (("validation", 500), ("test_unseen_tools", 500), ("test", 1500)):
+        rows = held_out(split, n)
+        found = predict(model, tokenizer, rows)
+        result[split] = scores_of(found, rows)
+        predictions += [{"split": split} | p for p in found]
+        keep(out, job, result, predictions)
+        print(job.name, split, result[split], flush=True)
+    rows, result["truncated"] = held_out("test", HELD_OUT), {}
+    for k in (16, 8, 4, 2, 1) if job.steps else ():
+        truncate(model, k)
+        found = predict(model, tokenizer, rows)
+        result["truncated"][k] = scores_of(found, rows)
+        predictions += [{"split": "test", "rank_kept": k} | p for p in found]
+    return predictions
+
+
+@torch.no_grad()
+def truncate(model, k: int) -> None:
+    """Replace every ΔW = B·A by its k largest singular triples, in place: A and B keep their shapes, the rest is zero."""
+    for module in lora.layers(model).values():
+        a, b = module.lora_A["default"].weight, module.lora_B["default"].weight  # (r, in), (out, r)
+        (left, upper), (right, lower) = torch.linalg.qr(b.float()), torch.linalg.qr(a.float().T)  # B·A = left·(upper·lowerᵀ)·rightᵀ
+        u, s, vt = torch.linalg.svd(upper @ lower.T, full_matrices=False)
+        root = s[:k].sqrt()
+        a.zero_()[: len(root)] = (root[:, None] * (vt @ right.T)[:k]).to(a.dtype)
+        b.zero_()[:, : len(root)] = ((left @ u)[:, :k] * root).to(b.dtype)
+
+
+def name_of(job: Job) -> str:
+    told = (job.group, job.name, f"{job.learning_rate:g}", f"r{job.rank}", f"a{job.alpha:g}", str(job.seed))
+    return re.sub("[^a-z0-9.=-]+", "_", "-".join(told))
+
+
 def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
-    name = f"{job.group}-{job.name}-{job.learning_rate:g}-{job.seed}".replace(" ", "_").replace(",", "")
+    name = name_of(job)
     (out / "parts").mkdir(exist_ok=True)
     told = [{"job": name} | p for p in predictions]
     temporary = out / "parts" / f".{name}.tmp"
-    temporary.write_text(json.dumps({"name": name, "result": result, "predictions": told}, ensure_ascii=False), encoding="utf-8")
+    temporary.write_text(json.dumps({"name": name, "result": {"job": name} | result, "predictions": told}, ensure_ascii=False), encoding="utf-8")
     os.replace(temporary, out / "parts" / f"{name}.json")
 
 
@@ -332,27 +361,24 @@ def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
 
 
 def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not survive the fork: the first batch would wait for ever
+    torch.set_num_threads(2)
     if DEVICE == "cuda":
         torch.cuda.set_device(number % gpus)
         torch.cuda.set_per_process_memory_fraction(share)
-    base = base.to(DEVICE)
-    if number < gpus:
-        first = candidates(gpus)[number]
-        print(run(first, base, tokenizer, data, out, time.time() + (until - time.time()) * 0.62)["steps"], "steps", flush=True)
-    slowest = 0.0
+    base, pace = base.to(DEVICE), 0.1  # seconds a step, scoring included
     for index, job in enumerate(jobs()):
-        if time.time() + slowest > until:
-            break
-        if not claimed(out, index):
+        if time.time() + pace * (job.steps + 50) > until or not claimed(out, index):
             continue
         started = time.time()
         try:
-            result = run(job, base, tokenizer, data, out, until)
+            result = run(job, base, tokenizer, data, out)
         except torch.OutOfMemoryError as error:
-            print(f"{job.group} {job.name} seed {job.seed}: out of memory, left out. {str(error).splitlines()[0]}", flush=True)
+            print(f"{name_of(job)}: out of memory, left out. {str(error).splitlines()[0]}", flush=True)
             return  # the model still holds the adapter; the other workers go on, with more memory
-        slowest = max(slowest, time.time() - started)
-        print(job.group, job.name, f"{job.learning_rate:g} seed {job.seed}", result.get("scores"), f"{time.time() - started:.0f} s", flush=True)
+        pace = max(pace, (time.time() - started) / (job.steps + 50))
+        peak = f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if DEVICE == "cuda" else ""
+        print(name_of(job), result.get("scores"), f"{result['train_seconds']} of {time.time() - started:.0f} s", peak, flush=True)
 
 
 def forks_well() -> bool:
@@ -376,21 +402,20 @@ def claimed(out: Path, index: int) -> bool:
 
 
 def collect(out: Path, arguments) -> None:
-    """One file a group, all predictions in one, and the adapter that was best on validation. Temporary files go."""
-    import shutil
-
+    """One file a group, its predictions beside it, and the adapter that was best on validation. Temporary files go."""
     told = reference.provenance(SEEDS, device=f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, {arguments.processes} processes each")
     told |= {"revision": arguments.revision} if arguments.revision else {}
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))]
-    for group in ("learning_rate", "masking", "spike", "reference"):
-        results = [part["result"] for part in parts if part["result"]["group"] == group]
-        (out / f"{group}.json").write_text(json.dumps({"provenance": told, "results": results}, indent=1), encoding="utf-8")
-    with gzip.open(out / "predictions.jsonl.gz", "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps(p, ensure_ascii=False) + "\n" for part in parts for p in part["predictions"])
-    trained = [part["result"] for part in parts if part["result"]["group"] == "reference" and "validation" in part["result"]]
+    for group in GROUPS:
+        found = [part for part in parts if part["result"]["group"] == group]
+        (out / f"{group}.json").write_text(json.dumps({"provenance": told, "results": [part["result"] for part in found]}, indent=1), encoding="utf-8")
+        if predictions := [p for part in found for p in part["predictions"]]:
+            with gzip.open(out / f"{group}.jsonl.gz", "wt", encoding="utf-8") as file:
+                file.writelines(json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
+    trained = [part["result"] for part in parts if part["result"]["group"] == "reference" and part["result"]["steps"] and "validation" in part["result"]]
     if trained:
         best = max(trained, key=lambda result: result["validation"]["exact"][0])
-        shutil.move(out / f"adapter-{best['learning_rate']:g}", out / "adapter")
+        shutil.move(out / f"adapter-{best['job']}", out / "adapter")
     for rest in [*out.glob(".claim-*"), *out.glob("adapter-*"), out / "parts"]:
         shutil.rmtree(rest, ignore_errors=True)
 
@@ -399,8 +424,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, default=200, help="stop taking jobs after this long (default %(default)s)")
-    parser.add_argument("--processes", type=int, default=4, help="workers on each GPU (default %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1000, help="stop taking jobs after this long (default %(default)s)")
+    parser.add_argument("--processes", type=int, default=6, help="workers on each GPU (default %(default)s)")
     parser.add_argument("--revision", default="", help="git revision, where the host has no repository")
     arguments = parser.parse_args()
     until = time.time() + arguments.seconds

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers import dataset, reference
+from helpers import dataset, lora, reference
 from helpers.paths import ROOT
 
 _spec = importlib.util.spec_from_file_location("gpu_runs", ROOT / "scripts" / "gpu_runs.py")
@@ -40,10 +40,25 @@ def data(tokenizer):
 
 def test_the_list_has_every_setting_once_before_a_second_seed():
     listed = gpu.jobs()
-    keys = [replace(job, seed=0) for job in listed]
-    half = len(set(keys))
-    assert len(set(keys[:half])) == half and len(set(listed)) == len(listed)
+    assert len(set(listed)) == len(listed) == len({gpu.name_of(job) for job in listed})
+    short = [job for job in listed if job.steps < 800 and job.group != "reference"]
+    half = len({replace(job, seed=0) for job in short})
+    assert len({replace(job, seed=0) for job in short[:half]}) == half and {job.seed for job in short[:half]} == {0}
     assert {job.learning_rate for job in listed if job.group == "learning_rate"} == set(gpu.RATES)
+    assert {job.rank for job in listed if job.group == "rank_sweep"} == set(gpu.RANKS)
+
+
+def test_a_truncated_update_is_the_closest_of_its_rank(tiny):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(tiny, LoraConfig(r=6, lora_alpha=12, target_modules=["q_proj", "down_proj"]))
+    for module in lora.layers(model).values():
+        torch.nn.init.normal_(module.lora_B["default"].weight)
+    wanted = {name: lora.best_of_rank(lora.delta(module), 2) for name, module in lora.layers(model).items()}
+    gpu.truncate(model, 2)
+    for name, module in lora.layers(model).items():
+        torch.testing.assert_close(lora.delta(module), wanted[name], atol=1e-4, rtol=1e-4)
+    model.unload()
 
 
 def test_labels_of_tool_results_are_the_difference(data, tokenizer):
@@ -55,8 +70,8 @@ def test_labels_of_tool_results_are_the_difference(data, tokenizer):
 
 @pytest.mark.parametrize("schedule, halfway", [("cosine", 0.5), ("linear", 0.5), ("constant", 1.0)])
 def test_schedules(schedule, halfway):
-    job = gpu.Job("learning_rate", "x", schedule=schedule, warmup=0.1)
-    assert [gpu.rate_at(job, step, 100) for step in (0, 5, 10, 55)] == pytest.approx([0, 0.5, 1, halfway])
+    job = gpu.Job("learning_rate", "x", schedule=schedule, warmup=0.1, steps=100)
+    assert [gpu.rate_at(job, step) for step in (0, 5, 10, 55)] == pytest.approx([0, 0.5, 1, halfway])
 
 
 def test_every_kind_of_job_runs_and_is_collected(tiny, tokenizer, data, tmp_path, monkeypatch):
@@ -66,14 +81,15 @@ def test_every_kind_of_job_runs_and_is_collected(tiny, tokenizer, data, tmp_path
     predict = gpu.predict
     monkeypatch.setattr(gpu, "predict", lambda model, tokenizer, rows: predict(model, tokenizer, rows, tokens=3))
     kinds = {(job.group, job.name.split()[0], job.labels, job.normalization, job.blind): job for job in gpu.jobs()}
-    brief = [replace(job, steps=1, batch=4) for job in kinds.values()]
-    for job in [gpu.Job("reference", "lr 0.001", steps=1, batch=2), *brief]:
-        result = gpu.run(job, tiny, tokenizer, data, tmp_path, until=0)
-        assert len(result["loss"]) == result["steps"] and all(norm > 0 for norm in result["grad_norm"]), job
+    brief = [replace(job, steps=min(1, job.steps), batch=4) for job in kinds.values()]
+    for job in brief:
+        result = gpu.run(job, tiny, tokenizer, data, tmp_path)
+        assert len(result["loss"]) == job.steps and all(norm > 0 for norm in result["grad_norm"]), job
     assert not any("lora" in name for name, _ in tiny.named_parameters())  # the base is left as it was
     gpu.collect(tmp_path, Namespace(processes=1, revision="x"))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "adapter", "learning_rate.json", "masking.json", "predictions.jsonl.gz", "reference.json", "spike.json",
+        "adapter", "learning_rate.json", "learning_rate.jsonl.gz", "masking.json", "masking.jsonl.gz", "rank_sweep.json", "rank_sweep.jsonl.gz",
+        "reference.json", "reference.jsonl.gz", "spike.json",
     ]  # fmt: skip
     stored = reference.load("masking", tmp_path)
     assert stored.provenance["revision"] == "x" and all("scores" in result for result in stored.results)
