@@ -97,5 +97,30 @@ def test_every_kind_of_job_runs_and_is_collected(tiny, tokenizer, data, tmp_path
     assert len(spike["frozen_loss"]) == len(spike["batches"]) == 1
 
 
+def test_fused_norms_are_the_model_s_own(tiny, monkeypatch):
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+
+    norm = Gemma3RMSNorm(640)
+    torch.nn.init.normal_(norm.weight)
+    x = (torch.randn(3, 640) * 20).bfloat16()
+    expected = norm(x)
+    monkeypatch.setattr(Gemma3RMSNorm, "forward", Gemma3RMSNorm.forward)  # put back afterwards
+    gpu.fused_norms()
+    torch.testing.assert_close(norm(x), expected, rtol=2**-7, atol=0)  # one step of bfloat16
+
+
+def test_every_row_comes_once_an_epoch():
+    order = gpu.batches(gpu.Job("masking", "x", batch=4), [7 * n % 90 for n in range(96)])
+    epoch = [next(order) for _ in range(24)]
+    assert sorted(i for batch in epoch for i in batch) == list(range(96)) and sorted(next(order)) != sorted(epoch[0])
+
+
+def test_a_job_that_fails_leaves_the_base_model(tiny, tokenizer, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "held_out", lambda split, n: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        gpu.run(gpu.Job("masking", "x", steps=1, batch=2), tiny, tokenizer, data, tmp_path)
+    assert not any("lora" in name for name, _ in tiny.named_parameters())
+
+
 def test_a_job_is_claimed_once(tmp_path):
     assert gpu.claimed(tmp_path, 3) and not gpu.claimed(tmp_path, 3) and gpu.claimed(tmp_path, 4)
