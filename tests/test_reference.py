@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from helpers import reference
+from helpers import dataset, reference, scoring
 from helpers.errors import CourseError
 from helpers.paths import REFERENCE
 
@@ -53,3 +53,25 @@ def test_generations_come_in_the_order_of_the_rows(tmp_path):
     assert [g.text for g in stored.generations([{"id": 2}, {"id": 0}], job="q")] == ["q2", "q0"]
     with pytest.raises(CourseError, match="no prediction of row 7 for {'job': 'p'}"):
         stored.generations([{"id": 7}], job="p")
+
+
+def test_a_setting_is_scored_from_its_predictions_seed_by_seed(tmp_path):
+    results = [{"name": "p", "rate": rate, "seed": seed, "job": f"p{rate}{seed}"} for rate in (1, 2) for seed in (1, 0)]
+    (tmp_path / "a.json").write_text(json.dumps(GOOD | {"results": results}), encoding="utf-8")
+    right = "<start_function_call>call:f{a:1}<end_function_call><start_function_response>"
+    lines = [{"job": r["job"], "id": "x", "text": right if r["seed"] else "لا", "stopped_by": "<start_function_response>"} for r in results]
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    row = {"id": "x", "dialect": "msa", "kind": "single", "calls": '[{"name": "f", "arguments": {"a": 1}}]'}
+    stored = reference.load("a", tmp_path)
+    assert [r.rate("exact") for r in stored.reports([row], ("p", 2), "name", "rate")] == [0.0, 1.0]
+    with pytest.raises(CourseError, match="has no run 'q'.*'p'"):
+        stored.reports([row], "q")
+
+
+def test_stored_scores_are_those_of_the_stored_predictions():
+    for name, split in (("masking", "test"), ("learning_rate", "validation")):
+        stored, rows = reference.load(name), dataset.load(split).select(range(300)).to_list()
+        for result in stored.results[::5]:
+            report = scoring.score(stored.generations(rows, job=result["job"]), rows)
+            assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == result["scores"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from helpers import scoring
 from helpers.errors import CourseError
 from helpers.inference import Generation
 from helpers.scoring import compare, score, wilson
@@ -94,3 +95,22 @@ def test_misuse_is_named():
         score([], [row(GOLD)])
     with pytest.raises(CourseError, match="different rows"):
         compare(report, score([said("x")], [row(GOLD, identity="other")]), "parse")
+
+
+def seeded(*columns: str) -> list[scoring.Report]:
+    """A report a seed; each column says row by row whether the call was exact."""
+    return [scoring.Report([{"id": i, "dialect": "msa", "kind": "single", "exact": hit == "1"} for i, hit in enumerate(column)]) for column in columns]
+
+
+def test_seeds_do_not_multiply_rows():
+    one = scoring.compare_seeds(seeded("0101" * 20), seeded("0111" * 20), "exact")
+    three = scoring.compare_seeds(seeded(*["0101" * 20] * 3), seeded(*["0111" * 20] * 3), "exact")
+    assert one == three and one.n == 80 and one.difference == pytest.approx(0.25)
+    assert one.low < 0.25 < one.high and one.high - one.low == pytest.approx(2 * 1.96 * (0.25 * 0.75 / 80) ** 0.5, rel=0.1)
+
+
+def test_equal_settings_and_unequal_rows():
+    same = scoring.compare_seeds(seeded("0101"), seeded("0101"), "exact")
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+    with pytest.raises(CourseError, match="different rows"):
+        scoring.compare_seeds(seeded("0101"), seeded("010"), "exact")

@@ -40,6 +40,22 @@ class Reference:
             raise CourseError(f"{self.name}.jsonl.gz has no prediction of row {missing[0]} for {chosen}", "score the rows it was run on")
         return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
 
+    def reports(self, rows, value, *keys: str) -> list:
+        """A ``scoring.Report`` for each seed of one setting, recomputed from the stored predictions.
+
+        The setting is the runs whose ``keys`` (by default their name) have ``value``, a tuple where there are several keys.
+        """
+        from . import scoring
+
+        def setting(result):
+            told = tuple(result[key] for key in keys or ("name",))
+            return told if len(told) > 1 else told[0]
+
+        chosen = sorted((r for r in self.results if setting(r) == value), key=lambda r: r["seed"])
+        if not chosen:
+            raise CourseError(f"{self.name}.json has no run {value!r}", f"it has {sorted({str(setting(r)) for r in self.results})}")
+        return [scoring.score(self.generations(rows, job=result["job"]), rows) for result in chosen]
+
     def source(self) -> str:
         """One line that says where the numbers come from."""
         told = self.provenance

@@ -146,3 +146,22 @@ def compare(a: Report, b: Report, level: str) -> Comparison:
     p = float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue) if lost + won else 1.0
     centre = p_won - p_lost
     return Comparison((won - lost) / n, max(-1.0, centre - reach), min(1.0, centre + reach), p, n)
+
+
+def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
+    """Paired comparison of two settings trained with several seeds, on the same rows: b minus a.
+
+    A row's difference is averaged over the seeds, then rows are drawn again (percentile bootstrap, Efron and Tibshirani 1993, chapter 13), so that
+    one row judged three times does not count as three. ``p`` is Wilcoxon's signed-rank test over rows.
+    """
+    import numpy as np
+    from scipy.stats import bootstrap, wilcoxon
+
+    if len({tuple(row["id"] for row in report.rows) for report in [*a, *b]}) != 1:
+        raise CourseError("the reports are of different rows", "score all on the same rows, in the same order")
+    mean = [np.mean([report.hits(level) for report in reports], axis=0) for reports in (a, b)]
+    each = mean[1] - mean[0]  # (rows,)
+    if not each.any():
+        return Comparison(0.0, 0.0, 0.0, 1.0, len(each))
+    interval = bootstrap((each,), np.mean, method="percentile", n_resamples=5000, rng=0).confidence_interval
+    return Comparison(float(each.mean()), float(interval.low), float(interval.high), float(wilcoxon(each).pvalue), len(each))
