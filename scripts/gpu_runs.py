@@ -30,12 +30,13 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from helpers import dataset, environment, inference, lora, masking, reference, scoring, training  # noqa: E402
+from helpers import augmentation, dataset, environment, inference, lora, masking, reference, scoring, training  # noqa: E402
 from helpers.paths import ASSETS  # noqa: E402
 
 SEEDS = (0, 1, 2)
 RATES = (5e-5, 2e-4, 5e-4, 1e-3, 3e-3)
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
+COPIES = 2  # of the training rows, with renamed tools
 HELD_OUT = 300  # rows scored for a short run, the same for all
 GROUPS = ("learning_rate", "masking", "rank_sweep", "spike", "reference")
 DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
@@ -44,7 +45,8 @@ DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
 @dataclass(frozen=True)
 class Job:
     """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum (with
-    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``steps`` 0: the base model as it is."""
+    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``renamed``: two of three rows
+    have other names for their tools (``helpers.augmentation``). ``steps`` 0: the base model as it is."""
 
     group: str
     name: str
@@ -60,6 +62,7 @@ class Job:
     labels: str = "response"
     normalization: str = "window"
     blind: bool = False
+    renamed: bool = False
     split: str = "validation"
 
 
@@ -73,8 +76,11 @@ def jobs() -> list[Job]:
 
 def candidates() -> list[Job]:
     """Runs that may become the reference adapter (200 steps are an epoch), and the model before any of them."""
-    tried = ((1e-3, 600), (5e-4, 600))
-    runs = [Job("reference", f"{steps} steps at {rate:g}", 0, rate, warmup=0.05, steps=steps, batch=32, accumulation=2) for rate, steps in tried]
+    tried = ((1e-3, 600, False), (5e-4, 1200, True), (1e-3, 1200, True))
+    runs = [
+        Job("reference", f"{steps} steps at {rate:g}{', renamed' * renamed}", 0, rate, warmup=0.05, steps=steps, batch=32, accumulation=2, renamed=renamed)
+        for rate, steps, renamed in tried
+    ]
     return [*runs, Job("reference", "base", steps=0)]
 
 
@@ -111,13 +117,14 @@ def scalings() -> list[Job]:
 
 
 def tokenized(tokenizer) -> dict:
-    """The training rows once: ids, and their labels under each rule."""
-    rows = dataset.load("train")
+    """The training rows: ids, and their labels under each rule. First the rows as they are, then ``COPIES`` with other names for their tools."""
+    rows = dataset.load("train").to_list()
+    rows = [*rows, *[augmentation.renamed(row, seed) for seed in range(COPIES) for row in rows]]
     ids = tokenizer(training.texts(rows), add_special_tokens=False).input_ids
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
     response = [masking.response_labels(row, header) for row in ids]
     return {
-        "ids": ids, "response": response, "full": ids,
+        "plain": len(rows) // (1 + COPIES), "ids": ids, "response": response, "full": ids,
         "no_stops": [masking.without_stops(i, row) for i, row in zip(ids, response, strict=True)],
         "with_results": [masking.turn_labels(row, header) for row in ids],
     }  # fmt: skip
@@ -215,7 +222,8 @@ def train(job: Job, model, data: dict) -> tuple:
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=0, fused=DEVICE == "cuda")
     state, handles = blindfold(model) if job.blind else ({}, [])
-    order, history, seen, started = batches(job, [len(row) for row in data["ids"]]), [], [], time.time()
+    lengths = [len(row) for row in data["ids"][: data["plain"] * (1 + COPIES * job.renamed)]]
+    order, history, seen, started = batches(job, lengths), [], [], time.time()
     for step in range(job.steps):
         chosen = next(order)
         seen.append(chosen)

@@ -64,6 +64,7 @@ def test_a_truncated_update_is_the_closest_of_its_rank(tiny):
 def test_labels_of_tool_results_are_the_difference(data, tokenizer):
     rows = [i for i in range(48) if data["with_results"][i] != data["response"][i]]
     assert rows and all(data["full"][i] == data["ids"][i] for i in range(48))
+    assert data["plain"] == 48 and len(data["ids"]) == 48 * (1 + gpu.COPIES) and data["ids"][48] != data["ids"][0]
     extra = [t for t, a, b in zip(data["ids"][rows[0]], data["with_results"][rows[0]], data["response"][rows[0]], strict=True) if a != b]
     assert tokenizer.decode(extra).startswith("response:")
 
