@@ -659,8 +659,8 @@ print(f"perplexity at 1e-3 over perplexity before: Arabic x{rise['arabic']:.2f},
 verdict("30-lr-escapes-english", measured=rise["arabic"] / rise["english"])
 
 # %% [markdown]
-# **Why.** A high rate moves all weights further, whatever language they serve. Nothing singles out English. Our data is Arabic *requests*, which are
-# short and alike; plain Arabic prose is as far from them as English is, and it had less to lose.
+# **Why.** A high rate moves all weights further, whatever language they serve; nothing singles out English. Why Arabic prose suffers more was not
+# measured. A guess: the training text is Arabic, so what is overwritten lies on the paths that Arabic takes.
 #
 # The passages were written for the course and are few; perplexities of 40 short texts say that a model has moved, not how useful it still is.
 #
