@@ -64,9 +64,9 @@ def test_a_setting_is_scored_from_its_predictions_seed_by_seed(tmp_path):
         file.writelines(json.dumps(line) + "\n" for line in lines)
     row = {"id": "x", "dialect": "msa", "kind": "single", "calls": '[{"name": "f", "arguments": {"a": 1}}]'}
     stored = reference.load("a", tmp_path)
-    assert [r.rate("exact") for r in stored.reports([row], ("p", 2), "name", "rate")] == [0.0, 1.0]
-    with pytest.raises(CourseError, match="has no run 'q'.*'p'"):
-        stored.reports([row], "q")
+    assert [r.rate("exact") for r in stored.reports([row], name="p", rate=2)] == [0.0, 1.0]
+    with pytest.raises(CourseError, match="has no run with {'name': 'q'}.*'p'"):
+        stored.reports([row], name="q")
 
 
 def test_stored_scores_are_those_of_the_stored_predictions():

@@ -35,31 +35,28 @@ class Reference:
 
         Raises CourseError when a row was not predicted.
         """
-        found = {p["id"]: p for p in self.predictions if all(p.get(key) == value for key, value in chosen.items())}
+        found = {p["id"]: p for p in self.predictions if _matches(p, chosen)}
         if missing := [row["id"] for row in rows if row["id"] not in found]:
             raise CourseError(f"{self.name}.jsonl.gz has no prediction of row {missing[0]} for {chosen}", "score the rows it was run on")
         return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
 
-    def reports(self, rows, value, *keys: str) -> list:
-        """A ``scoring.Report`` for each seed of one setting, recomputed from the stored predictions.
-
-        The setting is the runs whose ``keys`` (by default their name) have ``value``, a tuple where there are several keys.
-        """
+    def reports(self, rows, **chosen) -> list:
+        """A ``scoring.Report`` for each seed of the runs that ``chosen`` names, recomputed from the stored predictions."""
         from . import scoring
 
-        def setting(result):
-            told = tuple(result[key] for key in keys or ("name",))
-            return told if len(told) > 1 else told[0]
-
-        chosen = sorted((r for r in self.results if setting(r) == value), key=lambda r: r["seed"])
-        if not chosen:
-            raise CourseError(f"{self.name}.json has no run {value!r}", f"it has {sorted({str(setting(r)) for r in self.results})}")
-        return [scoring.score(self.generations(rows, job=result["job"]), rows) for result in chosen]
+        runs = sorted((r for r in self.results if _matches(r, chosen)), key=lambda r: r["seed"])
+        if not runs:
+            raise CourseError(f"{self.name}.json has no run with {chosen}", f"its runs are named {sorted({str(r.get('name')) for r in self.results})}")
+        return [scoring.score(self.generations(rows, job=result["job"]), rows) for result in runs]
 
     def source(self) -> str:
         """One line that says where the numbers come from."""
         told = self.provenance
         return f"{told['device']}, {told['date']}, transformers {told['transformers']}, unsloth {told['unsloth'] or 'not used'}"
+
+
+def _matches(told: dict, chosen: dict) -> bool:
+    return all(told.get(key) == value for key, value in chosen.items())
 
 
 def load(name: str, folder: Path = REFERENCE) -> Reference:
