@@ -30,12 +30,11 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def data(tokenizer):
-    original = dataset.load
-    try:
-        dataset.load = lambda split: original(split, 1).select(range(48))  # one tool a row: short
+    few = dataset.load("train", 1).select(range(48))  # one tool a row: short
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "load", lambda split: few)
+        patch.setattr(gpu.augmentation, "fresh", lambda seed: few.to_list())
         return gpu.tokenized(tokenizer)
-    finally:
-        dataset.load = original
 
 
 def test_the_list_has_every_setting_once_before_a_second_seed():
@@ -87,7 +86,7 @@ def test_every_kind_of_job_runs_and_is_collected(tiny, tokenizer, data, tmp_path
         result = gpu.run(job, tiny, tokenizer, data, tmp_path)
         assert len(result["loss"]) == job.steps and all(norm > 0 for norm in result["grad_norm"]), job
     assert not any("lora" in name for name, _ in tiny.named_parameters())  # the base is left as it was
-    gpu.collect(tmp_path, Namespace(processes=1, revision="x"))
+    gpu.collect(tmp_path, Namespace(processes=1, revision="x", groups=gpu.GROUPS))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "adapter", "learning_rate.json", "learning_rate.jsonl.gz", "masking.json", "masking.jsonl.gz", "rank_sweep.json", "rank_sweep.jsonl.gz",
         "reference.json", "reference.jsonl.gz", "spike.json",
