@@ -118,13 +118,13 @@ def scalings() -> list[Job]:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def tokenized(tokenizer) -> dict:
-    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, as they are stored, then ``COPIES`` times as many that are
+def tokenized(tokenizer, copies: int = COPIES) -> dict:
+    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, as they are stored, then ``copies`` times as many that are
     drawn anew and have other names for their tools; these only have the labels of the course.
     """
     plain = dataset.load("train").to_list()
-    with multiprocessing.get_context("fork").Pool(min(COPIES, os.cpu_count())) as pool:  # a minute of rendering
-        drawn = pool.map(augmented_texts, range(COPIES))
+    with multiprocessing.get_context("fork").Pool(max(1, min(copies, os.cpu_count()))) as pool:  # a minute of rendering
+        drawn = pool.map(augmented_texts, range(copies))
     texts = [*training.texts(plain), *[text for copy in drawn for text in copy]]
     ids = tokenizer(texts, add_special_tokens=False).input_ids
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
@@ -368,23 +368,11 @@ def measure_candidate(job: Job, model, tokenizer, out: Path, result: dict) -> li
         print(job.name, split, result[split], flush=True)
     rows, result["truncated"] = held_out("test", HELD_OUT), {}
     for k in (16, 8, 4, 2, 1) if job.steps else ():
-        truncate(model, k)
+        lora.truncate(model, k)
         found = predict(model, tokenizer, rows)
         result["truncated"][k] = scores_of(found, rows)
         predictions += [{"split": "test", "rank_kept": k} | p for p in found]
     return predictions
-
-
-@torch.no_grad()
-def truncate(model, k: int) -> None:
-    """Replace every ΔW = B·A by its k largest singular triples, in place: A and B keep their shapes, the rest is zero."""
-    for module in lora.layers(model).values():
-        a, b = module.lora_A["default"].weight, module.lora_B["default"].weight  # (r, in), (out, r)
-        (left, upper), (right, lower) = torch.linalg.qr(b.float()), torch.linalg.qr(a.float().T)  # B·A = left·(upper·lowerᵀ)·rightᵀ
-        u, s, vt = torch.linalg.svd(upper @ lower.T, full_matrices=False)
-        root = s[:k].sqrt()
-        a.zero_()[: len(root)] = (root[:, None] * (vt @ right.T)[:k]).to(a.dtype)
-        b.zero_()[:, : len(root)] = ((left @ u)[:, :k] * root).to(b.dtype)
 
 
 def name_of(job: Job) -> str:
@@ -486,7 +474,7 @@ def main() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
-    data = tokenized(tokenizer)
+    data = tokenized(tokenizer, COPIES if "reference" in arguments.groups else 0)
     base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="sdpa")
     arguments.out.mkdir(parents=True, exist_ok=True)
     gpus = max(1, torch.cuda.device_count())
