@@ -36,6 +36,15 @@ def rows():
     return dataset.load("train", 3, 8, ("weather",)).select(range(8))
 
 
+def encoded(tokenizer) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids and labels of the eight rows; only the model's own turns have labels."""
+    from helpers import masking, training
+
+    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
+    ids = tokenizer(training.texts(rows()), add_special_tokens=False).input_ids
+    return ids, [masking.response_labels(row, header) for row in ids]
+
+
 def stock(trainer_name: str, steps: int) -> list[dict]:
     """Plain transformers and PEFT, with TRL's trainer or transformers' own; defaults but for what the recipe says. Unsloth is not imported."""
     import torch
@@ -47,9 +56,8 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
 
     path = checkpoints.ensure("gemma").path
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    ids = tokenizer(training.texts(rows()), add_special_tokens=False).input_ids
-    data = Dataset.from_dict({"input_ids": ids, "labels": [masking.response_labels(row, header) for row in ids]})
+    ids, labels = encoded(tokenizer)
+    data = Dataset.from_dict({"input_ids": ids, "labels": labels})
     recipe, begun, seconds = training.Recipe(), [0.0], []
 
     class Clock(TrainerCallback):
@@ -87,18 +95,17 @@ def exact_loss() -> list[dict]:
     """The loss of the same rows by transformers in float32, one row at a time."""
     import torch
 
-    from helpers import checkpoints, masking, training
+    from helpers import checkpoints, masking
 
     checkpoint = checkpoints.ensure("gemma")
     tokenizer, model = checkpoints.load_tokenizer(checkpoint), checkpoints.load_model(checkpoint, dtype="float32")
-    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
     total, count, started = 0.0, 0, time.perf_counter()
-    for ids in tokenizer(training.texts(rows()), add_special_tokens=False).input_ids:
-        labels = torch.tensor(masking.response_labels(ids, header)[1:])
+    for ids, labels in zip(*encoded(tokenizer), strict=True):
+        targets = torch.tensor(labels[1:])
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]  # (N-1, V)
-        total += torch.nn.functional.cross_entropy(logits, labels, ignore_index=masking.IGNORED, reduction="sum").item()
-        count += int((labels != masking.IGNORED).sum())
+        total += torch.nn.functional.cross_entropy(logits, targets, ignore_index=masking.IGNORED, reduction="sum").item()
+        count += int((targets != masking.IGNORED).sum())
     return [{"loss": total / count, "seconds": time.perf_counter() - started}]
 
 

@@ -4,9 +4,10 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/04_masked_training_run.ipynb)
 #
 # **After this notebook you can** render a conversation as FunctionGemma reads it, say for every token whether it carries loss,
-# fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals.
+# fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals. You will also have read a full
+# before/after of the adapter that the other notebooks use.
 #
-# **You need** notebook 00. **Time**: 6 minutes on two CPU cores, of which 5 are training and scoring. **Memory**: 5 GB.
+# **You need** notebook 00. **Time**: 7 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 5 GB.
 # A T4's minutes have not been measured.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
@@ -746,7 +747,7 @@ print(f"the course's step against transformers' Trainer with PEFT: {ratio:.1f} t
 
 # %% [markdown]
 # - Unmodified TRL 1.15 does not train on a CPU at all: its loss is a Triton kernel. So the fair neighbour is transformers' own Trainer.
-# - Most of the saving is Unsloth's, which no longer builds logits for every position either. The course's own part is the last line: eight rows that declare the same tools share
+# - Most of the saving is Unsloth's, which does not build logits for every position either. The course's own part is the last line: eight rows that declare the same tools share
 #   one pass over their prompt.
 # - The losses are not all alike. The first line is the loss in float32, with nothing trained. Trainer is within 0.004 of it; Unsloth's path on a CPU reports 0.03 less, half a percent, and the
 #   course's two changes do not move that. We do not know which of its operations rounds differently.
@@ -850,6 +851,14 @@ for level, goal in goals.items():
 print("dialects at 85 % exact or more:", sum(rate >= 0.85 for rate in spread.values()), "of 5")
 
 # %% [markdown]
+# Every level of every dialect, with its interval:
+
+# %% tags=["nbval-ignore-output"]
+cells = full["reference"].table().query("dialect != 'all'")
+cells = cells.assign(told=[f"{c.rate:.0%} [{c.low:.0%}, {c.high:.0%}]" for c in cells.itertuples()])
+cells.pivot(index="level", columns="dialect", values="told").loc[[*levels, "no_call"], list(dataset.DIALECTS)]
+
+# %% [markdown]
 # The goals were missed, all of them. What is missing is not form but the last tenth of meaning: the next sections look at it from both ends.
 #
 # ### Which function instead of which?
@@ -909,7 +918,7 @@ worst = sorted(missed, key=lambda t: badness(*t))[:10]
 plots.text_table([{"dialect": r["dialect"], "request": r["query"], "asked for": json.loads(r["calls"])[0]["name"], "written": g.text[:220]} for r, g, _ in worst])
 
 # %% [markdown]
-# All ten are refusals, and polite ones in the right dialect: no tool fits, says the model, while the tool is declared. Each request comes without the words that training
+# All ten are polite refusals, most of them in the dialect of the request: no tool fits, says the model, while the tool is declared. Each request comes without the words that training
 # used for it. *We sit in the dark* stands for an electricity bill, *it is time for Doliprane* for a medication reminder; «تعقلني», remind me, is a
 # Maghrebi word that no training phrasing of this tool has. To have learned that "nothing fits" is an answer has this price.
 #
@@ -958,8 +967,8 @@ gain_unseen = scoring.compare(unseen["stored rows"], unseen["reference"], "name"
 print(f"right function, reference minus stored rows: {100 * gain_unseen.difference:+.1f} points [{100 * gain_unseen.low:.1f}, {100 * gain_unseen.high:.1f}]")
 
 # %% [markdown]
-# Other names for known tools make the model read; that is most of what it has learned about new ones. It is far from the goal of 90 %, and next to none of these calls is
-# exact. Thirty-two tools are few: a model that is to serve tools it has not seen needs hundreds of kinds of them in training.
+# The new rows, renamed tools among them, brought 25 points. It is still far from the goal of 90 %, and next to none of these calls is exact. Thirty-two tools are few to learn from that
+# declarations differ; whether many more kinds of tools would close the gap was not tried.
 #
 # ### The same adapter on your machine
 #
