@@ -474,7 +474,7 @@ assert same >= len(few) - 2
 #
 # > r = 8 is enough to learn JSON, but not Arabic. r = 32 learns both.
 #
-# No experiment stands behind this, in the guide or elsewhere. So here is one: ranks 1 to 128, 200 steps of 16 rows, three seeds with α = 2r and two or three with α = 64 whatever
+# No experiment stands behind this in the guide, and we know of none elsewhere. So here is one: ranks 1 to 128, 200 steps of 16 rows, three seeds with α = 2r and two or three with α = 64 whatever
 # the rank (`scripts/gpu_runs.py`). *JSON* we read as the call's syntax, *Arabic* as what has to be understood: which function, and which arguments.
 #
 # **Your bet:** by how many points of exact calls is r = 32 ahead of r = 8?
@@ -561,7 +561,7 @@ verdict("12-r8-json-r32-arabic", measured=shares["alpha = 2r"])
 #
 # ### One point of it, live
 #
-# A sweep can be repeated here in the small: rank 1 and rank 32 for a dozen steps on the same rows. It is far too short to rank them; it shows how the points above were made.
+# A sweep can be repeated here in the small: rank 1 and rank 32 for ten steps on the same rows. It is far too short to rank them; it shows how the points above were made.
 
 # %% tags=["nbval-ignore-output"]
 def kept_back_loss(rank, steps=10):
