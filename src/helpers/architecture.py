@@ -126,3 +126,34 @@ def kl(true_logits, other_logits) -> float:
     """Mean over positions of KL(true ‖ other) in nats, of logits (N, V)."""
     p, q = true_logits.float().log_softmax(-1), other_logits.float().log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1).mean().item()
+
+
+def largest_activations(model, batches) -> dict:
+    """Largest absolute value of each layer's tensors over ids (1, N): module name -> list over layers; infinities and NaN give ``inf``.
+
+    "residual" is what a layer hands to the next; the others are what a module inside the layer returns.
+    """
+    import torch
+
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    layers, found, handles = causal.model.layers, {}, []
+
+    def note(key: str, layer: int):
+        def hook(module, arguments, output):
+            value = (output[0] if isinstance(output, tuple) else output).detach().abs().amax().float().item()
+            kept = found.setdefault(key, [0.0] * len(layers))
+            kept[layer] = max(kept[layer], value if value == value else float("inf"))
+
+        return hook
+
+    for number, layer in enumerate(layers):
+        handles.append(layer.register_forward_hook(note("residual", number)))
+        handles += [m.register_forward_hook(note(name, number)) for name, m in layer.named_modules() if name]
+    try:
+        with torch.no_grad():
+            for ids in batches:
+                causal.model(input_ids=ids)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
