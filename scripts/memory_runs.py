@@ -29,9 +29,9 @@ EDGES = (512, 1024, 1536, 1638, 1639, 1700, 2048, 4096)  # tokens of a step, aro
 STEPS, ROWS = 30, 4
 KINDS = {  # name: (arguments of the measurement, seconds it may take)
     "ledger": ("", 60),
-    "modes eager": ("eager", 80),
-    "modes sdpa": ("sdpa", 80),
-    "losses": ("", 60),
+    "modes eager": ("eager", 120),
+    "modes sdpa": ("sdpa", 120),
+    "losses": ("", 120),
     "range": ("", 40),
     "run plain": ("plain False", 80),
     "run plain, layers": ("plain True", 80),

@@ -167,7 +167,7 @@ class Ledger:
         entry = self._live.get(tensor.untyped_storage()._cdata)
         if entry is not None and entry.category == "in flight":
             self._relabel(tensor, "saved")
-        return tensor
+        return tensor.detach()  # autograd would hold the tensor, the tensor its graph, and nobody could free either
 
     def _optimizer_state(self) -> None:
         import torch
@@ -230,7 +230,7 @@ def saved(model):
             references.append(weakref.ref(storage, lambda _, key=storage._cdata: known.discard(key)))
             where = modules[-1] if modules else "loss"
             found.tensors.append({"bytes": storage.nbytes(), "shape": tuple(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "device": tensor.device.type, "module": where})
-        return tensor
+        return tensor.detach()  # see Ledger._pack
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
