@@ -21,21 +21,32 @@ def graph_nodes(loss) -> dict:
     return dict(found.most_common())
 
 
-def handwritten_kernels(package: str = "unsloth") -> set[str]:
-    """Names of the functions that a package's files decorate with ``triton.jit``, read from its source without importing it."""
+def handwritten_kernels(packages: tuple[str, ...] = ("unsloth", "unsloth_zoo", "cut_cross_entropy")) -> set[str]:
+    """Names of the functions that packages' files give to ``triton.jit``, as a decorator or in a call, read from the sources without importing them."""
     import ast
     import importlib.util
     from pathlib import Path
 
     names = set()
-    for path in Path(importlib.util.find_spec(package).origin).parent.rglob("*.py"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        if "triton.jit" not in text and "import jit" not in text:
+    for package in packages:
+        if (spec := importlib.util.find_spec(package)) is None:
             continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and any("jit" in ast.unparse(d).split("(")[0].split(".") for d in node.decorator_list):
-                names.add(node.name)
+        for path in Path(spec.origin).parent.rglob("*.py"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if "triton" in text and "jit" in text:
+                names |= _jitted(ast.parse(text))
     return names
+
+
+def _jitted(tree) -> set[str]:
+    import ast
+
+    def jit(node) -> bool:
+        return "jit" in ast.unparse(node).split("(")[0].split(".")
+
+    names = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and any(jit(d) for d in n.decorator_list)}
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and jit(n.func) and n.args and isinstance(n.args[0], ast.Name)]
+    return names | {call.args[0].id for call in calls}
 
 
 def kernel_origin(name: str, handwritten: set[str]) -> str:
