@@ -1,0 +1,77 @@
+"""What is counted in the stored notebooks, and the tables of README.md and docs/instructor.md made from it."""
+
+import json
+
+import pytest
+
+from helpers import claims, generated, outline
+from helpers.errors import CourseError
+from helpers.paths import ROOT
+
+
+def stored(tmp_path, *cells):
+    """A notebook file with these cells: ("markdown", source) or ("code", source, what it printed)."""
+    raw = [
+        {"cell_type": kind, "source": source, "outputs": [{"output_type": "stream", "text": text} for text in said]}
+        for kind, source, *said in cells
+    ]
+    path = tmp_path / "09_example.ipynb"
+    path.write_text(json.dumps({"cells": raw}), encoding="utf-8")
+    return outline.book(path)
+
+
+def test_the_readmes_ledger_is_that_of_claims_and_stored_notebooks():
+    assert generated.block("ledger", ROOT / "README.md") == claims.markdown().strip() + "\n", "run: python -m helpers.claims"
+
+
+def test_every_settled_claim_has_a_number_and_no_other_has():
+    for claim in claims.ledger().values():
+        assert bool(claims.measured(claim)) == claim.settled, claim.id
+
+
+def test_the_ledgers_table_lets_no_text_become_markup():
+    assert generated.plain("a | b <end_of_turn> *c*\nd") == "a \\| b &lt;end_of_turn&gt; \\*c\\* d"
+    for line in claims.markdown().splitlines()[2:]:
+        assert line.replace("\\|", "").count("|") == 6, line
+
+
+def test_the_instructors_table_is_that_of_the_stored_notebooks():
+    assert generated.block("minutes", outline.GUIDE) == outline.minutes_table().strip() + "\n", "run: python -m helpers.outline"
+
+
+def test_a_section_is_counted(tmp_path):
+    bars = "training: 100%|████| 12/12 [00:30<00:00,  2.54s/step]\nx:  50%|██ | 6/12 [00:10<00:10]\ny: 100%|█| 3/3 [1:01:05<00:00]\n"
+    book = stored(
+        tmp_path,
+        ("markdown", "# 09 · Example\n\n**Time**: 3 minutes on two CPU cores. **Memory**: 1 GB."),
+        ("markdown", "## 9.1 · One\n\n<!-- exercise 4.1 -->"),
+        ("code", 'b = exercises.bet("how-many", "…")\n# a comment\n\nverdict("01-x", measured=1)', bars),
+        ("markdown", "**Quiz.** Why?"),
+    )
+    (_, section) = book.sections
+    assert book.minutes == "3 minutes" and section.title == "9.1 · One"
+    assert (section.bets, section.claims, section.exercises, section.quizzes) == (["how-many"], ["01-x"], ["4.1"], 1)
+    assert section.seconds == 30 + 3665 and section.cells[1].lines == 2
+
+
+def test_gaps_are_named(tmp_path):
+    answers = "<details><summary>A · Yes.</summary>\n\nNo.\n\n</details>"
+    book = stored(
+        tmp_path,
+        ("markdown", "# 09 · Example"),
+        ("markdown", "## 9.1 · One"),
+        ("code", "\n".join("x = 1" for _ in range(41))),
+        ("code", 'verdict("01-x", measured=1)'),
+        ("code", "x"),
+        ("markdown", "## 9.2 · Two"),
+        ("code", 'exercises.bet("never-settled", "…")'),
+        ("markdown", f"**Quiz.** Why?\n\n{answers}"),
+    )
+    found = "\n".join(outline.gaps(book))
+    for words in ("largest 41", "3 code cells in a row", "0 exercises", "settles 01-x without a bet", "'never-settled'", "quiz of 1 answers", "answer A is not explained"):
+        assert words in found
+
+
+def test_a_file_without_marks_is_refused():
+    with pytest.raises(CourseError, match="0 blocks 'ledger'.*put the marks back"):
+        generated.replaced("# Read me", "ledger", "text", "claims")
