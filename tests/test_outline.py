@@ -1,6 +1,7 @@
 """What is counted in the stored notebooks, and the tables of README.md and docs/instructor.md made from it."""
 
 import json
+import re
 
 import pytest
 
@@ -75,3 +76,18 @@ def test_gaps_are_named(tmp_path):
 def test_a_file_without_marks_is_refused():
     with pytest.raises(CourseError, match="0 blocks 'ledger'.*put the marks back"):
         generated.replaced("# Read me", "ledger", "text", "claims")
+
+
+@pytest.mark.parametrize(("plan", "minutes"), [("Half a day", 240), ("A full day", 420)])
+def test_a_plans_minutes_add_up_to_what_is_said_below_it(plan, minutes):
+    part = outline.GUIDE.read_text(encoding="utf-8").split(f"## {plan}")[1].split("\n## ")[0]
+    assert sum(map(int, re.findall(r"^\| (\d+) \|", part, re.M))) == minutes
+    assert f"That is {minutes} minutes" in part
+
+
+def test_the_guide_names_sections_that_exist():
+    titles = {section.title.split(" ")[0] for book in outline.books() for section in book.sections if section.title}
+    plans = outline.GUIDE.read_text(encoding="utf-8").split("## Half a day")[1]
+    named = set(re.findall(r"(?<![\d.,-])0?([0-5]\.\d{1,2})(?![\d-])", plans))
+    exercises = {e for book in outline.books() for section in book.sections for e in section.exercises}
+    assert named and not named - titles - exercises

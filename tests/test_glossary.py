@@ -1,0 +1,51 @@
+"""The glossary: every listed term is used by a notebook, explained in two sentences in both languages, and has its own anchor."""
+
+import re
+
+import pytest
+
+from helpers import glossary, outline
+from helpers.paths import ROOT
+
+ARABIC = re.compile(r"[\u0621-\u064a]")
+HAZARDS = re.compile(r"[\u0640\u0660-\u0669\u06f0-\u06f9\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb50-\ufdff\ufe70-\ufeff]")
+
+
+def sentences(text: str) -> int:
+    return len(re.findall(r"[.!?؟](?=\s|$)", text.strip()))
+
+
+def test_the_page_is_up_to_date():
+    assert glossary.PAGE.read_text(encoding="utf-8") == glossary.page(), "run: python -m helpers.glossary"
+
+
+def test_every_listed_term_occurs_in_the_notebook_it_names():
+    listed = glossary.listed()
+    assert len(listed) >= 40
+    for term, use in listed:
+        text = " ".join(cell.source for cell in outline.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown"))
+        assert term.pattern.search(" ".join(text.split())), term.id
+
+
+def test_anchors_are_unique_and_plain():
+    anchors = re.findall(r'<a id="([^"]+)"></a>', glossary.PAGE.read_text(encoding="utf-8"))
+    assert len(anchors) == len(set(anchors)) == len(glossary.listed())
+    assert all(re.fullmatch(r"[a-z0-9-]+", anchor) for anchor in anchors)
+    assert len({term.arabic for term in glossary.terms()}) == len(glossary.terms())
+
+
+@pytest.mark.parametrize("term", glossary.terms(), ids=lambda term: term.id)
+def test_a_term_is_explained_in_two_sentences_in_each_language(term):
+    assert sentences(term.en) == 2, term.en
+    assert sentences(term.ar) == 2, term.ar
+    assert ARABIC.search(term.arabic) and len(ARABIC.findall(term.ar)) > 40
+    assert not HAZARDS.search(term.ar + term.arabic), "presentation forms, tatweel, Arabic-Indic digits and bidi controls do not belong in the source"
+
+
+def test_latin_words_in_arabic_are_isolated():
+    assert glossary.isolated("أنواعها، مثل Q8_0 وQ4_K_M، تدلّ") == 'أنواعها، مثل <bdi dir="ltr">Q8_0</bdi> و<bdi dir="ltr">Q4_K_M</bdi>، تدلّ'
+    assert glossary.isolated("في Gemma 3، وليست") == 'في <bdi dir="ltr">Gemma 3</bdi>، وليست'
+
+
+def test_links_in_prose_do_not_count_as_a_use():
+    assert "gguf" not in glossary.prose("[05](05_gguf_export.ipynb) <!-- GGUF -->").lower()
