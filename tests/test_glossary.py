@@ -49,3 +49,18 @@ def test_latin_words_in_arabic_are_isolated():
 
 def test_links_in_prose_do_not_count_as_a_use():
     assert "gguf" not in glossary.prose("[05](05_gguf_export.ipynb) <!-- GGUF -->").lower()
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ar.md", "docs/glossary.md", "docs/instructor.md"])
+def test_links_of_the_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'href="(?!https?:|#)([^"#]+)', text)
+    assert targets
+    assert not [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
+
+
+def test_the_arabic_introduction_names_every_notebook_and_has_no_hazards():
+    text = (ROOT / "README.ar.md").read_text(encoding="utf-8")
+    assert not HAZARDS.search(text)
+    assert text.count("<div dir=\"rtl\"") == text.count("</div>")
+    assert not [path.name for path in (ROOT / "notebooks").glob("*.ipynb") if path.name not in text]
