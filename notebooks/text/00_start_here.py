@@ -193,7 +193,7 @@ json_bet = exercises.bet("json", "[04] of 100 correct calls, how many does json.
 exact_bet = exercises.bet("exact-after", "[04] exact calls after a few minutes of training", low=0, high=100, step=5, unit="%")
 
 # %% [markdown]
-# ## 0.7 · Exercise
+# ## 0.7 · Exercises
 
 # %% [markdown]
 # <!-- exercise 0.1 -->
@@ -232,6 +232,123 @@ def write_call(name, arguments):
 
 
 exercises.check("0.1", write_call)
+
+# %% [markdown]
+# <!-- exercise 0.2 -->
+# **Exercise 0.2 · Does the call fit?** (★★☆, 10 minutes)
+#
+# A model's call is text from a stranger. Before it runs, it is held against the declaration. Write `bad_arguments(arguments, schema)`: the sorted names of all arguments that are undeclared, that are required and missing, or whose type is not the declared one. `schema` is what section 0.2 has under `parameters`; the types are `string` and `integer`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Undeclared is what is in `arguments` and not in `schema['properties']`; missing is what is in `schema['required']` and not in `arguments`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `type(value) is int` tells an integer from a boolean; `isinstance` does not. In a program use `jsonschema`, as `helpers.client` does.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bad_arguments(arguments, schema):
+#     types = {'string': str, 'integer': int}
+#     declared = schema['properties']
+#     missing = [name for name in schema['required'] if name not in arguments]
+#     unknown = [name for name in arguments if name not in declared]
+#     wrong = [n for n, v in arguments.items() if n in declared and type(v) is not types[declared[n]['type']]]
+#     return sorted(missing + unknown + wrong)
+# ```
+#
+# </details>
+
+# %%
+def bad_arguments(arguments, schema):
+    ...
+
+
+exercises.check("0.2", bad_arguments)
+
+# %% [markdown]
+# <!-- exercise 0.3 -->
+# **Exercise 0.3 · Find the stop** (★☆☆, 5 minutes)
+#
+# An engine that works on a whole batch goes on until its last row is done, so a row's ids may hold more than its answer. Write `until_stop(ids, stop_ids)`: a pair of the ids up to and including the first one that is a stop token, and that token. Without one: all ids, and `None`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Go through the ids, not through the stop tokens: what counts is which comes first in the text.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `next((i for i, token in enumerate(ids) if token in stop_ids), None)` is the place, or `None`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def until_stop(ids, stop_ids):
+#     end = next((i for i, token in enumerate(ids) if token in stop_ids), None)
+#     if end is None:
+#         return ids, None
+#     return ids[: end + 1], ids[end]
+# ```
+#
+# </details>
+
+# %%
+def until_stop(ids, stop_ids):
+    ...
+
+
+exercises.check("0.3", until_stop)
+
+# %% [markdown]
+# <!-- exercise 0.4 -->
+# **Exercise 0.4 · What five requests can say** (★★☆, 10 minutes)
+#
+# Five requests, no valid call. Is the true rate zero? Write `wilson(hits, n)`: the two ends of Wilson's 95 % interval, with p = hits/n and z = 1.96,
+#
+# $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
+#
+# Then try `wilson(0, 5)`. It stands beside most rates of this course.
+#
+# <details><summary>Hint 1</summary>
+#
+# Compute the middle, `p + z*z/(2*n)`, and the reach, `z * (p*(1-p)/n + z*z/(4*n*n)) ** 0.5`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Both are divided by `1 + z*z/n`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def wilson(hits, n):
+#     p, z = hits / n, 1.96
+#     middle = p + z * z / (2 * n)
+#     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+#     return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
+# ```
+#
+# </details>
+
+# %%
+def wilson(hits, n):
+    ...
+
+
+exercises.check("0.4", wilson)
 
 # %% [markdown]
 # ## 0.8 · Recap
