@@ -73,6 +73,31 @@ def test_gaps_are_named(tmp_path):
         assert words in found
 
 
+def test_a_recap_that_would_show_another_number_than_the_bets_is_named(tmp_path):
+    book = stored(
+        tmp_path,
+        ("code", "ratio, kept = 0.2, 1\nfor _ in range(2):\n    pass"),
+        ("code", "def late():\n    return 3"),
+        ("code", "ratio = 8.2; [kept for kept in ()]"),
+        ("code", 'inside = 1\nexercises.recap({"a": ratio, "b": kept, "c": gone, "d": inside, "e": late(), "f": max(2 * x for x in (1,))})'),
+    )
+    assert outline.recap_gaps(book) == [
+        "the recap reads 'exercises', which no cells bind", "the recap reads 'gone', which no cells bind", "the recap reads 'ratio', which 2 cells bind",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("twin", outline.twins(), ids=lambda twin: twin.name)
+def test_no_notebook_lacks_what_the_course_asks_for(twin):
+    assert outline.gaps(twin, outline.twins()) == []
+
+
+def test_every_exercise_of_the_bank_stands_once_in_its_notebook():
+    from helpers.exercise_bank import EXERCISES
+
+    shown = [e for twin in outline.twins() for section in twin.sections for e in section.exercises]
+    assert sorted(shown) == sorted({e for e in EXERCISES if any(twin.name.startswith(f"0{e[0]}") for twin in outline.twins())})
+
+
 def test_a_file_without_marks_is_refused():
     with pytest.raises(CourseError, match="0 blocks 'ledger'.*put the marks back"):
         generated.replaced("# Read me", "ledger", "text", "claims")

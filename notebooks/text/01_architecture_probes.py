@@ -112,6 +112,12 @@ plots.show(figure, f"An English word takes {rates['english'][0]:.2f} tokens, an 
 #
 # > Multi-query attention with a single KV head.
 #
+# **Your bet:** `q_proj` makes four heads of 256, so its weight has 1,024 rows. How many has `k_proj`?
+
+# %%
+bet_keys = exercises.bet("key-rows", "rows of k_proj", options=["128", "256", "512", "1024"])
+
+# %% [markdown]
 # Nothing is easier to check: look at the shapes. `nn.Linear` stores (out, in).
 
 # %%
@@ -241,8 +247,16 @@ verdict("02-attention-equation", measured=damages["the guide's formula"][0])
 #
 # > MQA drastically cuts the KV cache.
 #
-# While it writes, the model keeps the keys and values of all earlier tokens. First: does having one KV head lose anything against four? We
-# copy the head and see.
+# While it writes, the model keeps the keys and values of all earlier tokens. Two things make them few: one head instead of four, and the window of
+# 512 tokens that most layers have.
+#
+# **Your bet:** which of the two divides the cache more, at 4,096 tokens?
+
+# %%
+bet_cache = exercises.bet("cache-saved", "what divides the cache more at 4,096 tokens", options=["one KV head", "the window"])
+
+# %% [markdown]
+# First: does having one KV head lose anything against four? We copy the head and see.
 
 # %%
 def with_kv_heads(heads):
@@ -312,8 +326,15 @@ verdict("03-mqa-kv-cache", measured=heads_factor)
 #
 # > $\mathrm{RMSNorm}(x) = \dfrac{x}{\sqrt{\mathrm{mean}(x^2) + \epsilon}} \odot g$
 #
-# Gemma stores $w$ and multiplies by $1 + w$, in float32. Compare three readings with a module of the model, on random input of
-# two sizes.
+# For each norm the checkpoint stores one vector, $w$.
+#
+# **Your bet:** what is the gain $g$?
+
+# %%
+bet_gain = exercises.bet("norm-gain", "the gain g, from the stored w", options=["w", "1 + w", "exp(w)"])
+
+# %% [markdown]
+# Compare readings with a module of the model, on random input of two sizes. The third one puts ε outside the root.
 
 # %%
 norm = model.model.layers[5].input_layernorm
@@ -326,7 +347,7 @@ for scale in (1.0, 1e-3):
     print(f"input size {scale:g}: g = 1 + w {'exact' if errors[0] < 1e-5 else 'wrong'}, g = w off by {errors[1]:.0%}, ε outside off by {errors[2]:.1%}")
 
 # %% [markdown]
-# At ordinary sizes ε does not matter; for inputs near $\sqrt\epsilon$ = 0.001 its place does. And the gain? In this layer the gains are large and the
+# The gain is $1 + w$, so a weight of zero means "leave it as it is". At ordinary sizes ε does not matter; for inputs near $\sqrt\epsilon$ = 0.001 its place does. And the gain? In this layer the gains are large and the
 # missing 1 looks small. We ask all norms, then let the model speak with $g = w$: subtract 1 from every weight, ask for the capital of Egypt, and
 # put it back.
 
@@ -349,7 +370,15 @@ print("our norm is the module's:", gain_error < 1e-5)
 verdict("05-rmsnorm-equation", measured=bool(gain_error < 1e-5))
 
 # %% [markdown]
-# The guide draws one norm before each sublayer. Count them.
+# The guide draws one norm before each sublayer. There are 18 blocks of two sublayers, and a last norm before the head.
+#
+# **Your bet:** how many norms has the model?
+
+# %%
+bet_norms = exercises.bet("norm-count", "norms in the whole model", low=19, high=127, step=1)
+
+# %% [markdown]
+# Count them.
 
 # %%
 per_block = [name for name, m in model.model.layers[0].named_modules() if name.endswith("norm")]
@@ -423,6 +452,14 @@ verdict("07-rmsnorm-faster", measured=100 * flops)
 #
 # To test that one would train twins from the start, with either norm. We cannot, and say so. What can be shown is how much there *is* to center: the share
 # of each activation's energy that sits in its mean. LayerNorm would remove exactly that.
+#
+# **Your bet:** how large is that share, in the layer where it is largest?
+
+# %%
+bet_mean = exercises.bet("mean-energy", "share of the energy in the mean, largest of 18 layers", low=0, high=50, step=1, unit="%")
+
+# %% [markdown]
+# We look at what enters each of the 18 blocks, token by token, and take the median over tokens.
 
 # %% tags=["nbval-ignore-output"]
 shares = []
@@ -636,8 +673,13 @@ exercises.check("1.4", visible_keys)
 # %% tags=["nbval-ignore-output"]
 exercises.recap({
     "embedding-share": f"{budget['embedding'] / sum(budget.values()):.1%}",
+    "key-rows": shapes[2],
     "attention-missing": worst,
+    "cache-saved": f"one KV head x{heads_factor:.1f}, the window x{window_factor:.1f}",
+    "norm-gain": "1 + w" if gain_error < 1e-5 else "not 1 + w",
+    "norm-count": len(norms),
     "norm-time": medians["RMSNorm, Gemma's module"] / medians["LayerNorm, fused"],
+    "mean-energy": f"{max(shares):.2%}",
 })
 
 # %% [markdown]

@@ -172,8 +172,15 @@ verdict("09-a-gaussian", measured=round(measured_kurtosis, 2))
 #
 # > B starts at zero.
 #
-# Then ΔW = 0 and training begins exactly at the base model. But if B is zero, what gradient reaches A? We put adapters on all seven projections, take
-# a real row, and look at both gradients before the first step and after it.
+# Then ΔW = 0 and training begins exactly at the base model. But can a matrix of zeros learn?
+#
+# **Your bet:** before the first step, whose gradient is zero?
+
+# %%
+bet_first = exercises.bet("first-gradient", "gradient of zero before the first step", options=["A", "B", "both", "neither"])
+
+# %% [markdown]
+# We put adapters on all seven projections, take a real row, and look at both gradients before the first step and after it.
 
 # %%
 from helpers import dataset, masking, training
@@ -242,6 +249,12 @@ verdict("10-b-zero", measured=(start_delta == 0.0, seen[0][0] == 0.0, seen[0][1]
 #
 # > The update is scaled by α/r.
 #
+# **Your bet:** which number does PEFT multiply B·A by, for α = 64 and r = 32?
+
+# %%
+bet_factor = exercises.bet("scaling", "PEFT's factor for α = 64 and r = 32", options=["0.5", "2", "11.3", "64"])
+
+# %% [markdown]
 # PEFT keeps the factor on each layer. With `use_rslora=True` it divides by √r instead.
 
 # %%
@@ -726,7 +739,15 @@ exercises.check("2.4", a_bound)
 
 # %% tags=["nbval-ignore-output"]
 ahead = 100 * (mean_rate(("alpha = 2r", 32), "exact") - mean_rate(("alpha = 2r", 8), "exact"))
-exercises.recap({"delta-order": "B @ A", "a-kurtosis": measured_kurtosis, "alpha-ratio": ratios[0], "cut-to-8": 100 * kept, "rank-32-over-8": ahead})
+exercises.recap({
+    "delta-order": "A @ B" if fits else "B @ A",
+    "a-kurtosis": measured_kurtosis,
+    "first-gradient": " and ".join(name for name, size in zip("AB", seen[0]) if size == 0) or "neither",
+    "scaling": f"{factor:g}",
+    "alpha-ratio": ratios[0],
+    "cut-to-8": 100 * kept,
+    "rank-32-over-8": ahead,
+})
 
 # %% [markdown]
 # **What this notebook cannot tell.** Twelve steps on two dozen rows show how α and η trade at the start. The sweep compares ranks after half an epoch of one data set, on one model; nothing here

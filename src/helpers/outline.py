@@ -1,15 +1,18 @@
 """What the stored notebooks hold, section by section: cells, bets, claims, exercises, quizzes, and the times they printed.
 
-``python -m helpers.outline`` writes the table of docs/instructor.md; ``python -m helpers.outline gaps`` lists what a notebook
-lacks against the course's own rules.
+``python -m helpers.outline`` writes the table of docs/instructor.md; ``python -m helpers.outline gaps`` lists what the text twins
+lack against the course's own rules.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import json
 import re
 import statistics
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,7 +22,7 @@ from .paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 GUIDE = ROOT / "docs" / "instructor.md"
-LIMITS = {"median": 8, "largest": 40, "run": 2, "exercises": 4}  # the notebook contract
+LIMITS = {"median": 8, "largest": 40, "run": 2, "exercises": 4, "quizzes": 3}  # the notebook contract
 _CLOCK = re.compile(r"100%\|[^|]*\|\s*\d+/\d+ \[(?:(\d+):)?(\d+):(\d+)<")  # a finished progress bar
 
 
@@ -92,6 +95,34 @@ class Book:
         return [cell for section in self.sections for cell in section.cells if kind in (None, cell.kind)]
 
 
+def bound(source: str) -> set[str]:
+    """The names that a cell binds at its top level: what it assigns, loops over, imports, defines."""
+    names, waiting = set(), [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif not isinstance(node, ast.Lambda | ast.comprehension):
+            waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def recap_gaps(each: Book) -> list[str]:
+    """Names that a recap shows and that no cell, or more than one, has bound before it: it would show another number than the bet's."""
+    found, before = [], Counter()
+    for cell in each.cells("code"):
+        if "exercises.recap(" in cell.source:
+            read = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+            inner = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+            found += [f"the recap reads {name!r}, which {before[name] or 'no'} cells bind" for name in sorted(read - inner) if name not in vars(builtins) and before[name] != 1]
+        before.update(bound(cell.source))
+    return found
+
+
 def _cell(raw: dict) -> Cell:
     outputs = [output.get("text") or output.get("data", {}).get("text/plain") or "" for output in raw.get("outputs", [])]
     return Cell(raw["cell_type"], "".join(raw["source"]), "\n".join("".join(text) for text in outputs))
@@ -99,9 +130,15 @@ def _cell(raw: dict) -> Cell:
 
 @cache
 def book(path: Path) -> Book:
-    """A stored notebook, read without running anything."""
+    """A stored notebook, or a text twin (.py, without outputs), read without running anything."""
+    if path.suffix == ".py":
+        import jupytext
+
+        raw_cells = jupytext.read(path, fmt="py:percent").cells
+    else:
+        raw_cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     sections = [Section("")]
-    for raw in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+    for raw in raw_cells:
         cell = _cell(raw)
         if cell.kind == "markdown" and (heading := re.search(r"^## (.+)$", cell.source, re.M)):
             sections.append(Section(heading.group(1)))
@@ -112,6 +149,11 @@ def book(path: Path) -> Book:
 def books() -> list[Book]:
     """All stored notebooks, in the course's order."""
     return [book(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+
+
+def twins() -> list[Book]:
+    """All text twins, in the course's order: what the notebooks hold once they are stored again."""
+    return [book(path) for path in sorted((NOTEBOOKS / "text").glob("*.py"))]
 
 
 def minutes_table() -> str:
@@ -130,8 +172,8 @@ def minutes_table() -> str:
     return markdown_table(["", "section", "code cells", "progress bars, in all", "bets", "claims settled", "exercises"], rows, "llrrrrr")
 
 
-def gaps(each: Book) -> list[str]:
-    """What a notebook lacks against the contract and the course's own rules, one line each."""
+def gaps(each: Book, among: list[Book] | None = None) -> list[str]:
+    """What a notebook lacks against the contract and the course's own rules, one line each. ``among``: whose recaps count."""
     code = each.cells("code")
     sizes = [cell.lines for cell in code]
     kinds = "".join("c" if cell.kind == "code" else "m" for cell in each.cells())
@@ -145,22 +187,22 @@ def gaps(each: Book) -> list[str]:
     if len(exercises) < LIMITS["exercises"]:
         found.append(f"{len(exercises)} exercises, {LIMITS['exercises']} are asked for")
     found += [f"section {s.title!r} settles {', '.join(s.claims)} without a bet" for s in each.sections if s.claims and not s.bets]
-    recaps = "".join(cell.source for other in books() for cell in other.cells("code") if "exercises.recap" in cell.source)
+    recaps = "".join(cell.source for other in (books() if among is None else among) for cell in other.cells("code") if "exercises.recap" in cell.source)
     found += [f"bet {bet!r} of section {s.title!r} is in no recap" for s in each.sections for bet in s.bets if f'"{bet}"' not in recaps]
-    if not any(section.quizzes for section in each.sections):
-        found.append("no quiz")
-    return found + _quiz_gaps(each)
+    asked = sum(section.quizzes for section in each.sections)
+    if asked < LIMITS["quizzes"]:
+        found.append(f"{asked} quiz questions, {LIMITS['quizzes']} are asked for")
+    return found + recap_gaps(each) + _quiz_gaps(each)
 
 
 def _quiz_gaps(each: Book) -> list[str]:
-    """Quizzes of fewer than three answers, or with an answer that nothing explains."""
+    """Quiz questions of fewer than three answers, or with an answer that nothing explains."""
     found = []
-    for cell in each.cells("markdown"):
-        if "**Quiz" in cell.source:
-            answers = re.findall(r"<details><summary>([A-Z]) · .*?</summary>\n(.*?)</details>", cell.source.split("**Quiz", 1)[1], re.S)
-            if len(answers) < 3:
-                found.append(f"a quiz of {len(answers)} answers")
-            found += [f"quiz answer {letter} is not explained" for letter, why in answers if len(why.split()) < 5]
+    for question in (part for cell in each.cells("markdown") for part in cell.source.split("**Quiz")[1:]):
+        answers = re.findall(r"<details><summary>([A-Z]) · .*?</summary>\n(.*?)</details>", question, re.S)
+        if len(answers) < 3:
+            found.append(f"a quiz of {len(answers)} answers")
+        found += [f"quiz answer {letter} is not explained" for letter, why in answers if len(why.split()) < 5]
     return found
 
 
@@ -185,8 +227,8 @@ def written(guide: str) -> str:
 
 def main() -> None:
     if sys.argv[1:] == ["gaps"]:
-        for each in books():
-            print(measures(each), *(f"  {line}" for line in gaps(each)), sep="\n")
+        for each in twins():
+            print(measures(each), *(f"  {line}" for line in gaps(each, twins())), sep="\n")
         return
     GUIDE.write_text(written(GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
     print("docs/instructor.md is up to date")
