@@ -359,7 +359,7 @@ exercises.check("0.4", wilson)
 exercises.recap({"baseline-calls": found})
 
 # %% [markdown]
-# **Quiz.** Why did the model write no call?
+# **Quiz 1.** Why did the model write no call?
 #
 # <details><summary>A · It does not understand Arabic.</summary>
 #
@@ -374,6 +374,42 @@ exercises.recap({"baseline-calls": found})
 # <details><summary>C · The prompt was malformed.</summary>
 #
 # It is a good suspicion: a wrong prompt alone can cost most of the score. Here it is byte-identical to the official template's.
+#
+# </details>
+#
+# **Quiz 2.** A call ends with `<start_function_response>`. Who writes next?
+#
+# <details><summary>A · The model: it knows what the tool will say.</summary>
+#
+# It does not. If nobody stops it, it writes on and invents the tool's answer; notebook 04 lets it.
+#
+# </details>
+# <details><summary>B · The program: it runs the tool and puts the result there.</summary>
+#
+# Yes. The token hands the turn over, and the model goes on when the result stands in it.
+#
+# </details>
+# <details><summary>C · The user, in a turn of their own.</summary>
+#
+# A user's turn can begin only when the model's has been closed with `<end_of_turn>`. A call does not close it.
+#
+# </details>
+#
+# **Quiz 3.** No valid call for five requests. What does that say about the model's rate on requests like these?
+#
+# <details><summary>A · It is zero.</summary>
+#
+# Five requests cannot show that. Exercise 0.4 gives the interval: a model that is right two times in five still misses five in a row one time in thirteen.
+#
+# </details>
+# <details><summary>B · Nothing, five are too few.</summary>
+#
+# They are too few for a small rate, and enough against a large one: a model that is right nine times in ten does not miss five in a row.
+#
+# </details>
+# <details><summary>C · It is likely to be small, and how small is open.</summary>
+#
+# Yes. An interval says how open. So this course trains and compares with many more rows than five.
 #
 # </details>
 #

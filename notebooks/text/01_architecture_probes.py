@@ -686,7 +686,7 @@ exercises.recap({
 # **What this notebook cannot tell.** One model, one processor, a few hundred tokens of text. The ablations remove what the model was trained with; they
 # say what *this* model relies on, not what another could learn to do without.
 #
-# **Quiz.** You double the context from 2,048 to 4,096 tokens. How does Gemma 3 270M's cache grow?
+# **Quiz 1.** You double the context from 2,048 to 4,096 tokens. How does Gemma 3 270M's cache grow?
 #
 # <details><summary>A · It doubles.</summary>
 #
@@ -701,6 +701,42 @@ exercises.recap({
 # <details><summary>C · It grows fourfold.</summary>
 #
 # That is how attention *scores* grow, if someone stores them all. The cache holds keys and values, one per token.
+#
+# </details>
+#
+# **Quiz 2.** In one channel of a norm the stored weight is 0. What does the norm do to that channel?
+#
+# <details><summary>A · It erases it.</summary>
+#
+# That would be the gain $g = w$. Gemma's gain is $1 + w$.
+#
+# </details>
+# <details><summary>B · It norms it and leaves it at that.</summary>
+#
+# Yes: the gain is 1. Weights near zero are near a norm without any gain.
+#
+# </details>
+# <details><summary>C · It divides by zero.</summary>
+#
+# The root is taken over the whole vector, with ε inside; the weight is not in it.
+#
+# </details>
+#
+# **Quiz 3.** You replace the one KV head of a layer by four copies of itself. What changes?
+#
+# <details><summary>A · The cache, which becomes four times as large.</summary>
+#
+# Yes, and nothing else: section 1.4 gets the same output from one, two and four heads.
+#
+# </details>
+# <details><summary>B · The output: every query has keys of its own now.</summary>
+#
+# The four heads hold the same numbers. They could become different only by more training.
+#
+# </details>
+# <details><summary>C · The number of weights only.</summary>
+#
+# The weights of `k_proj` and `v_proj` grow, too, but the cache is what grows with every token.
 #
 # </details>
 #

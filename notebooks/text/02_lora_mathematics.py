@@ -753,7 +753,7 @@ exercises.recap({
 # **What this notebook cannot tell.** Twelve steps on two dozen rows show how α and η trade at the start. The sweep compares ranks after half an epoch of one data set, on one model; nothing here
 # says which rank a long run needs.
 #
-# **Quiz.** You go from r = 32, α = 64 to r = 64 and leave α alone. What happens to the first Adam step of the weight?
+# **Quiz 1.** You go from r = 32, α = 64 to r = 64 and leave α alone. What happens to the first Adam step of the weight?
 #
 # <details><summary>A · Nothing: α is the same.</summary>
 #
@@ -768,6 +768,42 @@ exercises.recap({
 # <details><summary>C · It doubles: there are twice as many parameters.</summary>
 #
 # More terms are summed, but each is scaled by half.
+#
+# </details>
+#
+# **Quiz 2.** Somebody starts A at zero as well as B, to be safe. What does training do?
+#
+# <details><summary>A · It works as before, after a slow start.</summary>
+#
+# There is no start: the gradient of A holds B as a factor and that of B holds A, so both stay zero.
+#
+# </details>
+# <details><summary>B · Nothing: no weight ever moves.</summary>
+#
+# Yes. One of the two has to be something, as section 2.4 says.
+#
+# </details>
+# <details><summary>C · Adam rescues it, for it divides by the gradient's size.</summary>
+#
+# Zero divided by a small ε is still zero. Adam makes small gradients large, not missing ones.
+#
+# </details>
+#
+# **Quiz 3.** In a sweep r = 8 is five points behind r = 32, and two trainings of one setting differ by four. What follows?
+#
+# <details><summary>A · r = 8 cannot learn Arabic.</summary>
+#
+# Then it would make next to none of the exact calls. It makes nine of ten that r = 32 makes.
+#
+# </details>
+# <details><summary>B · The two are equally good.</summary>
+#
+# That is more than the sweep shows. A difference of a few points, either way, would look just like this.
+#
+# </details>
+# <details><summary>C · A small difference is possible, and this sweep cannot settle it.</summary>
+#
+# Yes. More seeds would; each costs a training. What it does rule out is the guide's picture.
 #
 # </details>
 #

@@ -1198,7 +1198,7 @@ exercises.recap({
 # pass. It shows that the method works and what is learned first. It does not rank dialects, and it says nothing yet about
 # tools that the model has never seen.
 #
-# **Quiz.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?
+# **Quiz 1.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?
 #
 # <details><summary>A · Calls are cut off early.</summary>
 #
@@ -1213,6 +1213,42 @@ exercises.recap({
 # <details><summary>C · Nothing unusual: the template takes care of it.</summary>
 #
 # The template shapes prompts and training targets. It is not consulted while the model writes.
+#
+# </details>
+#
+# **Quiz 2.** All labels of the prompt are −100. Through which positions does the adapter learn?
+#
+# <details><summary>A · Through the response's alone.</summary>
+#
+# Only they have loss *terms*. Section 4.5 finds a gradient at every position of the prompt.
+#
+# </details>
+# <details><summary>B · Through all of them.</summary>
+#
+# Yes. The response attends to the prompt's keys and values, and gradients take the same way back. Cut it, and a third of all rows is lost (4.13).
+#
+# </details>
+# <details><summary>C · Through the prompt's last token, where the response begins.</summary>
+#
+# It predicts the first token of the response, but later ones look back at the whole prompt.
+#
+# </details>
+#
+# **Quiz 3.** A trainer averages the *means* of two micro-batches, one with 10 labelled tokens and one with 90. How much does a token of the first weigh, beside one of the second?
+#
+# <details><summary>A · The same.</summary>
+#
+# That is the mean over the window, which the trainer of this notebook takes.
+#
+# </details>
+# <details><summary>B · Less: a short batch has a smaller sum.</summary>
+#
+# The sum is divided by its own number of tokens first, and then its length is forgotten.
+#
+# </details>
+# <details><summary>C · Nine times as much.</summary>
+#
+# Yes: each batch gets one half, so its tokens get 1/20 against 1/180.
 #
 # </details>
 #
