@@ -3,7 +3,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/00_start_here.ipynb)
 #
-# **After this notebook you can** run a 270-million-parameter model on an Arabic request in five dialects, say precisely how
+# **After this notebook you can** run a 270-million-parameter model on an Arabic request in five [dialects](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#dialect), say precisely how
 # it fails, read FunctionGemma's call format, and find your way through the guide's claims.
 #
 # **You need** Python and a little PyTorch. **Time**: 1 minute on two CPU cores. **Memory**: 3 GB.
@@ -11,6 +11,8 @@
 # This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it
 # says, on the real model, with the real libraries. Each claim ends in a card: the guide says · we measured · verdict. Some
 # claims hold, some need a correction, and some do not hold.
+#
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% [markdown]
 # ## 0.1 · Setup
@@ -35,8 +37,8 @@ checkpoint = setup.prepare()
 
 # %% [markdown]
 # Two models can appear in the last line. With a GPU and the Hugging Face hub in reach it is **FunctionGemma 270M**, which
-# Google has already tuned to call functions. Without, it is **Gemma 3 270M**, the base model that FunctionGemma was made from.
-# The base has never seen a function call. Prompts and token ids are the same for both.
+# Google has already tuned to call functions. Without, it is **Gemma 3 270M**, the [base model](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#base-model) that FunctionGemma was made from.
+# The base has never seen a [function call](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#function-call). [Prompts](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#prompt) and [token](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#token) ids are the same for both.
 
 # %% [markdown]
 # ## 0.2 · One request, five dialects
@@ -91,7 +93,7 @@ def prompt_for(text):
 print(prompt_for(requests["msa"]))
 
 # %% [markdown]
-# The prompt ends where the model's turn begins. What we hope to read next is this, and nothing else:
+# The prompt ends where the model's [turn](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#turn) begins. What we hope to read next is this, and nothing else:
 
 # %%
 from helpers import calls
@@ -103,7 +105,7 @@ print(calls.serialize([wanted]) + "<start_function_response>")
 # It looks a little like JSON and is not: the key is bare, and the string stands between two `<escape>` tokens. The last token
 # says "now run the tool and tell me what it returned". It is where generation stops.
 #
-# **Your bet:** in how many of the five dialects will the model write a valid call?
+# **Your [bet](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bet):** in how many of the five dialects will the model write a valid call?
 
 # %%
 from helpers import exercises
@@ -113,7 +115,7 @@ bet = exercises.bet("baseline-calls", "valid calls among five dialects", low=0, 
 # %% [markdown]
 # ## 0.4 · Run it
 #
-# We load the model as it is, with no training, and let it write up to 40 tokens for each request. Decoding is greedy: at
+# We load the model as it is, with no training, and let it write up to 40 tokens for each request. Decoding is [greedy](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#greedy-decoding): at
 # every step the most probable token is taken.
 
 # %% tags=["nbval-ignore-output"]
@@ -129,11 +131,11 @@ for dialect, generation in zip(requests, generations):
     print(f"{dialect:10} stopped by {generation.stopped_by}\n    {generation.text[:110]!r}")
 
 # %% [markdown]
-# Read them before you count them. A base model continues text: it repeats the instruction, the tool's declaration or the request.
+# Read them before you count them. A base model continues text: it repeats the instruction, the [tool's declaration](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#tool-declaration) or the request.
 # It does not know that a call is wanted, because nobody has shown it one.
 #
 # Now count. `calls.parse` returns the calls in a text, `[]` when it is plain text, and raises `ParseError` with a position and a
-# reason when control tokens are there but do not form a call.
+# reason when [control tokens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#control-token) are there but do not form a call.
 
 # %%
 def valid_calls(text):
@@ -154,12 +156,12 @@ if checkpoint.name == "gemma-3-270m":
 # A word on fairness. A published evaluation reports that 87 % of the untuned model's answers could not be parsed; another
 # found 72 % of the function names right when the prompt was made exactly as the model expects it. The prompt is part of the
 # measurement, so this course makes every prompt with one function, `chat.render`, compared byte for byte with the official
-# template's output.
+# [template](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#chat-template)'s output.
 
 # %% [markdown]
 # ## 0.5 · The map: what the guide claims
 #
-# Forty-one statements of the guide can be checked. The table is drawn from the ledger, `assets/claims.yaml`; each row is
+# Forty-one statements of the guide can be checked. The table is drawn from the [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is
 # settled by one cell of one notebook. Rows that no notebook has measured yet say so.
 
 # %% tags=["nbval-ignore-output"]
@@ -178,8 +180,6 @@ ledger.drop(columns="section").style.format(escape="html").set_properties(**{"te
 # | 03 memory surgery | 3 | account for every byte of a training step |
 # | 04 masked training run | 4 | mask, train, and score before and after |
 # | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
-#
-# Notebooks 00, 01 and 04 are written, and 02 but for its sweep over ranks; the others are on their way.
 
 # %% [markdown]
 # ## 0.6 · Place your first bets

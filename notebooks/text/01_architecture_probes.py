@@ -3,12 +3,13 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/01_architecture_probes.ipynb)
 #
-# **After this notebook you can** rebuild Gemma 3's attention and norm from its weights, say what its cache costs and why, show where its
+# **After this notebook you can** rebuild Gemma 3's [attention](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#attention) and norm from its weights, say what its [cache](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kv-cache) costs and why, show where its
 # parameters are, and follow one Arabic prompt through all 18 layers.
 #
 # **You need** linear algebra and notebook 00. **Time**: 1 minute on two CPU cores. **Memory**: 5 GB. A T4's minutes have not been measured.
 #
 # It follows section 1 of the guide and settles claims 1-7 and 40.
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
@@ -59,7 +60,7 @@ verdict("04-compact", measured=budget["embedding"] / sum(budget.values()))
 
 # %% [markdown]
 # Two thirds of this model is a dictionary: 262,144 rows of 640 numbers, used twice, to read and (as `lm_head`) to write. What does Arabic get
-# for it? *Fertility* is the number of tokens a word is cut into; fewer is cheaper, in time, memory and money.
+# for it? *[Fertility](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#fertility)* is the number of tokens a word is cut into; fewer is cheaper, in time, memory and money.
 
 # %%
 import yaml
@@ -104,8 +105,8 @@ plots.show(figure, f"An English word takes {rates['english'][0]:.2f} tokens, an 
 
 # %% [markdown]
 # Numbers and Latin codes inside the requests count as words too. The step from English to Arabic is far larger than any step between the dialects,
-# which lie close to Standard Arabic. Whiskers are bootstrap 95 % intervals. What 62.6 % of the parameters buy is this: two tokens for an
-# Arabic word, where a byte-level tokenizer would spend about ten.
+# which lie close to Standard Arabic. Whiskers are [bootstrap](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bootstrap) [95 % intervals](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#interval). What 62.6 % of the parameters buy is this: two tokens for an
+# Arabic word, where a byte-level [tokenizer](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#tokenizer) would spend about ten.
 
 # %% [markdown]
 # ## 1.2 · One key head for four queries
@@ -134,7 +135,7 @@ verdict("01-mqa-single-kv-head", measured=shapes)
 # > $\mathrm{softmax}\!\left(QK^\top / \sqrt{d_k}\right) V$
 #
 # That is the textbook. Let us see how far it gets. We take the real input of a layer, do each step in the open, and compare with what
-# the module makes of it. A text longer than the window of 512 tokens shows both kinds of layers.
+# the module makes of it. A text longer than the [window](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#sliding-window) of 512 tokens shows both kinds of layers.
 
 # %%
 import torch
@@ -153,8 +154,8 @@ for hook in hooks:
 print(f"{ids.shape[1]} tokens; layer 0 is a {config.layer_types[0]} layer, layer 5 a {config.layer_types[5]} layer")
 
 # %% [markdown]
-# Step one: project, and cut into heads. Step two: what the textbook leaves out. Queries and keys are normed (*QK-norm*), then turned by an
-# angle that grows with their position (*RoPE*).
+# Step one: project, and cut into heads. Step two: what the textbook leaves out. Queries and keys are normed (*[QK-norm](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#qk-norm)*), then turned by an
+# angle that grows with their position (*[RoPE](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rope)*).
 
 # %%
 x, from_module = inputs[0]  # (1, N, 640) each
@@ -203,7 +204,7 @@ bet_missing = exercises.bet("attention-missing", "the ingredient missed most", o
 
 # %% [markdown]
 # We rebuild *all* layers with our attention and leave one thing out at a time. How wrong do the next-word predictions become?
-# KL divergence is 0 for the same predictions; top-1 says how often the likeliest next token stays the same.
+# [KL divergence](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kl-divergence) is 0 for the same predictions; top-1 says how often the likeliest next token stays the same.
 
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
@@ -274,7 +275,7 @@ for heads, kind in ((1, "MQA"), (2, "GQA"), (4, "MHA")):
     print(f"{kind}: {heads} KV heads, same output {off_by(output, by_hand) < 1e-5}, cache x{kept // (2 * N * 256)}")
 
 # %% [markdown]
-# The same function, four times the memory. (A *trained* four-head model could use its heads for different things; that is what MQA gives up.)
+# The same function, four times the memory. (A *trained* four-head model could use its heads for different things; that is what [multi-query attention](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mqa) gives up.)
 # Now weigh the real cache object at several lengths, in bfloat16 as one would serve it.
 
 # %%
@@ -392,7 +393,7 @@ verdict("06-one-norm-per-sublayer", measured=len(norms))
 #
 # > RMSNorm is faster because it drops mean-centring.
 #
-# **Your bet:** how long does Gemma's RMSNorm take, compared with PyTorch's LayerNorm, which does center?
+# **Your bet:** how long does Gemma's [RMSNorm](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rmsnorm) take, compared with PyTorch's LayerNorm, which does center?
 
 # %%
 bet_norm = exercises.bet("norm-time", "time of Gemma's RMSNorm ÷ time of F.layer_norm", low=0.0, high=10.0, step=0.5)
@@ -483,7 +484,7 @@ verdict("40-rmsnorm-stability", measured=max(shares))
 # ## 1.8 · One forward pass as a story
 #
 # The prompt says: *the capital of Egypt is the city of*. After each layer we ask what the model would say if it had to stop there: we
-# norm that layer's output and multiply by the embedding. This is the *logit lens*.
+# norm that layer's output and multiply by the [embedding](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#embedding). This is the *[logit lens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logit-lens)*.
 
 # %% tags=["nbval-ignore-output"]
 target = tokenizer(" القاهرة", add_special_tokens=False).input_ids[0]
@@ -496,7 +497,7 @@ for layer in (0, 6, 12, 15, 16, 17, 18):
     print(f"after layer {layer:>2}: rank of the answer {ranks[layer]:>6}, top token {tokenizer.decode(lens[layer].argmax())!r}")
 
 # %% [markdown]
-# Beside it, the length of the residual stream: every layer adds to it, so its norm grows, and the final norm has to tame it.
+# Beside it, the length of the [residual stream](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#residual-stream): every layer adds to it, so its norm grows, and the final norm has to tame it.
 
 # %% tags=["nbval-ignore-output"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
@@ -683,7 +684,7 @@ exercises.recap({
 })
 
 # %% [markdown]
-# **What this notebook cannot tell.** One model, one processor, a few hundred tokens of text. The ablations remove what the model was trained with; they
+# **What this notebook cannot tell.** One model, one processor, a few hundred tokens of text. The [ablations](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ablation) remove what the model was trained with; they
 # say what *this* model relies on, not what another could learn to do without.
 #
 # **Quiz 1.** You double the context from 2,048 to 4,096 tokens. How does Gemma 3 270M's cache grow?

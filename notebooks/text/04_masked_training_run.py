@@ -11,6 +11,7 @@
 # A T4's minutes have not been measured.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
@@ -156,7 +157,7 @@ verdict("23-learn-end-of-turn", measured=(*last_ids, count_106))
 # %% [markdown]
 # ## 4.4 · The mask
 #
-# The guide masks the prompt by setting its labels to −100, the value that the loss function ignores. Here is the row from
+# The guide [masks](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mask) the prompt by setting its labels to −100, the value that the loss function ignores. Here is the row from
 # above, token by token. Boxed tokens carry loss, grey ones do not.
 
 # %% tags=["nbval-ignore-output"]
@@ -192,7 +193,7 @@ print(f"{len(ids)} tokens, {sum(label != -100 for label in labels)} carry loss")
 bet_masked = exercises.bet("masked-loss", "the library's loss less the loss of response positions alone", low=0.0, high=2.0, step=0.1, unit="nats")
 
 # %% [markdown]
-# The logits at position i predict token i + 1, so labels are shifted by one before anything is picked.
+# The [logits](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logits) at position i predict token i + 1, so labels are shifted by one before anything is picked.
 
 # %% tags=["nbval-ignore-output"]
 import torch
@@ -368,7 +369,7 @@ verdict("27-loss-is-a-sum", measured=where)
 # %% [markdown]
 # ## 4.7 · The baseline
 #
-# Before training, the same test that will follow it. A row counts as *parsed* if its text holds at least one well-formed call;
+# The [baseline](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#baseline) is the same test that will follow training, taken before it. A row counts as *parsed* if its text holds at least one well-formed call;
 # *name*, *keys* and *exact* ask for more (`helpers.scoring` says precisely what). These rows are fixed, stratified by dialect, and
 # never used to choose anything.
 
@@ -383,7 +384,7 @@ before.table().query("dialect == 'all'").round(3)
 # %% [markdown]
 # ## 4.8 · Train
 #
-# Rank 32, α = 64, learning rate 1e-3, cosine: the guide's recipe. The base weights are loaded in 16 bits and stay frozen. Before the
+# Rank 32, α = 64, learning rate 1e-3, [cosine](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#cosine-schedule): the guide's recipe. The base weights are loaded in 16 bits and stay frozen. Before the
 # first step every label is looked at: a row in which nothing is labelled, one with two `<bos>`, or a call with a `None` in it stops
 # the run with one line.
 #
@@ -541,7 +542,7 @@ for r, g in misses[:: max(1, len(misses) // 6)][:6]:
 # %% [markdown]
 # ## 4.11 · Without a stop
 #
-# The guide warns of a missing stop token,
+# The guide warns of a missing [stop token](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#stop-token),
 #
 # > Otherwise it hallucinates forever,
 #
@@ -706,7 +707,7 @@ verdict("30-lr-escapes-english", measured=rise["arabic"] / rise["english"])
 # **Why.** A high rate moves all weights further, whatever language they serve; nothing singles out English. Why Arabic prose suffers more was not
 # measured. A guess: the training text is Arabic, so what is overwritten lies on the paths that Arabic takes.
 #
-# The passages were written for the course and are few; perplexities of 40 short texts say that a model has moved, not how useful it still is.
+# The passages were written for the course and are few; [perplexities](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#perplexity) of 40 short texts say that a model has moved, not how useful it still is.
 #
 # Is 1e-3 at least better than its neighbours? Schedules stand beside it. Differences are against 1e-3 with cosine, in points of exact calls, with
 # 95 % intervals over rows.
