@@ -162,14 +162,15 @@ if checkpoint.name == "gemma-3-270m":
 # ## 0.5 · The map: what the guide claims
 #
 # Forty-one statements of the guide can be checked. The table is drawn from the [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is
-# settled by one cell of one notebook. Rows that no notebook has measured yet say so.
+# settled by one cell of one notebook. The numbers are those of the stored notebooks' cards; rows that no notebook has measured yet say so.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims
 
 ledger = claims.table()
 print(f"{len(ledger)} claims, {(ledger['verdict'] != 'not settled yet').sum()} of them settled in the notebooks so far")
-ledger.drop(columns="section").style.format(escape="html").set_properties(**{"text-align": "left"}).set_uuid("ledger")
+styled = ledger.drop(columns="section").style.format(escape="html").format(claims.link, subset=["notebook"])
+styled.set_properties(**{"text-align": "left"}).set_uuid("ledger")
 
 # %% [markdown]
 # | notebook | the guide's section | you leave able to |

@@ -152,6 +152,14 @@ def table(section: int | None = None):
     )
 
 
+def link(notebook: str) -> str:
+    """A notebook's name as an HTML link to it from its neighbours; the bare name while it is not there."""
+    from . import outline
+
+    name = html.escape(notebook)
+    return f'<a href="{name}.ipynb">{name}</a>' if (outline.NOTEBOOKS / f"{notebook}.ipynb").exists() else name
+
+
 def markdown() -> str:
     """``table()`` as Markdown, with a link to each notebook that is there, and a line that counts the verdicts."""
     from . import outline
