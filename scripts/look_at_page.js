@@ -8,6 +8,10 @@
   // Folded parts are prose as well.
   document.querySelectorAll("details").forEach((e) => (e.open = true));
 
+  for (const e of document.querySelectorAll("details")) {
+    if (e.textContent.trim() === (e.querySelector("summary") || e).textContent.trim()) problems.push(`nothing is folded under: ${short(e.textContent)}`);
+  }
+
   // Links inside the page have their target; relative ones are handed back, to be looked for on disk.
   for (const a of document.querySelectorAll(".jp-Notebook a[href]")) {
     const href = a.getAttribute("href");

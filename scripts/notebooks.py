@@ -99,12 +99,16 @@ def _joined(outputs: list) -> list:
 
 
 def write_html(notebook, path: Path, theme: str = "light") -> None:
-    """The notebook as one readable HTML file, in the light or the dark theme."""
+    """The notebook as one readable HTML file, in the light or the dark theme.
+
+    Without nbconvert's ``embed_images``: it closes each piece of HTML on its own, so that hints and solutions would stand open. Figures are
+    outputs, which are in the file anyway; prose has no pictures but the badge.
+    """
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     loader = DictLoader({"course.html.j2": WITH_ALT_TEXT})
-    body, _ = HTMLExporter(embed_images=True, theme=theme, template_file="course.html.j2", extra_loaders=[loader]).from_notebook_node(notebook)
+    body, _ = HTMLExporter(theme=theme, template_file="course.html.j2", extra_loaders=[loader]).from_notebook_node(notebook)
     path.write_text(body, encoding="utf-8")
 
 

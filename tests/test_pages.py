@@ -41,14 +41,16 @@ def figure(alt=None):
 
 GOOD = [
     "# A title\n\n[to the next](#Next) and [00](00_start_here.ipynb)\n\n## Next",
-    '<div dir="rtl" lang="ar">هذا نص عربي قصير يجري من اليمين إلى اليسار.</div>',  # with an empty line inside, nbconvert closes the div
+    '<div dir="rtl" lang="ar">\n\nهذا نص عربي قصير يجري من اليمين إلى اليسار.\n\n</div>',
+    "<details><summary>Hint 1</summary>\n\nA hint stays folded.\n\n</details>",
 ]
 FAULTS = {
     "link leads nowhere: #Nothing": "[gone](#Nothing)",
     "link leads nowhere: 99_not_there.ipynb": "[gone](99_not_there.ipynb)",
     "prose overflows": "A word of prose: " + "longlonglong" * 40,
     "Arabic with letter spacing": '<p dir="rtl" style="letter-spacing:3px">هذا نص عربي متباعد الحروف قليلا</p>',
-    "Arabic prose runs from left to right": '<div dir="rtl">\n\nهذا نص عربي أراد كاتبه أن يجري من اليمين\n\n</div>',
+    "Arabic prose runs from left to right": '<div lang="ar">\n\nهذا نص عربي نسي كاتبه أن يجري من اليمين\n\n</div>',
+    "nothing is folded under: Hint 1": "<details><summary>Hint 1</summary></details>\n\nA hint that stands open.",
     "text is too faint": '<p style="color:#888;background:#999">hardly to be read</p>',
     "image without alt text": f'<img src="data:image/png;base64,{PNG}" alt="">',
     "console error: Error: told": '<script>console.error("Error: told")</script>',
