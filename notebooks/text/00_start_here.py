@@ -382,7 +382,7 @@ exercises.recap({"baseline-calls": found})
 #
 # <details><summary>A · The model: it knows what the tool will say.</summary>
 #
-# It does not. If nobody stops it, it writes on and invents the tool's answer; notebook 04 lets it.
+# It does not. If nobody stops it, it writes on in the tool's place; notebook 04 lets it.
 #
 # </details>
 # <details><summary>B · The program: it runs the tool and puts the result there.</summary>

@@ -1206,9 +1206,9 @@ exercises.recap({
 # No. Nothing stops generation before the call is complete; the trouble comes after it.
 #
 # </details>
-# <details><summary>B · After each call comes an invented tool result.</summary>
+# <details><summary>B · After each call the text goes on, in the tool's place.</summary>
 #
-# Yes, as in 4.11. The model writes id 50 and, when nobody takes over, plays the tool as well.
+# Yes, as in 4.11. The model writes id 50 and, when nobody takes over, calls once more or invents a result.
 #
 # </details>
 # <details><summary>C · Nothing unusual: the template takes care of it.</summary>
