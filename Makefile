@@ -1,6 +1,7 @@
 # make run        set up, execute the notebooks on the real model, leave notebooks and HTML under build/   (one: make run NB=04)
 # make test       set up, check the style, run the unit tests and every notebook's stored outputs
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
+# make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
 # make lab        set up and open JupyterLab
 # make fuzz       a million inputs to the call parser, guided by coverage (atheris, in a .venv of its own)
 # make data       rebuild assets/data from its sources
@@ -12,7 +13,7 @@ RUN    := $(VENV)/bin/python
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test notebooks lab data fuzz setup
+.PHONY: run test notebooks pages lab data fuzz setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -34,6 +35,9 @@ notebooks: setup
 test: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest --nbval
+
+pages: setup
+	$(RUN) scripts/check_pages.py $(NB)
 
 lab: setup
 	$(RUN) -m jupyter lab notebooks

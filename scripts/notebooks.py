@@ -28,6 +28,11 @@ ROOT = Path(__file__).resolve().parents[1]
 TEXT, STORED, BUILD = ROOT / "notebooks" / "text", ROOT / "notebooks", ROOT / "build"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_TIMEOUT = 1500  # seconds
+WITH_ALT_TEXT = """{% extends 'lab/index.html.j2' %}
+{% block data_png scoped -%}
+{{ super() | replace('<img ', '<img alt="' ~ ((output | get_metadata('alt', 'image/png') or '') | escape_html) ~ '" ', 1) }}
+{%- endblock data_png %}
+"""  # nbconvert 7 drops the alt text of a figure, and says that there is none
 EXERCISE = re.compile(r"<!-- exercise ([\d.]+) -->")  # what follows in that cell is written from helpers.exercise_bank
 
 
@@ -93,10 +98,17 @@ def _joined(outputs: list) -> list:
     return joined
 
 
-def write_html(notebook, path: Path) -> None:
+def write_html(notebook, path: Path, theme: str = "light") -> None:
+    """The notebook as one readable HTML file, in the light or the dark theme.
+
+    Without nbconvert's ``embed_images``: it closes each piece of HTML on its own, so that hints and solutions would stand open. Figures are
+    outputs, which are in the file anyway; prose has no pictures but the badge.
+    """
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    body, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook)
+    loader = DictLoader({"course.html.j2": WITH_ALT_TEXT})
+    body, _ = HTMLExporter(theme=theme, template_file="course.html.j2", extra_loaders=[loader]).from_notebook_node(notebook)
     path.write_text(body, encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/00_start_here.ipynb)
 #
-# **After this notebook you can** run a 270-million-parameter model on an Arabic request in five dialects, say precisely how
+# **After this notebook you can** run a 270-million-parameter model on an Arabic request in five [dialects](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#dialect), say precisely how
 # it fails, read FunctionGemma's call format, and find your way through the guide's claims.
 #
 # **You need** Python and a little PyTorch. **Time**: 1 minute on two CPU cores. **Memory**: 3 GB.
@@ -11,6 +11,8 @@
 # This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it
 # says, on the real model, with the real libraries. Each claim ends in a card: the guide says · we measured · verdict. Some
 # claims hold, some need a correction, and some do not hold.
+#
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% [markdown]
 # ## 0.1 · Setup
@@ -35,8 +37,8 @@ checkpoint = setup.prepare()
 
 # %% [markdown]
 # Two models can appear in the last line. With a GPU and the Hugging Face hub in reach it is **FunctionGemma 270M**, which
-# Google has already tuned to call functions. Without, it is **Gemma 3 270M**, the base model that FunctionGemma was made from.
-# The base has never seen a function call. Prompts and token ids are the same for both.
+# Google has already tuned to call functions. Without, it is **Gemma 3 270M**, the [base model](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#base-model) that FunctionGemma was made from.
+# The base has never seen a [function call](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#function-call). [Prompts](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#prompt) and [token](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#token) ids are the same for both.
 
 # %% [markdown]
 # ## 0.2 · One request, five dialects
@@ -91,7 +93,7 @@ def prompt_for(text):
 print(prompt_for(requests["msa"]))
 
 # %% [markdown]
-# The prompt ends where the model's turn begins. What we hope to read next is this, and nothing else:
+# The prompt ends where the model's [turn](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#turn) begins. What we hope to read next is this, and nothing else:
 
 # %%
 from helpers import calls
@@ -103,7 +105,7 @@ print(calls.serialize([wanted]) + "<start_function_response>")
 # It looks a little like JSON and is not: the key is bare, and the string stands between two `<escape>` tokens. The last token
 # says "now run the tool and tell me what it returned". It is where generation stops.
 #
-# **Your bet:** in how many of the five dialects will the model write a valid call?
+# **Your [bet](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bet):** in how many of the five dialects will the model write a valid call?
 
 # %%
 from helpers import exercises
@@ -113,7 +115,7 @@ bet = exercises.bet("baseline-calls", "valid calls among five dialects", low=0, 
 # %% [markdown]
 # ## 0.4 · Run it
 #
-# We load the model as it is, with no training, and let it write up to 40 tokens for each request. Decoding is greedy: at
+# We load the model as it is, with no training, and let it write up to 40 tokens for each request. Decoding is [greedy](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#greedy-decoding): at
 # every step the most probable token is taken.
 
 # %% tags=["nbval-ignore-output"]
@@ -129,11 +131,11 @@ for dialect, generation in zip(requests, generations):
     print(f"{dialect:10} stopped by {generation.stopped_by}\n    {generation.text[:110]!r}")
 
 # %% [markdown]
-# Read them before you count them. A base model continues text: it repeats the instruction, the tool's declaration or the request.
+# Read them before you count them. A base model continues text: it repeats the instruction, the [tool's declaration](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#tool-declaration) or the request.
 # It does not know that a call is wanted, because nobody has shown it one.
 #
 # Now count. `calls.parse` returns the calls in a text, `[]` when it is plain text, and raises `ParseError` with a position and a
-# reason when control tokens are there but do not form a call.
+# reason when [control tokens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#control-token) are there but do not form a call.
 
 # %%
 def valid_calls(text):
@@ -154,20 +156,21 @@ if checkpoint.name == "gemma-3-270m":
 # A word on fairness. A published evaluation reports that 87 % of the untuned model's answers could not be parsed; another
 # found 72 % of the function names right when the prompt was made exactly as the model expects it. The prompt is part of the
 # measurement, so this course makes every prompt with one function, `chat.render`, compared byte for byte with the official
-# template's output.
+# [template](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#chat-template)'s output.
 
 # %% [markdown]
 # ## 0.5 · The map: what the guide claims
 #
-# Forty-one statements of the guide can be checked. The table is drawn from the ledger, `assets/claims.yaml`; each row is
-# settled by one cell of one notebook. Rows that no notebook has measured yet say so.
+# Forty-one statements of the guide can be checked. The table is drawn from the [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is
+# settled by one cell of one notebook. The numbers are those of the stored notebooks' cards; rows that no notebook has measured yet say so.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims
 
 ledger = claims.table()
 print(f"{len(ledger)} claims, {(ledger['verdict'] != 'not settled yet').sum()} of them settled in the notebooks so far")
-ledger.drop(columns="section").style.format(escape="html").set_properties(**{"text-align": "left"}).set_uuid("ledger")
+styled = ledger.drop(columns="section").style.format(escape="html").format(claims.link, subset=["notebook"])
+styled.set_properties(**{"text-align": "left"}).set_uuid("ledger")
 
 # %% [markdown]
 # | notebook | the guide's section | you leave able to |
@@ -178,8 +181,6 @@ ledger.drop(columns="section").style.format(escape="html").set_properties(**{"te
 # | 03 memory surgery | 3 | account for every byte of a training step |
 # | 04 masked training run | 4 | mask, train, and score before and after |
 # | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
-#
-# Notebooks 00, 01 and 04 are written, and 02 but for its sweep over ranks; the others are on their way.
 
 # %% [markdown]
 # ## 0.6 · Place your first bets
@@ -193,7 +194,7 @@ json_bet = exercises.bet("json", "[04] of 100 correct calls, how many does json.
 exact_bet = exercises.bet("exact-after", "[04] exact calls after a few minutes of training", low=0, high=100, step=5, unit="%")
 
 # %% [markdown]
-# ## 0.7 · Exercise
+# ## 0.7 · Exercises
 
 # %% [markdown]
 # <!-- exercise 0.1 -->
@@ -234,6 +235,123 @@ def write_call(name, arguments):
 exercises.check("0.1", write_call)
 
 # %% [markdown]
+# <!-- exercise 0.2 -->
+# **Exercise 0.2 · Does the call fit?** (★★☆, 10 minutes)
+#
+# A model's call is text from a stranger. Before it runs, it is held against the declaration. Write `bad_arguments(arguments, schema)`: the sorted names of all arguments that are undeclared, that are required and missing, or whose type is not the declared one. `schema` is what section 0.2 has under `parameters`; the types are `string` and `integer`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Undeclared is what is in `arguments` and not in `schema['properties']`; missing is what is in `schema['required']` and not in `arguments`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `type(value) is int` tells an integer from a boolean; `isinstance` does not. In a program use `jsonschema`, as `helpers.client` does.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bad_arguments(arguments, schema):
+#     types = {'string': str, 'integer': int}
+#     declared = schema['properties']
+#     missing = [name for name in schema['required'] if name not in arguments]
+#     unknown = [name for name in arguments if name not in declared]
+#     wrong = [n for n, v in arguments.items() if n in declared and type(v) is not types[declared[n]['type']]]
+#     return sorted(missing + unknown + wrong)
+# ```
+#
+# </details>
+
+# %%
+def bad_arguments(arguments, schema):
+    ...
+
+
+exercises.check("0.2", bad_arguments)
+
+# %% [markdown]
+# <!-- exercise 0.3 -->
+# **Exercise 0.3 · Find the stop** (★☆☆, 5 minutes)
+#
+# An engine that works on a whole batch goes on until its last row is done, so a row's ids may hold more than its answer. Write `until_stop(ids, stop_ids)`: a pair of the ids up to and including the first one that is a stop token, and that token. Without one: all ids, and `None`.
+#
+# <details><summary>Hint 1</summary>
+#
+# Go through the ids, not through the stop tokens: what counts is which comes first in the text.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `next((i for i, token in enumerate(ids) if token in stop_ids), None)` is the place, or `None`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def until_stop(ids, stop_ids):
+#     end = next((i for i, token in enumerate(ids) if token in stop_ids), None)
+#     if end is None:
+#         return ids, None
+#     return ids[: end + 1], ids[end]
+# ```
+#
+# </details>
+
+# %%
+def until_stop(ids, stop_ids):
+    ...
+
+
+exercises.check("0.3", until_stop)
+
+# %% [markdown]
+# <!-- exercise 0.4 -->
+# **Exercise 0.4 · What five requests can say** (★★☆, 10 minutes)
+#
+# Five requests, no valid call. Is the true rate zero? Write `wilson(hits, n)`: the two ends of Wilson's 95 % interval, with p = hits/n and z = 1.96,
+#
+# $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
+#
+# Then try `wilson(0, 5)`. It stands beside most rates of this course.
+#
+# <details><summary>Hint 1</summary>
+#
+# Compute the middle, `p + z*z/(2*n)`, and the reach, `z * (p*(1-p)/n + z*z/(4*n*n)) ** 0.5`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Both are divided by `1 + z*z/n`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def wilson(hits, n):
+#     p, z = hits / n, 1.96
+#     middle = p + z * z / (2 * n)
+#     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+#     return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
+# ```
+#
+# </details>
+
+# %%
+def wilson(hits, n):
+    ...
+
+
+exercises.check("0.4", wilson)
+
+# %% [markdown]
 # ## 0.8 · Recap
 #
 # Your bet beside the measurement. Bets are kept in a small file on this machine and sent nowhere.
@@ -242,7 +360,7 @@ exercises.check("0.1", write_call)
 exercises.recap({"baseline-calls": found})
 
 # %% [markdown]
-# **Quiz.** Why did the model write no call?
+# **Quiz 1.** Why did the model write no call?
 #
 # <details><summary>A · It does not understand Arabic.</summary>
 #
@@ -257,6 +375,42 @@ exercises.recap({"baseline-calls": found})
 # <details><summary>C · The prompt was malformed.</summary>
 #
 # It is a good suspicion: a wrong prompt alone can cost most of the score. Here it is byte-identical to the official template's.
+#
+# </details>
+#
+# **Quiz 2.** A call ends with `<start_function_response>`. Who writes next?
+#
+# <details><summary>A · The model: it knows what the tool will say.</summary>
+#
+# It does not. If nobody stops it, it writes on in the tool's place; notebook 04 lets it.
+#
+# </details>
+# <details><summary>B · The program: it runs the tool and puts the result there.</summary>
+#
+# Yes. The token hands the turn over, and the model goes on when the result stands in it.
+#
+# </details>
+# <details><summary>C · The user, in a turn of their own.</summary>
+#
+# A user's turn can begin only when the model's has been closed with `<end_of_turn>`. A call does not close it.
+#
+# </details>
+#
+# **Quiz 3.** No valid call for five requests. What does that say about the model's rate on requests like these?
+#
+# <details><summary>A · It is zero.</summary>
+#
+# Five requests cannot show that. Exercise 0.4 gives the interval: a model that is right two times in five still misses five in a row one time in thirteen.
+#
+# </details>
+# <details><summary>B · Nothing, five are too few.</summary>
+#
+# They are too few for a small rate, and enough against a large one: a model that is right nine times in ten does not miss five in a row.
+#
+# </details>
+# <details><summary>C · It is likely to be small, and how small is open.</summary>
+#
+# Yes. An interval says how open. So this course trains and compares with many more rows than five.
 #
 # </details>
 #

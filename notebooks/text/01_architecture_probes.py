@@ -3,12 +3,13 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/01_architecture_probes.ipynb)
 #
-# **After this notebook you can** rebuild Gemma 3's attention and norm from its weights, say what its cache costs and why, show where its
+# **After this notebook you can** rebuild Gemma 3's [attention](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#attention) and norm from its weights, say what its [cache](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kv-cache) costs and why, show where its
 # parameters are, and follow one Arabic prompt through all 18 layers.
 #
 # **You need** linear algebra and notebook 00. **Time**: 1 minute on two CPU cores. **Memory**: 5 GB. A T4's minutes have not been measured.
 #
 # It follows section 1 of the guide and settles claims 1-7 and 40.
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
@@ -59,7 +60,7 @@ verdict("04-compact", measured=budget["embedding"] / sum(budget.values()))
 
 # %% [markdown]
 # Two thirds of this model is a dictionary: 262,144 rows of 640 numbers, used twice, to read and (as `lm_head`) to write. What does Arabic get
-# for it? *Fertility* is the number of tokens a word is cut into; fewer is cheaper, in time, memory and money.
+# for it? *[Fertility](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#fertility)* is the number of tokens a word is cut into; fewer is cheaper, in time, memory and money.
 
 # %%
 import yaml
@@ -104,14 +105,20 @@ plots.show(figure, f"An English word takes {rates['english'][0]:.2f} tokens, an 
 
 # %% [markdown]
 # Numbers and Latin codes inside the requests count as words too. The step from English to Arabic is far larger than any step between the dialects,
-# which lie close to Standard Arabic. Whiskers are bootstrap 95 % intervals. What 62.6 % of the parameters buy is this: two tokens for an
-# Arabic word, where a byte-level tokenizer would spend about ten.
+# which lie close to Standard Arabic. Whiskers are [bootstrap](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bootstrap) [95 % intervals](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#interval). What 62.6 % of the parameters buy is this: two tokens for an
+# Arabic word, where a byte-level [tokenizer](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#tokenizer) would spend about ten.
 
 # %% [markdown]
 # ## 1.2 · One key head for four queries
 #
 # > Multi-query attention with a single KV head.
 #
+# **Your bet:** `q_proj` makes four heads of 256, so its weight has 1,024 rows. How many has `k_proj`?
+
+# %%
+bet_keys = exercises.bet("key-rows", "rows of k_proj", options=["128", "256", "512", "1024"])
+
+# %% [markdown]
 # Nothing is easier to check: look at the shapes. `nn.Linear` stores (out, in).
 
 # %%
@@ -128,7 +135,7 @@ verdict("01-mqa-single-kv-head", measured=shapes)
 # > $\mathrm{softmax}\!\left(QK^\top / \sqrt{d_k}\right) V$
 #
 # That is the textbook. Let us see how far it gets. We take the real input of a layer, do each step in the open, and compare with what
-# the module makes of it. A text longer than the window of 512 tokens shows both kinds of layers.
+# the module makes of it. A text longer than the [window](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#sliding-window) of 512 tokens shows both kinds of layers.
 
 # %%
 import torch
@@ -147,8 +154,8 @@ for hook in hooks:
 print(f"{ids.shape[1]} tokens; layer 0 is a {config.layer_types[0]} layer, layer 5 a {config.layer_types[5]} layer")
 
 # %% [markdown]
-# Step one: project, and cut into heads. Step two: what the textbook leaves out. Queries and keys are normed (*QK-norm*), then turned by an
-# angle that grows with their position (*RoPE*).
+# Step one: project, and cut into heads. Step two: what the textbook leaves out. Queries and keys are normed (*[QK-norm](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#qk-norm)*), then turned by an
+# angle that grows with their position (*[RoPE](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rope)*).
 
 # %%
 x, from_module = inputs[0]  # (1, N, 640) each
@@ -197,7 +204,7 @@ bet_missing = exercises.bet("attention-missing", "the ingredient missed most", o
 
 # %% [markdown]
 # We rebuild *all* layers with our attention and leave one thing out at a time. How wrong do the next-word predictions become?
-# KL divergence is 0 for the same predictions; top-1 says how often the likeliest next token stays the same.
+# [KL divergence](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kl-divergence) is 0 for the same predictions; top-1 says how often the likeliest next token stays the same.
 
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
@@ -241,8 +248,16 @@ verdict("02-attention-equation", measured=damages["the guide's formula"][0])
 #
 # > MQA drastically cuts the KV cache.
 #
-# While it writes, the model keeps the keys and values of all earlier tokens. First: does having one KV head lose anything against four? We
-# copy the head and see.
+# While it writes, the model keeps the keys and values of all earlier tokens. Two things make them few: one head instead of four, and the window of
+# 512 tokens that most layers have.
+#
+# **Your bet:** which of the two divides the cache more, at 4,096 tokens?
+
+# %%
+bet_cache = exercises.bet("cache-saved", "what divides the cache more at 4,096 tokens", options=["one KV head", "the window"])
+
+# %% [markdown]
+# First: does having one KV head lose anything against four? We copy the head and see.
 
 # %%
 def with_kv_heads(heads):
@@ -260,7 +275,7 @@ for heads, kind in ((1, "MQA"), (2, "GQA"), (4, "MHA")):
     print(f"{kind}: {heads} KV heads, same output {off_by(output, by_hand) < 1e-5}, cache x{kept // (2 * N * 256)}")
 
 # %% [markdown]
-# The same function, four times the memory. (A *trained* four-head model could use its heads for different things; that is what MQA gives up.)
+# The same function, four times the memory. (A *trained* four-head model could use its heads for different things; that is what [multi-query attention](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mqa) gives up.)
 # Now weigh the real cache object at several lengths, in bfloat16 as one would serve it.
 
 # %%
@@ -312,8 +327,15 @@ verdict("03-mqa-kv-cache", measured=heads_factor)
 #
 # > $\mathrm{RMSNorm}(x) = \dfrac{x}{\sqrt{\mathrm{mean}(x^2) + \epsilon}} \odot g$
 #
-# Gemma stores $w$ and multiplies by $1 + w$, in float32. Compare three readings with a module of the model, on random input of
-# two sizes.
+# For each norm the checkpoint stores one vector, $w$.
+#
+# **Your bet:** what is the gain $g$?
+
+# %%
+bet_gain = exercises.bet("norm-gain", "the gain g, from the stored w", options=["w", "1 + w", "exp(w)"])
+
+# %% [markdown]
+# Compare readings with a module of the model, on random input of two sizes. The third one puts ε outside the root.
 
 # %%
 norm = model.model.layers[5].input_layernorm
@@ -326,7 +348,7 @@ for scale in (1.0, 1e-3):
     print(f"input size {scale:g}: g = 1 + w {'exact' if errors[0] < 1e-5 else 'wrong'}, g = w off by {errors[1]:.0%}, ε outside off by {errors[2]:.1%}")
 
 # %% [markdown]
-# At ordinary sizes ε does not matter; for inputs near $\sqrt\epsilon$ = 0.001 its place does. And the gain? In this layer the gains are large and the
+# The gain is $1 + w$, so a weight of zero means "leave it as it is". At ordinary sizes ε does not matter; for inputs near $\sqrt\epsilon$ = 0.001 its place does. And the gain? In this layer the gains are large and the
 # missing 1 looks small. We ask all norms, then let the model speak with $g = w$: subtract 1 from every weight, ask for the capital of Egypt, and
 # put it back.
 
@@ -349,7 +371,15 @@ print("our norm is the module's:", gain_error < 1e-5)
 verdict("05-rmsnorm-equation", measured=bool(gain_error < 1e-5))
 
 # %% [markdown]
-# The guide draws one norm before each sublayer. Count them.
+# The guide draws one norm before each sublayer. There are 18 blocks of two sublayers, and a last norm before the head.
+#
+# **Your bet:** how many norms has the model?
+
+# %%
+bet_norms = exercises.bet("norm-count", "norms in the whole model", low=19, high=127, step=1)
+
+# %% [markdown]
+# Count them.
 
 # %%
 per_block = [name for name, m in model.model.layers[0].named_modules() if name.endswith("norm")]
@@ -363,7 +393,7 @@ verdict("06-one-norm-per-sublayer", measured=len(norms))
 #
 # > RMSNorm is faster because it drops mean-centring.
 #
-# **Your bet:** how long does Gemma's RMSNorm take, compared with PyTorch's LayerNorm, which does center?
+# **Your bet:** how long does Gemma's [RMSNorm](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rmsnorm) take, compared with PyTorch's LayerNorm, which does center?
 
 # %%
 bet_norm = exercises.bet("norm-time", "time of Gemma's RMSNorm ÷ time of F.layer_norm", low=0.0, high=10.0, step=0.5)
@@ -423,6 +453,14 @@ verdict("07-rmsnorm-faster", measured=100 * flops)
 #
 # To test that one would train twins from the start, with either norm. We cannot, and say so. What can be shown is how much there *is* to center: the share
 # of each activation's energy that sits in its mean. LayerNorm would remove exactly that.
+#
+# **Your bet:** how large is that share, in the layer where it is largest?
+
+# %%
+bet_mean = exercises.bet("mean-energy", "share of the energy in the mean, largest of 18 layers", low=0, high=50, step=1, unit="%")
+
+# %% [markdown]
+# We look at what enters each of the 18 blocks, token by token, and take the median over tokens.
 
 # %% tags=["nbval-ignore-output"]
 shares = []
@@ -446,7 +484,7 @@ verdict("40-rmsnorm-stability", measured=max(shares))
 # ## 1.8 · One forward pass as a story
 #
 # The prompt says: *the capital of Egypt is the city of*. After each layer we ask what the model would say if it had to stop there: we
-# norm that layer's output and multiply by the embedding. This is the *logit lens*.
+# norm that layer's output and multiply by the [embedding](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#embedding). This is the *[logit lens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logit-lens)*.
 
 # %% tags=["nbval-ignore-output"]
 target = tokenizer(" القاهرة", add_special_tokens=False).input_ids[0]
@@ -459,7 +497,7 @@ for layer in (0, 6, 12, 15, 16, 17, 18):
     print(f"after layer {layer:>2}: rank of the answer {ranks[layer]:>6}, top token {tokenizer.decode(lens[layer].argmax())!r}")
 
 # %% [markdown]
-# Beside it, the length of the residual stream: every layer adds to it, so its norm grows, and the final norm has to tame it.
+# Beside it, the length of the [residual stream](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#residual-stream): every layer adds to it, so its norm grows, and the final norm has to tame it.
 
 # %% tags=["nbval-ignore-output"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3))
@@ -636,15 +674,20 @@ exercises.check("1.4", visible_keys)
 # %% tags=["nbval-ignore-output"]
 exercises.recap({
     "embedding-share": f"{budget['embedding'] / sum(budget.values()):.1%}",
+    "key-rows": shapes[2],
     "attention-missing": worst,
+    "cache-saved": f"one KV head x{heads_factor:.1f}, the window x{window_factor:.1f}",
+    "norm-gain": "1 + w" if gain_error < 1e-5 else "not 1 + w",
+    "norm-count": len(norms),
     "norm-time": medians["RMSNorm, Gemma's module"] / medians["LayerNorm, fused"],
+    "mean-energy": f"{max(shares):.2%}",
 })
 
 # %% [markdown]
-# **What this notebook cannot tell.** One model, one processor, a few hundred tokens of text. The ablations remove what the model was trained with; they
+# **What this notebook cannot tell.** One model, one processor, a few hundred tokens of text. The [ablations](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ablation) remove what the model was trained with; they
 # say what *this* model relies on, not what another could learn to do without.
 #
-# **Quiz.** You double the context from 2,048 to 4,096 tokens. How does Gemma 3 270M's cache grow?
+# **Quiz 1.** You double the context from 2,048 to 4,096 tokens. How does Gemma 3 270M's cache grow?
 #
 # <details><summary>A · It doubles.</summary>
 #
@@ -659,6 +702,42 @@ exercises.recap({
 # <details><summary>C · It grows fourfold.</summary>
 #
 # That is how attention *scores* grow, if someone stores them all. The cache holds keys and values, one per token.
+#
+# </details>
+#
+# **Quiz 2.** In one channel of a norm the stored weight is 0. What does the norm do to that channel?
+#
+# <details><summary>A · It erases it.</summary>
+#
+# That would be the gain $g = w$. Gemma's gain is $1 + w$.
+#
+# </details>
+# <details><summary>B · It norms it and leaves it at that.</summary>
+#
+# Yes: the gain is 1. Weights near zero are near a norm without any gain.
+#
+# </details>
+# <details><summary>C · It divides by zero.</summary>
+#
+# The root is taken over the whole vector, with ε inside; the weight is not in it.
+#
+# </details>
+#
+# **Quiz 3.** You replace the one KV head of a layer by four copies of itself. What changes?
+#
+# <details><summary>A · The cache, which becomes four times as large.</summary>
+#
+# Yes, and nothing else: section 1.4 gets the same output from one, two and four heads.
+#
+# </details>
+# <details><summary>B · The output: every query has keys of its own now.</summary>
+#
+# The four heads hold the same numbers. They could become different only by more training.
+#
+# </details>
+# <details><summary>C · The number of weights only.</summary>
+#
+# The weights of `k_proj` and `v_proj` grow, too, but the cache is what grows with every token.
 #
 # </details>
 #

@@ -3,12 +3,13 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/02_lora_mathematics.ipynb)
 #
-# **After this notebook you can** build a LoRA layer from `nn.Linear`, prove that it is PEFT's, say how A and B start and why, tell what α
-# does that the learning rate does not, read the spectrum of what training wrote, and judge r and α from a sweep.
+# **After this notebook you can** build a [LoRA](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#lora) layer from `nn.Linear`, prove that it is PEFT's, say how A and B start and why, tell what [α](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#alpha)
+# does that the [learning rate](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#learning-rate) does not, read the spectrum of what training wrote, and judge r and α from a sweep.
 #
 # **You need** notebook 00 and matrix products. **Time**: 5 minutes on two CPU cores. **Memory**: 5 GB. A T4's minutes have not been measured.
 #
 # It follows section 2 of the guide and settles claims 8-13.
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
@@ -28,7 +29,7 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # ## 2.1 · Build it
 #
-# A fine-tuned weight is the old one plus a change, $W + \Delta W$. LoRA's bet is that ΔW can be of low rank, so that two thin matrices are enough. Here is the
+# A fine-tuned weight is the old one plus a change, $W + \Delta W$. LoRA's bet is that ΔW can be of low [rank](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rank), so that two thin matrices are enough. Here is the
 # whole layer, around a real projection of the real model.
 
 # %%
@@ -110,7 +111,7 @@ from helpers.claims import verdict
 verdict("08-delta-w-order", measured=(bool(torch.allclose(delta, peft_says, atol=1e-6)), fits))
 
 # %% [markdown]
-# **Why it matters.** Whoever merges by hand and takes the equation literally gets an error here, because the weight is not square. With a square weight
+# **Why it matters.** Whoever [merges](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#merge) by hand and takes the equation literally gets an error here, because the weight is not square. With a square weight
 # there is no error, only a wrong model.
 
 # %% [markdown]
@@ -124,7 +125,7 @@ verdict("08-delta-w-order", measured=(bool(torch.allclose(delta, peft_says, atol
 bet_kurtosis = exercises.bet("a-kurtosis", "kurtosis of PEFT's A", low=1.0, high=5.0, step=0.2)
 
 # %% [markdown]
-# We take the A of all 18 layers, and for comparison the same with `init_lora_weights="gaussian"`. Both are drawn from a fixed seed.
+# We take the A of all 18 layers, and for comparison the same with `init_lora_weights="gaussian"`. Both are drawn from a fixed [seed](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#seed).
 
 # %%
 from scipy.stats import kurtosis
@@ -172,8 +173,15 @@ verdict("09-a-gaussian", measured=round(measured_kurtosis, 2))
 #
 # > B starts at zero.
 #
-# Then ΔW = 0 and training begins exactly at the base model. But if B is zero, what gradient reaches A? We put adapters on all seven projections, take
-# a real row, and look at both gradients before the first step and after it.
+# Then ΔW = 0 and training begins exactly at the base model. But can a matrix of zeros learn?
+#
+# **Your bet:** before the first step, whose gradient is zero?
+
+# %%
+bet_first = exercises.bet("first-gradient", "gradient of zero before the first step", options=["A", "B", "both", "neither"])
+
+# %% [markdown]
+# We put [adapters](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#adapter) on all seven projections, take a real row, and look at both gradients before the first step and after it.
 
 # %%
 from helpers import dataset, masking, training
@@ -242,6 +250,12 @@ verdict("10-b-zero", measured=(start_delta == 0.0, seen[0][0] == 0.0, seen[0][1]
 #
 # > The update is scaled by α/r.
 #
+# **Your bet:** which number does PEFT multiply B·A by, for α = 64 and r = 32?
+
+# %%
+bet_factor = exercises.bet("scaling", "PEFT's factor for α = 64 and r = 32", options=["0.5", "2", "11.3", "64"])
+
+# %% [markdown]
 # PEFT keeps the factor on each layer. With `use_rslora=True` it divides by √r instead.
 
 # %%
@@ -292,7 +306,7 @@ traces = {name: run(*pair, weight_decay=0) for name, pair in pairs.items()}
 traces["α=32, η=2e-3, weight decay 0.1"] = run(32, 2e-3, weight_decay=0.1)
 
 # %% [markdown]
-# On the left what was written into the weights, on the right what it did to the loss of the next rows.
+# On the left what was written into the weights, on the right what it did to the [loss](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#loss) of the next rows.
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3))
@@ -388,7 +402,7 @@ assert back < 1e-5
 # ## 2.9 · What training writes
 #
 # A LoRA layer *may* write 32 directions into a weight. How many does it use? Here is the course's reference adapter (notebook 04, section 4.14): rank 32, trained for 1,200 steps.
-# From every ΔW we take the singular values, 32 of them in 126 weights.
+# From every ΔW we take the [singular values](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#singular-values), 32 of them in 126 weights.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import adapter
@@ -400,7 +414,7 @@ spectra = {name: lora.singular_values(module) for name, module in written.items(
 print(len(spectra), "weights; singular values of each:", len(next(iter(spectra.values()))))
 
 # %% [markdown]
-# Two views. Left: the part of ‖ΔW‖² that the first k directions hold. Right: the effective rank, exp of the entropy of the normalized singular values (Roy and Vetterli 2007). It is 32
+# Two views. Left: the part of ‖ΔW‖² that the first k directions hold. Right: the [effective rank](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#effective-rank), exp of the entropy of the normalized singular values (Roy and Vetterli 2007). It is 32
 # when all directions are alike and 1 when one is all.
 
 # %% tags=["nbval-ignore-output"]
@@ -431,7 +445,7 @@ plots.show(figure, f"The first 8 of 32 directions hold {energy_8:.0%} of the ene
 # Energy is not skill. So each ΔW was cut to its best k directions and the model was scored again, on 300 test rows on the GPU. The scores below are recomputed from the stored
 # predictions.
 #
-# **Your bet:** with 8 of 32 directions left, how many of the exact calls remain?
+# **Your bet:** with 8 of 32 directions left, how many of the [exact calls](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#exact-call) remain?
 
 # %%
 bet_cut = exercises.bet("cut-to-8", "share of exact calls left with 8 of 32 directions", low=0, high=100, step=5, unit="%")
@@ -545,7 +559,7 @@ per_dialect
 # finding. In the other dialects rank 8 is about where rank 32 is.
 #
 # Look at rank 128 as well. With α = 64 it is as good as rank 32; with α = 256, the guide's rule α = 2r, it falls by a dozen points. A rule that fixes α/r lets the update grow with the rank,
-# which is what rsLoRA divides by √r for.
+# which is what [rsLoRA](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rslora) divides by √r for.
 #
 # The verdict needs one number: of the exact calls that r = 32 makes, how many does r = 8 make as well? If r = 8 had learned the syntax alone, it would be near zero.
 
@@ -726,13 +740,21 @@ exercises.check("2.4", a_bound)
 
 # %% tags=["nbval-ignore-output"]
 ahead = 100 * (mean_rate(("alpha = 2r", 32), "exact") - mean_rate(("alpha = 2r", 8), "exact"))
-exercises.recap({"delta-order": "B @ A", "a-kurtosis": measured_kurtosis, "alpha-ratio": ratios[0], "cut-to-8": 100 * kept, "rank-32-over-8": ahead})
+exercises.recap({
+    "delta-order": "A @ B" if fits else "B @ A",
+    "a-kurtosis": measured_kurtosis,
+    "first-gradient": " and ".join(name for name, size in zip("AB", seen[0]) if size == 0) or "neither",
+    "scaling": f"{factor:g}",
+    "alpha-ratio": ratios[0],
+    "cut-to-8": 100 * kept,
+    "rank-32-over-8": ahead,
+})
 
 # %% [markdown]
 # **What this notebook cannot tell.** Twelve steps on two dozen rows show how α and η trade at the start. The sweep compares ranks after half an epoch of one data set, on one model; nothing here
 # says which rank a long run needs.
 #
-# **Quiz.** You go from r = 32, α = 64 to r = 64 and leave α alone. What happens to the first Adam step of the weight?
+# **Quiz 1.** You go from r = 32, α = 64 to r = 64 and leave α alone. What happens to the first Adam step of the weight?
 #
 # <details><summary>A · Nothing: α is the same.</summary>
 #
@@ -747,6 +769,42 @@ exercises.recap({"delta-order": "B @ A", "a-kurtosis": measured_kurtosis, "alpha
 # <details><summary>C · It doubles: there are twice as many parameters.</summary>
 #
 # More terms are summed, but each is scaled by half.
+#
+# </details>
+#
+# **Quiz 2.** Somebody starts A at zero as well as B, to be safe. What does training do?
+#
+# <details><summary>A · It works as before, after a slow start.</summary>
+#
+# There is no start: the gradient of A holds B as a factor and that of B holds A, so both stay zero.
+#
+# </details>
+# <details><summary>B · Nothing: no weight ever moves.</summary>
+#
+# Yes. One of the two has to be something, as section 2.4 says.
+#
+# </details>
+# <details><summary>C · Adam rescues it, for it divides by the gradient's size.</summary>
+#
+# Zero divided by a small ε is still zero. Adam makes small gradients large, not missing ones.
+#
+# </details>
+#
+# **Quiz 3.** In a sweep r = 8 is five points behind r = 32, and two trainings of one setting differ by four. What follows?
+#
+# <details><summary>A · r = 8 cannot learn Arabic.</summary>
+#
+# Then it would make next to none of the exact calls. It makes nine of ten that r = 32 makes.
+#
+# </details>
+# <details><summary>B · The two are equally good.</summary>
+#
+# That is more than the sweep shows. A difference of a few points, either way, would look just like this.
+#
+# </details>
+# <details><summary>C · A small difference is possible, and this sweep cannot settle it.</summary>
+#
+# Yes. More seeds would; each costs a training. What it does rule out is the guide's picture.
 #
 # </details>
 #

@@ -11,6 +11,7 @@
 # A T4's minutes have not been measured.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
+# Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
@@ -156,7 +157,7 @@ verdict("23-learn-end-of-turn", measured=(*last_ids, count_106))
 # %% [markdown]
 # ## 4.4 · The mask
 #
-# The guide masks the prompt by setting its labels to −100, the value that the loss function ignores. Here is the row from
+# The guide [masks](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mask) the prompt by setting its labels to −100, the value that the loss function ignores. Here is the row from
 # above, token by token. Boxed tokens carry loss, grey ones do not.
 
 # %% tags=["nbval-ignore-output"]
@@ -184,7 +185,15 @@ print(f"{len(ids)} tokens, {sum(label != -100 for label in labels)} carry loss")
 
 # %% [markdown]
 # Does −100 do what it should? We compare the library's loss for these labels with a loss made by hand from response positions only.
-# If masked labels moved the loss at all, the two would differ.
+# If masked labels moved the loss at all, as terms or in the number that it is divided by, the two would differ.
+#
+# **Your bet:** by how much do they differ?
+
+# %%
+bet_masked = exercises.bet("masked-loss", "the library's loss less the loss of response positions alone", low=0.0, high=2.0, step=0.1, unit="nats")
+
+# %% [markdown]
+# The [logits](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logits) at position i predict token i + 1, so labels are shifted by one before anything is picked.
 
 # %% tags=["nbval-ignore-output"]
 import torch
@@ -200,7 +209,8 @@ by_hand = token_loss[kept].mean()
 print(f"library {out.loss.item():.6f}   by hand {by_hand.item():.6f}")
 
 # %% tags=["nbval-ignore-output"]
-verdict("26-prompt-labels-masked", measured=abs(out.loss.item() - by_hand.item()))
+loss_change = abs(out.loss.item() - by_hand.item())
+verdict("26-prompt-labels-masked", measured=loss_change)
 
 # %% [markdown]
 # Token by token, the untrained model's loss in nats. Bold lines carry loss. Where the loss is far above ln 262,144 ≈ 12.5, the model
@@ -218,7 +228,12 @@ plots.token_table(tokenizer, ids, labels, last=26, loss_before=before_training)
 # > only the call carries loss.
 #
 # After a call, the program writes the tool's answer into the *model's* turn, and the model goes on with a reply. A mask that looks for turns, as
-# Unsloth's `train_on_responses_only` does, finds one long turn. How much of what it labels was written by the program?
+# Unsloth's `train_on_responses_only` does, finds one long turn.
+#
+# **Your bet:** how much of what it labels was written by the program?
+
+# %%
+bet_foreign = exercises.bet("tool-share", "labelled tokens that the tool wrote", low=0, high=100, step=5, unit="%")
 
 # %% tags=["nbval-ignore-output"]
 from helpers import training
@@ -295,7 +310,16 @@ verdict("28-weights-ignore-input", measured=ratio)
 # ## 4.6 · Sum or mean?
 #
 # The guide writes the loss as a sum, $-\sum_t \log p(y_t \mid y_{<t}, x)$. Libraries divide it. By what, when a step
-# accumulates several batches? Two small batches show it: one row with a short call and one with a long answer.
+# accumulates several batches?
+#
+# **Your bet:** which number does the trainer log for a step of two batches?
+
+# %%
+divided = ["the mean of the two means", "the mean over all labelled tokens", "the sum"]
+bet_divided = exercises.bet("loss-divided", "the loss of a step of two batches", options=divided)
+
+# %% [markdown]
+# Two small batches show it: one row with a short call and one with a long answer.
 
 # %%
 def label_count(row):
@@ -345,7 +369,7 @@ verdict("27-loss-is-a-sum", measured=where)
 # %% [markdown]
 # ## 4.7 · The baseline
 #
-# Before training, the same test that will follow it. A row counts as *parsed* if its text holds at least one well-formed call;
+# The [baseline](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#baseline) is the same test that will follow training, taken before it. A row counts as *parsed* if its text holds at least one well-formed call;
 # *name*, *keys* and *exact* ask for more (`helpers.scoring` says precisely what). These rows are fixed, stratified by dialect, and
 # never used to choose anything.
 
@@ -360,7 +384,7 @@ before.table().query("dialect == 'all'").round(3)
 # %% [markdown]
 # ## 4.8 · Train
 #
-# Rank 32, α = 64, learning rate 1e-3, cosine: the guide's recipe. The base weights are loaded in 16 bits and stay frozen. Before the
+# Rank 32, α = 64, learning rate 1e-3, [cosine](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#cosine-schedule): the guide's recipe. The base weights are loaded in 16 bits and stay frozen. Before the
 # first step every label is looked at: a row in which nothing is labelled, one with two `<bos>`, or a call with a `None` in it stops
 # the run with one line.
 #
@@ -420,6 +444,12 @@ verdict("38-base-frozen", measured=(len(hashes_before), changed))
 #
 # > The learning rate follows a cosine schedule.
 #
+# **Your bet**, without a look at the curve above: how high is the rate after three quarters of the steps?
+
+# %%
+bet_late = exercises.bet("late-rate", "learning rate after three quarters of the steps, of its peak", low=0, high=100, step=5, unit="%")
+
+# %% [markdown]
 # The guide's formula has no warm-up. The one below has: linear up to the peak, then
 # $\eta_t = \tfrac{1}{2}\,\eta_{\max}\left(1 + \cos \pi\,\frac{t - w}{T - w}\right)$ with $w$ warm-up steps out of $T$.
 
@@ -437,6 +467,7 @@ def cosine(step, peak, warmup, total):
 total = len(run.history)
 expected = [cosine(h["step"] - 1, recipe.learning_rate, round(recipe.warmup * total), total) for h in run.history]
 deviation = max(abs(h["learning_rate"] - e) for h, e in zip(run.history, expected))
+late_rate = run.history[3 * total // 4]["learning_rate"] / recipe.learning_rate
 
 # %% tags=["nbval-ignore-output"]
 verdict("31-cosine-schedule", measured=deviation)
@@ -511,10 +542,22 @@ for r, g in misses[:: max(1, len(misses) // 6)][:6]:
 # %% [markdown]
 # ## 4.11 · Without a stop
 #
-# > Otherwise it hallucinates forever.
+# The guide warns of a missing [stop token](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#stop-token),
 #
-# The trained model ends a call with id 50. An engine stops there only if 50 is in its stop list. We leave it out, change
-# nothing else, and give the model 96 tokens.
+# > Otherwise it hallucinates forever,
+#
+# and says where stop tokens come from:
+#
+# > The template defines the stop tokens.
+#
+# One experiment answers both. The trained model ends a call with id 50. We leave 50 out of the engine's stop list, change neither weights nor
+# template, and give the model 96 tokens.
+#
+# **Your bet:** of twelve calls, how many go on past their end? And how many are still being written at the limit of 96?
+
+# %%
+bet_on = exercises.bet("ran-on", "of twelve calls, written on past their end", low=0, high=12, step=1, unit="calls")
+bet_limit = exercises.bet("to-the-limit", "of twelve calls, still being written at 96 tokens", low=0, high=12, step=1, unit="calls")
 
 # %% tags=["nbval-ignore-output"]
 ask = [r for r in chosen if r["kind"] == "single"][:12]
@@ -525,20 +568,19 @@ print(f"median tokens written: {sorted(lengths[0])[6]} with id 50 in the stop li
 print(unstopped[0].text[:300])
 
 # %% [markdown]
-# After the token that hands over to the tool, the model goes on and invents the tool's answer. How many of the twelve ran past the
-# call, and did any run longer than it was allowed?
+# After the token that hands over to the tool, the model goes on: it calls again, or plays the tool. How many of the twelve ran past the
+# call, how many into the limit, and did any run longer than it was allowed?
 
 # %% tags=["nbval-ignore-output"]
 ran_on = sum(len(u.token_ids) > len(s.token_ids) for s, u in zip(stopped, unstopped)) / len(ask)
+at_limit = sum(u.stopped_by == inference.LIMIT for u in unstopped)
 assert max(lengths[1]) <= 96
 verdict("25-hallucinates-forever", measured=ran_on)
 
 # %% [markdown]
 # "Forever" is bounded by `max_new_tokens`. And note where the remedy was: the weights were the same in both runs.
 #
-# > The template defines the stop tokens.
-#
-# We can answer that now. The template was the same in both runs, too. It put id 50 at the end of each training target, which is why
+# The template was the same in both runs, too. It put id 50 at the end of each training target, which is why
 # the model writes it. Whether writing it *ends* anything was decided by a list handed to the engine.
 
 # %% tags=["nbval-ignore-output"]
@@ -665,7 +707,7 @@ verdict("30-lr-escapes-english", measured=rise["arabic"] / rise["english"])
 # **Why.** A high rate moves all weights further, whatever language they serve; nothing singles out English. Why Arabic prose suffers more was not
 # measured. A guess: the training text is Arabic, so what is overwritten lies on the paths that Arabic takes.
 #
-# The passages were written for the course and are few; perplexities of 40 short texts say that a model has moved, not how useful it still is.
+# The passages were written for the course and are few; [perplexities](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#perplexity) of 40 short texts say that a model has moved, not how useful it still is.
 #
 # Is 1e-3 at least better than its neighbours? Schedules stand beside it. Differences are against 1e-3 with cosine, in points of exact calls, with
 # 95 % intervals over rows.
@@ -742,8 +784,8 @@ steps = reference.load("cpu_step")
 timed = {r["way"]: r for r in steps.results if "steps" in r}
 for result in steps.results:
     print(f"{result['way']:<28}", result["error"] if "error" in result else f"{result['median_seconds']:5.1f} s, loss {result['steps'][-1]['loss']:.3f}, peak {result['peak_bytes'] / 1e9:.1f} GB")
-ratio = timed["Trainer + PEFT"]["median_seconds"] / timed["+ one prompt for eight rows"]["median_seconds"]
-print(f"the course's step against transformers' Trainer with PEFT: {ratio:.1f} times as fast")
+times = timed["Trainer + PEFT"]["median_seconds"] / timed["+ one prompt for eight rows"]["median_seconds"]
+print(f"the course's step against transformers' Trainer with PEFT: {times:.1f} times as fast")
 
 # %% [markdown]
 # - Unmodified TRL 1.15 does not train on a CPU at all: its loss is a Triton kernel. So the fair neighbour is transformers' own Trainer.
@@ -1140,9 +1182,15 @@ exercises.check("4.4", bypass)
 # %% tags=["nbval-ignore-output"]
 exercises.recap({
     "json": json_read,
-    "stop-token": tokenizer.convert_ids_to_tokens(50),
+    "stop-token": tokenizer.convert_ids_to_tokens(max(last_ids)),
+    "masked-loss": loss_change,
+    "tool-share": f"{foreign_share:.0%}",
     "prompt-gradient": ratio,
+    "loss-divided": {0: divided[0], 1: divided[1]}.get(round(where), "neither mean"),
     "exact-after": f"{after.rate('exact'):.0%}",
+    "late-rate": f"{late_rate:.0%}",
+    "ran-on": round(ran_on * len(ask)),
+    "to-the-limit": at_limit,
     "learning-rate": f"{best_rate:g}",
 })
 
@@ -1151,21 +1199,57 @@ exercises.recap({
 # pass. It shows that the method works and what is learned first. It does not rank dialects, and it says nothing yet about
 # tools that the model has never seen.
 #
-# **Quiz.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?
+# **Quiz 1.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?
 #
 # <details><summary>A · Calls are cut off early.</summary>
 #
 # No. Nothing stops generation before the call is complete; the trouble comes after it.
 #
 # </details>
-# <details><summary>B · After each call comes an invented tool result.</summary>
+# <details><summary>B · After each call the text goes on, in the tool's place.</summary>
 #
-# Yes, as in 4.11. The model writes id 50 and, when nobody takes over, plays the tool as well.
+# Yes, as in 4.11. The model writes id 50 and, when nobody takes over, calls once more or invents a result.
 #
 # </details>
 # <details><summary>C · Nothing unusual: the template takes care of it.</summary>
 #
 # The template shapes prompts and training targets. It is not consulted while the model writes.
+#
+# </details>
+#
+# **Quiz 2.** All labels of the prompt are −100. Through which positions does the adapter learn?
+#
+# <details><summary>A · Through the response's alone.</summary>
+#
+# Only they have loss *terms*. Section 4.5 finds a gradient at every position of the prompt.
+#
+# </details>
+# <details><summary>B · Through all of them.</summary>
+#
+# Yes. The response attends to the prompt's keys and values, and gradients take the same way back. Cut it, and a third of all rows is lost (4.13).
+#
+# </details>
+# <details><summary>C · Through the prompt's last token, where the response begins.</summary>
+#
+# It predicts the first token of the response, but later ones look back at the whole prompt.
+#
+# </details>
+#
+# **Quiz 3.** A trainer averages the *means* of two micro-batches, one with 10 labelled tokens and one with 90. How much does a token of the first weigh, beside one of the second?
+#
+# <details><summary>A · The same.</summary>
+#
+# That is the mean over the window, which the trainer of this notebook takes.
+#
+# </details>
+# <details><summary>B · Less: a short batch has a smaller sum.</summary>
+#
+# The sum is divided by its own number of tokens first, and then its length is forgotten.
+#
+# </details>
+# <details><summary>C · Nine times as much.</summary>
+#
+# Yes: each batch gets one half, so its tokens get 1/20 against 1/180.
 #
 # </details>
 #

@@ -6,23 +6,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 
-from . import adapter, dataset
-from .errors import CourseError
+from . import adapter, dataset, generated
+from .generated import markdown_table
 from .sources import DIALECTS
 
 CARD = dataset.FOLDER / "README.md"
 ADAPTER_CARD = adapter.FOLDER / "README.md"
-_BLOCK = r"(<!-- {name}: written by python -m helpers\.card -->\n).*?(<!-- end of {name} -->)"
-
-
-def markdown_table(header: list[str], rows: list[list]) -> str:
-    """A Markdown table: the first column left-aligned, the others right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
 def counts(splits: dict, tokenizer) -> str:
@@ -102,16 +94,12 @@ def adapter_scores() -> str:
 
 def replaced(card: str, name: str, text: str) -> str:
     """The card with the block ``name`` holding ``text``. Raises CourseError when the card has no such block."""
-    changed, found = re.subn(_BLOCK.format(name=name), lambda m: f"{m[1]}\n{text}\n{m[2]}", card, flags=re.S)
-    if found != 1:
-        raise CourseError(f"the card has {found} blocks {name!r}", f"put the marks back: <!-- {name}: written by python -m helpers.card -->")
-    return changed
+    return generated.replaced(card, name, text, "card")
 
 
 def block(name: str, card: Path = CARD) -> str:
     """What stands in a block of the card now."""
-    found = re.search(_BLOCK.format(name=name), card.read_text(encoding="utf-8"), flags=re.S)
-    return found.group().split("-->\n", 1)[1].rsplit("<!--", 1)[0].strip() + "\n" if found else ""
+    return generated.block(name, card)
 
 
 def adapter_card(card: str) -> str:

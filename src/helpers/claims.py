@@ -2,19 +2,21 @@
 
 ``assets/claims.yaml`` holds for each claim: number, section, the guide's words, the truth, what a measurement must be
 (``expect``: a ``band`` [low, high] or an exact ``value``, per model where they differ), the verdict, and the notebook.
+``python -m helpers.claims`` writes the ledger's table into README.md; its numbers are those of the stored notebooks' cards.
 """
 
 from __future__ import annotations
 
 import html
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 
 import yaml
 
 from .errors import CourseError
-from .paths import ASSETS
+from .paths import ASSETS, ROOT
 
 VERDICTS = ("holds", "holds with corrections", "misleading", "does not hold", "open")
 _MARKS = {"holds": "✓", "holds with corrections": "✓*", "misleading": "!", "does not hold": "✗", "open": "?"}
@@ -122,8 +124,19 @@ def _inside(claim: Claim, measured, model: str | None) -> bool:
     return (list(measured) if isinstance(measured, tuple) else measured) == wanted
 
 
+def measured(claim: Claim) -> str:
+    """What the claim's card says in the stored notebook; empty while the claim is not settled there."""
+    from . import outline
+
+    path = outline.NOTEBOOKS / f"{claim.notebook}.ipynb"
+    for cell in outline.book(path).cells("code") if claim.settled and path.exists() else ():
+        if f'verdict("{claim.id}"' in cell.source and (told := re.search(r"we measured: +(.+)", cell.text)):
+            return told.group(1).strip()
+    return ""
+
+
 def table(section: int | None = None):
-    """The ledger as a pandas.DataFrame: number, section, claim, verdict, notebook; unsettled ones say so."""
+    """The ledger as a pandas.DataFrame: section, claim, what was measured, verdict, notebook; unsettled ones say so."""
     import pandas
 
     chosen = [c for c in ledger().values() if section is None or c.section == section]
@@ -131,8 +144,45 @@ def table(section: int | None = None):
         {
             "section": [c.section for c in chosen],
             "the guide says": [c.says for c in chosen],
+            "we measured": [measured(c) for c in chosen],
             "verdict": [c.verdict if c.settled else "not settled yet" for c in chosen],
             "notebook": [c.notebook for c in chosen],
         },
         index=[c.number for c in chosen],
     )
+
+
+def link(notebook: str) -> str:
+    """A notebook's name as an HTML link to it from its neighbours; the bare name while it is not there."""
+    from . import outline
+
+    name = html.escape(notebook)
+    return f'<a href="{name}.ipynb">{name}</a>' if (outline.NOTEBOOKS / f"{notebook}.ipynb").exists() else name
+
+
+def markdown() -> str:
+    """``table()`` as Markdown, with a link to each notebook that is there, and a line that counts the verdicts."""
+    from . import outline
+    from .generated import markdown_table, plain
+
+    whole = table()
+    rows = []
+    for number, row in whole.iterrows():
+        there = (outline.NOTEBOOKS / f"{row['notebook']}.ipynb").exists()
+        link = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
+        rows.append([number, plain(row["the guide says"]), plain(row["we measured"]) or "–", row["verdict"], link])
+    counts = whole["verdict"].value_counts()
+    told = ", ".join(f"{counts[name]} {name}" for name in (*VERDICTS, "not settled yet") if name in counts)
+    return f"{len(whole)} claims: {told}.\n\n{markdown_table(['', 'the guide says', 'we measured', 'verdict', 'notebook'], rows, 'rlllr')}"
+
+
+def main() -> None:
+    from .generated import replaced
+
+    readme = ROOT / "README.md"
+    readme.write_text(replaced(readme.read_text(encoding="utf-8"), "ledger", markdown(), "claims"), encoding="utf-8")
+    print("the ledger in README.md is up to date")
+
+
+if __name__ == "__main__":
+    main()

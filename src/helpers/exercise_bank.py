@@ -96,6 +96,69 @@ def _check_serialize(write) -> str:
     return f"expected {want}"
 
 
+def _check_bad_arguments(bad_arguments) -> str:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
+
+    def named(arguments):
+        return sorted(_returns(bad_arguments, arguments, schema))
+
+    if named({"city": "جدة"}):
+        return "an optional argument may be left out: only what `required` names has to be there"
+    if named({"city": "جدة", "hour": 9}) != ["hour"]:
+        return "an argument that is not declared went through: the model has invented `hour`"
+    if named({"days": 3}) != ["city"]:
+        return "a required argument may be missing: `city` is named in `required` and not in the arguments"
+    if named({"city": "جدة", "days": "3"}) != ["days"]:
+        return "the text '3' is no integer: look at `type`"
+    if named({"city": "جدة", "days": True}) != ["days"]:
+        return "in Python True is an int, in JSON Schema it is a boolean and no integer"
+    if named({"hour": 9}) != ["city", "hour"]:
+        return "one call can have several faults: give all of them"
+    return CORRECT if named({"city": "جدة", "days": 3}) == [] else "a call that fits its declaration has no bad argument"
+
+
+def _check_until_stop(until_stop) -> str:
+    written, stops = [48, 7, 49, 50, 9, 106, 3], (1, 106, 50)
+    got = _returns(until_stop, written, stops)
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        return "return two things: the ids that are kept, and the id that stopped them"
+    kept, by = list(got[0]), got[1]
+    if kept == written[:6]:
+        return "that is the stop which comes first in the list: the one that comes first in the text ends it"
+    if kept == written[:3]:
+        return "the stop token itself is missing: it was written, and a parser wants to see it"
+    if kept != written[:4] or by != 50:
+        return "expected [48, 7, 49, 50] and 50 for the ids 48 7 49 50 9 106 3 and the stops 1, 106, 50"
+    kept, by = _returns(until_stop, [48, 7], stops)
+    return CORRECT if list(kept) == [48, 7] and by is None else "without a stop token all ids are kept, and what stopped them is None"
+
+
+def _check_wilson(wilson) -> str:
+    from .scoring import wilson as truth
+
+    def close(value, wanted):
+        return len(value) == 2 and all(abs(v - w) < 1e-3 for v, w in zip(value, wanted, strict=True))
+
+    got, of_ten = _returns(wilson, 0, 5), _returns(wilson, 7, 10)
+    if close(got, truth(0, 5)) and close(of_ten, truth(7, 10)):
+        return CORRECT
+    if close(got, (0.0, 0.0)):
+        return "that is p ± z·√(p(1−p)/n): at 0 of 5 it has no width and says that the rate is known, from five requests"
+    if close(of_ten, [100 * bound for bound in truth(7, 10)]):
+        return "as shares between 0 and 1, please"
+    if close(of_ten, _score_interval(7, 10, 1.645)):
+        return "z = 1.645 leaves 5 % on each side: an interval of 95 % leaves 2.5 % there"
+    if close(of_ten, _score_interval(7, 10, 1.0)):
+        return "that is one standard error: for 95 % z is 1.96"
+    return f"for 7 of 10 expected about ({truth(7, 10)[0]:.3f}, {truth(7, 10)[1]:.3f})"
+
+
+def _score_interval(hits, n, z):
+    """Wilson (1927): the interval at any z, for the diagnosis of exercise 0.4."""
+    middle, reach = hits / n + z * z / (2 * n), z * (hits / n * (1 - hits / n) / n + z * z / (4 * n * n)) ** 0.5
+    return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
+
+
 # --- 01 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +384,86 @@ EXERCISES: dict[str, Exercise] = {
             "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
             "only strings are escaped": lambda n, a: "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:<escape>3<escape>}",
             "sorts the keys": lambda n, a: "<start_function_call>call:get_forecast{days:3,city:<escape>جدة<escape>}<end_function_call>",
+        },
+    ),
+    "0.2": Exercise(
+        title="Does the call fit?",
+        stars=2,
+        minutes=10,
+        prompt="A model's call is text from a stranger. Before it runs, it is held against the declaration. Write `bad_arguments(arguments, schema)`: the sorted names of all arguments "
+        "that are undeclared, that are required and missing, or whose type is not the declared one. `schema` is what section 0.2 has under `parameters`; the types are `string` and `integer`.",
+        hints=(
+            "Undeclared is what is in `arguments` and not in `schema['properties']`; missing is what is in `schema['required']` and not in `arguments`.",
+            "`type(value) is int` tells an integer from a boolean; `isinstance` does not. In a program use `jsonschema`, as `helpers.client` does.",
+        ),
+        stub="def bad_arguments(arguments, schema):\n    ...",
+        solution=(
+            "def bad_arguments(arguments, schema):\n"
+            "    types = {'string': str, 'integer': int}\n"
+            "    declared = schema['properties']\n"
+            "    missing = [name for name in schema['required'] if name not in arguments]\n"
+            "    unknown = [name for name in arguments if name not in declared]\n"
+            "    wrong = [n for n, v in arguments.items() if n in declared and type(v) is not types[declared[n]['type']]]\n"
+            "    return sorted(missing + unknown + wrong)"
+        ),
+        check=_check_bad_arguments,
+        mistakes={
+            "not declared went through": lambda a, s: [name for name in s["required"] if name not in a],
+            "required argument may be missing": lambda a, s: [name for name in a if name not in s["properties"]],
+            "may be left out": lambda a, s: [n for n in {*a, *s["properties"]} if (n in a) != (n in s["properties"])],
+            "is no integer": lambda a, s: [n for n in {*a, *s["required"]} if n not in s["properties"] or n not in a],
+            "True is an int": lambda a, s: [
+                n for n in {*a, *s["required"]} if n not in s["properties"] or n not in a or not isinstance(a[n], str if n == "city" else int)
+            ],
+        },
+    ),
+    "0.3": Exercise(
+        title="Find the stop",
+        stars=1,
+        minutes=5,
+        prompt="An engine that works on a whole batch goes on until its last row is done, so a row's ids may hold more than its answer. Write `until_stop(ids, stop_ids)`: a pair of the ids up to and "
+        "including the first one that is a stop token, and that token. Without one: all ids, and `None`.",
+        hints=(
+            "Go through the ids, not through the stop tokens: what counts is which comes first in the text.",
+            "`next((i for i, token in enumerate(ids) if token in stop_ids), None)` is the place, or `None`.",
+        ),
+        stub="def until_stop(ids, stop_ids):\n    ...",
+        solution=(
+            "def until_stop(ids, stop_ids):\n"
+            "    end = next((i for i, token in enumerate(ids) if token in stop_ids), None)\n"
+            "    if end is None:\n"
+            "        return ids, None\n"
+            "    return ids[: end + 1], ids[end]"
+        ),
+        check=_check_until_stop,
+        mistakes={
+            "comes first in the list": lambda ids, stops: next((ids[: ids.index(s) + 1], s) for s in stops if s in ids),
+            "stop token itself is missing": lambda ids, stops: (ids[: min(ids.index(s) for s in stops if s in ids)], 50),
+            "without a stop token all ids are kept": lambda ids, stops: (ids[:4], 50) if 50 in ids else ([], None),
+        },
+    ),
+    "0.4": Exercise(
+        title="What five requests can say",
+        stars=2,
+        minutes=10,
+        prompt="Five requests, no valid call. Is the true rate zero? Write `wilson(hits, n)`: the two ends of Wilson's 95 % interval, with p = hits/n and z = 1.96,\n\n"
+        "$$\\frac{p + \\frac{z^2}{2n} \\pm z\\sqrt{\\frac{p(1-p)}{n} + \\frac{z^2}{4n^2}}}{1 + \\frac{z^2}{n}}.$$\n\n"
+        "Then try `wilson(0, 5)`. It stands beside most rates of this course.",
+        hints=("Compute the middle, `p + z*z/(2*n)`, and the reach, `z * (p*(1-p)/n + z*z/(4*n*n)) ** 0.5`.", "Both are divided by `1 + z*z/n`."),
+        stub="def wilson(hits, n):\n    ...",
+        solution=(
+            "def wilson(hits, n):\n"
+            "    p, z = hits / n, 1.96\n"
+            "    middle = p + z * z / (2 * n)\n"
+            "    reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5\n"
+            "    return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)"
+        ),
+        check=_check_wilson,
+        mistakes={
+            "has no width": lambda hits, n: tuple(hits / n + sign * 1.96 * (hits / n * (1 - hits / n) / n) ** 0.5 for sign in (-1, 1)),
+            "shares between 0 and 1": lambda hits, n: tuple(100 * bound for bound in _score_interval(hits, n, 1.96)),
+            "z = 1.645": lambda hits, n: _score_interval(hits, n, 1.645),
+            "one standard error": lambda hits, n: _score_interval(hits, n, 1.0),
         },
     ),
     "1.1": Exercise(
