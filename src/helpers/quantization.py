@@ -14,15 +14,16 @@ def nf4_levels():
     """The 16 levels of NF4, ascending in [-1, 1]: 7 negative, 0, 8 positive (float32, (16,)).
 
     Quantiles of a normal distribution at evenly spaced probabilities, taken apart for the two sides so that 0 is a level, then divided by
-    the largest. The outermost probability is 1 - δ with δ = (1/32 + 1/30)/2: half a cell, averaged over sides of 16 and 15 half cells.
+    the largest. The outermost probability is 1 - δ, where δ is the mean of 1/32 and 1/30: the middle of the outermost of 16, and of 15,
+    cells of equal probability.
     """
     import torch
     from scipy.stats import norm
 
     outermost = 1 - (1 / 32 + 1 / 30) / 2
-    positive = norm.ppf(torch.linspace(outermost, 0.5, 9).numpy())[:-1]  # 8 of them; the ninth is 0
-    negative = -norm.ppf(torch.linspace(outermost, 0.5, 8).numpy())[:-1]  # 7
-    levels = torch.tensor([*negative, 0.0, *positive[::-1]])
+    positive = norm.ppf(torch.linspace(0.5, outermost, 9))[1:]  # 8 of them; the first of nine is 0
+    negative = -norm.ppf(torch.linspace(0.5, outermost, 8))[:0:-1]  # 7, ascending
+    levels = torch.tensor([*negative, 0.0, *positive])
     return (levels / levels.max()).float()
 
 
@@ -31,6 +32,22 @@ def uniform_levels(n: int = 16):
     import torch
 
     return torch.linspace(-1, 1, n)
+
+
+def fitted_levels(x, n: int = 16, block: int = BLOCK, rounds: int = 40):
+    """The ``n`` levels of least squared error for x cut into blocks, by Lloyd's iterations from the uniform grid (float32, (n,)).
+
+    Lloyd, *Least squares quantization in PCM* (1982); a number counts by its block's squared scale, as its error does after scaling back.
+    """
+    import torch
+
+    blocks = x.reshape(-1, block)
+    scales = blocks.abs().amax(1, keepdim=True)
+    scaled, weight, levels = (blocks / scales).flatten(), scales.square().expand_as(blocks).flatten(), uniform_levels(n)
+    for _ in range(rounds):
+        cell = torch.bucketize(scaled, (levels[:-1] + levels[1:]) / 2)
+        levels = torch.bincount(cell, weight * scaled, n) / torch.bincount(cell, weight, n)
+    return levels
 
 
 def quantize(x, levels, block: int = BLOCK):
@@ -72,6 +89,28 @@ def snr(x, approximation) -> float:
 
     x = x.detach().double()
     return 10 * math.log10(x.pow(2).sum().item() / (x - approximation.double()).pow(2).sum().item())
+
+
+def q5_0_cells(weight):
+    """Cell width at every weight, if it was decoded from GGUF's Q5_0: float32 of the weight's shape (out, in); None if it was not.
+
+    Q5_0 keeps integers from -16 to 15 and one scale for 32 weights in a row, chosen so that the largest in size becomes -16. The scale is
+    the cell's width, so it is that weight's size over 16, and all weights are whole multiples of it.
+    """
+    blocks = weight.detach().float().reshape(-1, 32)
+    width = (blocks.abs().amax(1, keepdim=True) / 16).clamp_min(1e-12)
+    steps = blocks / width
+    if (steps - steps.round()).abs().mean() > 0.05:  # 0.25 for weights off the grid; bfloat16's rounding leaves 0.005
+        return None
+    return width.expand_as(blocks).reshape(weight.shape)
+
+
+def dithered(weight, cells, seed: int):
+    """The weight moved at random within its cells, where the unrounded one lay: float32 of its shape."""
+    import torch
+
+    draw = torch.Generator().manual_seed(seed)
+    return weight.detach().float() + cells * (torch.rand(weight.shape, generator=draw) - 0.5)
 
 
 def state_bytes(state) -> dict[str, int]:
