@@ -296,6 +296,55 @@ def _check_bound(bound) -> str:
     return "bound = √3 · gain / √in with gain = √(2 / (1 + 5))"
 
 
+# --- 03 -----------------------------------------------------------------------------------------------------------------
+
+
+def _check_block_by_hand(nf4_block) -> str:
+    import torch
+
+    from .quantization import nf4_levels
+
+    levels, x = nf4_levels(), torch.tensor([0.03, -0.2, 0.0, 0.11, -0.045, 0.07])
+    got = _returns(nf4_block, x, levels)
+    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
+        return f"return the block after four bits and back: a tensor of shape {tuple(x.shape)}"
+
+    def nearest(scaled):
+        return levels[(scaled[:, None] - levels).abs().argmin(1)]
+
+    def same(value):
+        return torch.allclose(got.float(), value, atol=1e-5)
+
+    scale = x.abs().max()
+    if same(nearest(x / scale) * scale):
+        return CORRECT
+    if same(nearest(x / scale)):
+        return "those are levels, between -1 and 1: multiply by the scale again"
+    if same(nearest(x / x.max()) * x.max()):
+        return "the scale is the largest absolute value: here the largest in size is negative"
+    if same(nearest(x)):
+        return "the block was not divided by its scale: the levels reach from -1 to 1, the weights do not"
+    if same(levels[(x[:, None] / scale >= levels).sum(1) - 1] * scale):
+        return "that is the next level below: take the nearest one"
+    return "divide by the largest absolute value, take the nearest level, multiply back"
+
+
+def _check_scheme(bits) -> str:
+    got = _returns(bits, 128, 512)
+    want = 4 + 8 / 128 + 32 / (128 * 512)
+    if abs(got - want) < 1e-9:
+        return CORRECT
+    if abs(got - (want - 4)) < 1e-9:
+        return "that is the overhead: each weight takes 4 bits of its own as well"
+    if abs(got - (4 + 8 / 128 + 32 / 512)) < 1e-9:
+        return "a second-level scale serves 512 scales, and each of those 128 weights: divide by both"
+    if abs(got - (4 + 32 / 128)) < 1e-9:
+        return "that is one level: the first scales are 8 bits wide here, not 32"
+    if abs(got - (4 + 32 / 128 + 8 / (128 * 512))) < 1e-9:
+        return "the wrong way round: the first level has 8 bits, the second 32"
+    return "4 + 8 / block + 32 / (block · second_block)"
+
+
 # --- 04 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -601,6 +650,50 @@ EXERCISES: dict[str, Exercise] = {
         mistakes={
             "kaiming with a = 0": lambda fan_in: (6 / fan_in) ** 0.5,
             "standard deviation": lambda fan_in: (3 * fan_in) ** -0.5,
+        },
+    ),
+    "3.3": Exercise(
+        title="A block by hand",
+        stars=2,
+        minutes=10,
+        prompt="Write `nf4_block(x, levels)`: one block of weights, x of shape (n,), quantized to the 16 `levels` and back, without a helper.",
+        hints=(
+            "The scale is `x.abs().max()`; after dividing by it every weight lies between -1 and 1.",
+            "`(x[:, None] / scale - levels).abs()` is (n, 16): the distance of each weight from each level.",
+        ),
+        stub="def nf4_block(x, levels):\n    ...",
+        solution=(
+            "def nf4_block(x, levels):\n"
+            "    scale = x.abs().max()\n"
+            "    nearest = (x[:, None] / scale - levels).abs().argmin(1)\n"
+            "    return levels[nearest] * scale"
+        ),
+        check=_check_block_by_hand,
+        mistakes={
+            "multiply by the scale": lambda x, levels: levels[(x[:, None] / x.abs().max() - levels).abs().argmin(1)],
+            "largest absolute value": lambda x, levels: levels[(x[:, None] / x.max() - levels).abs().argmin(1)] * x.max(),
+            "not divided by its scale": lambda x, levels: levels[(x[:, None] - levels).abs().argmin(1)],
+            "next level below": lambda x, levels: levels[(x[:, None] / x.abs().max() >= levels).sum(1) - 1] * x.abs().max(),
+        },
+    ),
+    "3.4": Exercise(
+        title="Bits per parameter",
+        stars=1,
+        minutes=5,
+        prompt="Write `bits(block, second_block)`: bits per parameter of 4-bit weights with an 8-bit scale for every `block` weights and a 32-bit one "
+        "for every `second_block` scales.",
+        hints=(
+            "One 8-bit scale shared by `block` weights costs each of them 8 / block bits.",
+            "One 32-bit number shared by `second_block` scales is shared by `block * second_block` weights.",
+        ),
+        stub="def bits(block, second_block):\n    ...",
+        solution="def bits(block, second_block):\n    return 4 + 8 / block + 32 / (block * second_block)",
+        check=_check_scheme,
+        mistakes={
+            "that is the overhead": lambda block, second_block: 8 / block + 32 / (block * second_block),
+            "divide by both": lambda block, second_block: 4 + 8 / block + 32 / second_block,
+            "that is one level": lambda block, second_block: 4 + 32 / block,
+            "wrong way round": lambda block, second_block: 4 + 32 / block + 8 / (block * second_block),
         },
     ),
     "4.1": Exercise(
