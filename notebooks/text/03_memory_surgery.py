@@ -94,6 +94,8 @@ figure, axis = plt.subplots(figsize=(9, 3.6))
 stack = axis.stackplot(range(len(timeline)), timeline.T, labels=memory.CATEGORIES, colors=plots.OKABE_ITO)
 for part, hatch in zip(stack, plots.HATCHES):
     part.set(hatch=hatch, edgecolor="white", linewidth=0)
+top = timeline.sum(1).argmax()
+axis.annotate("the loss", (top, timeline[top].sum()), (top + 1500, timeline[top].sum() - 0.5), arrowprops={"arrowstyle": "->"})
 axis.set(xlabel="tensor made or freed", ylabel="GiB alive")
 axis.legend(loc="upper left", ncols=2)
 share = ledger.peak.by("category")["saved"] / ledger.peak.total
@@ -153,12 +155,12 @@ from helpers.claims import verdict
 
 with checkpointing.checkpointing(model, "layer"), memory.saved(model) as found:
     checkpointing.loss_of(model, ids, "response", labelled=64)
-inputs_kept = sum(t["shape"] == (1, 256, 640) and t["dtype"] == "bfloat16" and t["module"].startswith("layers") for t in found.tensors)
+inputs_kept = sum(t["shape"] == (1, 256, 640) and t["dtype"] == "bfloat16" for t in found.tensors)
 print("layer inputs kept:", inputs_kept)
 verdict("39-checkpointing-discards-all", measured=inputs_kept)
 
 # %% [markdown]
-# **Why.** To run a layer again one needs what went into it. That is 1,280 bytes a token and layer in bfloat16, against several hundred kilobytes that a layer would keep otherwise. So memory still grows with the number of
+# **Why.** To run a layer again one needs what went into it. That is 1,280 bytes a token and layer in bfloat16, against some seventy thousand that a layer keeps otherwise (section 3.5 has the figures). So memory still grows with the number of
 # layers and with N, only from a much lower start. Chen et al. (2016) place checkpoints every √L layers to trade further; PyTorch's users place one at every layer.
 
 # %% [markdown]
@@ -406,17 +408,20 @@ pays = (sum(fast["seconds"][:2]) - sum(plain["seconds"][:2])) / (plain["median_s
 plots.show(figure, f"The losses lie on top of each other. Once compiled, a step of Unsloth is {ahead:.1f} times as fast; compiling costs as much as it saves in {pays:.0f} steps.")
 
 # %% [markdown]
-# Largest difference between two ways' losses at any step, and where it is: rounding, not mathematics.
+# How close is that? The five losses start from the same adapter, so at step 0 they differ by rounding alone. From there each trains on its own rounding errors.
 
 # %% tags=["nbval-ignore-output"]
 curves = numpy.array(runs["losses"].tolist())  # (5 ways, 30 steps)
 spread = curves.max(0) - curves.min(0)
-print(f"at step {spread.argmax()}: {spread.max():.3f} of {curves[:, spread.argmax()].mean():.2f}; median over steps {numpy.median(spread):.3f}")
-assert numpy.median(spread) < 0.05
+print(f"apart at step 0: {spread[0]:.4f} of {curves[:, 0].mean():.2f}; median over steps {numpy.median(spread):.3f}; most, at step {spread.argmax()}: {spread.max():.3f} of {curves[:, spread.argmax()].mean():.2f}")
+assert spread[0] < 0.01 and numpy.median(spread) < 0.05
 cpu = {r["way"]: r for r in reference.load("cpu_step").results}
 print(f"on two CPU cores: Trainer + PEFT {cpu['Trainer + PEFT']['median_seconds']:.1f} s a step, Unsloth {cpu['Unsloth']['median_seconds']:.1f} s (scripts/benchmark_step.py)")
 
 # %% [markdown]
+# One run of each, so a difference of a tenth in speed means little. Four of the runs share a host, whose CPUs had other work; "unsloth" was repeated on a second host of the same kind, where it was
+# given more time to compile. On another CPU compiling takes longer or shorter.
+#
 # Where does the speed come from? The profiler names every kernel of one step of 1,024 tokens, and the name tells the author: Inductor, which is `torch.compile`, begins its Triton kernels with `triton_`; hand-written ones
 # have the names that Unsloth's files pass to `triton.jit`. A small Llama is counted the same way, so that a count of none would mean something.
 
@@ -470,37 +475,608 @@ from helpers import architecture, checkpoints
 from helpers.paths import ASSETS
 
 passages = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
-tokenizer, exact = checkpoints.load_tokenizer(checkpoint), checkpoints.load_model(checkpoint, dtype="float32", device="cpu")
-batches = {language: [tokenizer(text, return_tensors="pt").input_ids for text in passages[language][:4]] for language in ("arabic", "english")}
-largest = {language: architecture.largest_activations(exact, ids)["residual"] for language, ids in batches.items()}
+tokenizer, precise = checkpoints.load_tokenizer(checkpoint), checkpoints.load_model(checkpoint, dtype="float32", device="cpu")
+batches = {f"{language} {i + 1}": tokenizer(text, return_tensors="pt").input_ids for language in ("arabic", "english") for i, text in enumerate(passages[language][:4])}
+largest = {name: architecture.largest_activations(precise, [batch])["residual"] for name, batch in batches.items()}  # 18 numbers each
 figure, axis = plt.subplots(figsize=(7.5, 3.2))
-for (language, values), colour, marker in zip(largest.items(), plots.OKABE_ITO, plots.MARKERS):
-    axis.plot(range(1, 19), values, color=colour, marker=marker, label=f"{language}, float32, here")
+for name, values in largest.items():
+    arabic = name.startswith("arabic")
+    axis.plot(range(1, 19), values, color=plots.OKABE_ITO[not arabic], marker=plots.MARKERS[not arabic], markersize=4, linewidth=1, label=name.split()[0] if name.endswith("1") else None)
 axis.axhline(65_504, color="black", linestyle="--", linewidth=1, label="largest float16 number")
 axis.set(xlabel="layer", ylabel="largest |activation|", yscale="log")
 axis.set_xticks(range(1, 19, 2))
 axis.legend(fontsize=8)
-over = max(max(v) for v in largest.values())
-where = 1 + min(i for v in largest.values() for i, size in enumerate(v) if size > 65_504)
-plots.show(figure, f"The stream between layers grows to {over:,.0f}, past float16's 65,504, from layer {where} on.")
+tops = pandas.Series({name: max(values) for name, values in largest.items()})
+plots.show(figure, f"Over eight passages the stream between layers reaches {tops.min():,.0f} to {tops.max():,.0f}; {(tops > 65_504).sum()} of them goes past float16's 65,504.")
 
 # %% [markdown]
-# In float16 that number is infinite, and an infinity that meets a norm becomes NaN. One passage shows it:
+# In float16 such a number is infinite, and an infinity that meets a norm becomes NaN. So take the passage with the largest number and the one with the smallest, in float16:
 
 # %%
-with torch.no_grad():
-    half = exact.half()(input_ids=batches["arabic"][0]).logits
-print("logits in float16 that are NaN:", f"{half.isnan().float().mean().item():.0%}")
+precise = precise.half()
+for name in (tops.idxmax(), tops.idxmin()):
+    with torch.no_grad():
+        logits = precise(input_ids=batches[name]).logits
+    print(f"largest number {'over' if tops[name] > 65_504 else 'under'} 65,504: {logits.isnan().float().mean().item():.0%} of the logits are NaN")
+
+# %% [markdown]
+# All or nothing: one row in a batch is enough, and the loss of the whole step is gone. On a GPU 40 passages of each language were read in three dtypes.
+
+# %% tags=["nbval-ignore-output"]
+ranges = measured("range")
+ranges["largest between layers"] = [max((v for v in r["residual"] if v is not None), default=float("nan")) if None not in r["residual"] else float("inf") for r in ranges["largest"]]
+print(ranges[["dtype", "language", "passages", "largest between layers"]].to_string(index=False))
+over = ranges[ranges["dtype"] == "float32"]["largest between layers"].max()
 verdict("37-fp16-on-t4", measured=over / 65_504)
 
 # %% [markdown]
 # **What Unsloth does.** It keeps a list of model families that it computes in float32 wherever bfloat16 is missing:
 
 # %%
-from unsloth.models.loader import FORCE_FLOAT32
+from unsloth_zoo.model_lists import FORCE_FLOAT32
 
 print([name for name in FORCE_FLOAT32 if "gemma3" in name.replace("_", "")])
-exact, unsloth_model = None, None  # their memory is wanted below
+del precise, unsloth_model, model  # their memory is wanted below
 
 # %% [markdown]
-# So a T4 trains Gemma 3 with float32 arithmetic, slower than its float16 units could, and right. Nobody has to do anything about it; whoever writes `fp16=True` into a trainer of their own does.
+# So a T4 trains Gemma 3 with float32 arithmetic, slower than its float16 units could, and right. Nobody who trains with Unsloth has to do anything about it; whoever writes `fp16=True` into a trainer of their own has.
+
+# %% [markdown]
+# ## 3.9 · NF4 from nothing
+#
+# Four bits name 16 numbers. Which 16? QLoRA's authors take weights to be normally distributed, and put the levels at *quantiles* of a normal distribution, so that each is used
+# about as often as any other. Two details make it NF4. Zero must be a level, so the two sides are cut apart: seven levels below zero, eight above. And the outermost
+# quantile cannot be at probability 1, where it would be infinite. It is at $1 - \delta$, where δ is the mean of 1/32 and 1/30: the middle of the outermost of 16, and of 15, equal cells.
+
+# %%
+import bitsandbytes.functional as bnb
+import numpy as np
+from scipy.stats import bootstrap, norm
+from tqdm import tqdm
+
+from helpers import quantization, quiet
+
+# %%
+outermost = 1 - (1 / 32 + 1 / 30) / 2
+positive = norm.ppf(torch.linspace(0.5, outermost, 9))[1:]  # 8 of them; the first of nine is 0
+negative = -norm.ppf(torch.linspace(0.5, outermost, 8))[:0:-1]  # 7, ascending
+levels = torch.tensor([*negative, 0.0, *positive])  # (16,)
+levels = (levels / levels.max()).float()
+table = bnb.get_4bit_type("nf4", device="cpu")
+print("levels below, at and above zero:", *((levels < 0).sum().item(), (levels == 0).sum().item(), (levels > 0).sum().item()))
+print("bitsandbytes' table, to 1e-6:", bool((levels - table).abs().max() < 1e-6), "  the course's helper:", torch.equal(levels, quantization.nf4_levels()))
+
+# %% [markdown]
+# The levels reach from −1 to 1 and the weights do not. So a matrix is cut into blocks of 64 weights, each block is divided by its largest absolute value, the *scale*, and each weight
+# becomes the number of the nearest level. We do it to a real matrix, and let bitsandbytes do it too. It packs two codes into a byte.
+
+# %%
+base = checkpoints.ensure("gemma")  # the packaged base, on every machine: section 3.10 needs to know its grid
+exact = checkpoints.load_model(base, dtype="float32", device="cpu").requires_grad_(False)
+W = exact.model.layers[0].mlp.gate_proj.weight  # (2048, 640)
+
+
+def quantize(x, levels, block=64):
+    """Numbers of the nearest levels (x's shape) and the scales (blocks,)."""
+    blocks = x.reshape(-1, block)  # (blocks, 64)
+    scales = blocks.abs().amax(1)
+    between = (levels[:-1] + levels[1:]) / 2  # (15,): where one level's cell ends and the next begins
+    return torch.bucketize(blocks / scales[:, None], between).reshape(x.shape), scales
+
+
+def dequantize(codes, scales, levels):
+    """What the codes stand for."""
+    return (levels[codes].reshape(len(scales), -1) * scales[:, None]).reshape(codes.shape)
+
+
+# %%
+codes, scales = quantize(W, table)
+packed, state = bnb.quantize_4bit(W, blocksize=64, quant_type="nf4", compress_statistics=False)
+ours = dequantize(codes, scales, table)
+print("codes and scales:", torch.equal((codes.flatten()[0::2] << 4 | codes.flatten()[1::2]).to(torch.uint8), packed.flatten()), torch.equal(scales, state.absmax))
+print("and back:", torch.equal(ours, bnb.dequantize_4bit(packed, state)), "  the course's helper:", torch.equal(ours, quantization.round_trip(W, table)))
+
+# %% [markdown]
+# Equal to the bit. Are the levels where the weights are? Below are all weights of this matrix after division by their block's scale, with NF4's levels above and an even grid's below.
+
+# %% tags=["nbval-ignore-output"]
+even = quantization.uniform_levels()  # 16 evenly spaced levels, the baseline
+inside = (W.reshape(-1, 64) / scales[:, None]).flatten()
+used = {name: np.bincount(quantize(W, grid)[0].flatten(), minlength=16) / W.numel() for name, grid in (("NF4", table), ("even grid", even))}
+figure, (top, bottom) = plt.subplots(1, 2, figsize=(10.5, 3))
+top.hist(inside.numpy(), bins=200, density=True, color=plots.OKABE_ITO[4], alpha=0.6)
+for (name, grid), y, marker, colour in zip((("NF4", table), ("even grid", even)), (-0.09, -0.2), plots.MARKERS, plots.OKABE_ITO):
+    top.plot(grid, torch.full((16,), y), marker, color=colour, markersize=5, label=name)
+    bottom.plot(range(16), used[name], marker=marker, markersize=4, color=colour, label=name)
+top.set(xlabel="weight / scale of its block", ylabel="density")
+bottom.axhline(1 / 16, color="black", linewidth=0.8)
+bottom.set(xlabel="number of the level", ylabel="share of the weights", ylim=(0, None))
+top.legend()
+bottom.legend()
+most = {name: share.max() for name, share in used.items()}
+plots.show(figure, f"NF4's levels are dense where the weights are: its busiest level takes {most['NF4']:.0%} of them, the even grid's {most['even grid']:.0%}; 1/16 would be {1 / 16:.0%}.")
+
+# %% [markdown]
+# ## 3.10 · Does it fit real weights?
+#
+# > NF4 has 16 levels made for normally distributed weights.
+#
+# *Made for* can be tested. The levels should beat an even grid of 16 on normal numbers, lose to it on uniform ones, and beat it on the weights of this model. We count in decibels of signal-to-noise
+# ratio, $10 \log_{10}(\sum w^2 / \sum (w - \hat w)^2)$: 3 dB is half the squared error.
+#
+# **Your bet:** on this model's weights, how many dB is NF4 ahead of the even grid?
+
+# %%
+bet_gain = exercises.bet("nf4-ahead", "dB that NF4 is ahead of an even grid on real weights", low=-3.0, high=6.0, step=0.25, unit="dB")
+
+# %% [markdown]
+# First a bias. Our base came out of a file that was quantized already, mostly to Q5_0: integers from −16 to 15, with one scale for 32 weights, whose largest is −16. Such weights show it. Divide each
+# block of 32 by a sixteenth of its largest, and they are whole numbers.
+
+# %% tags=["nbval-ignore-output"]
+linears = {name: m.weight for name, m in exact.named_modules() if isinstance(m, torch.nn.Linear) and m is not exact.lm_head}
+cells = {name: quantization.q5_0_cells(w) for name, w in linears.items()}
+on_grid = {name: c for name, c in cells.items() if c is not None}
+steps = W.flatten()[:32] / (W.flatten()[:32].abs().max() / 16)
+print("32 weights of the first row:", [round(v, 1) for v in steps[:16].tolist()], "…")
+print(f"{len(on_grid)} of {len(linears)} matrices, {sum(c.numel() for c in on_grid.values()) / sum(w.numel() for w in linears.values()):.0%} of their weights, lie on the grid of Q5_0")
+
+# %% [markdown]
+# Fifteen or so distinct values in a block are not what NF4 meets in a model that was never quantized. So each weight is moved, at random, within the cell it was rounded into (*dithered*): that is where it came from, as far as
+# anyone can tell. Both versions are measured, so that the bias is seen.
+#
+# Four kinds of numbers, two grids. An interval is over 24 draws for the synthetic ones, over matrices for the real ones, whose dither is averaged over three seeds.
+
+# %% tags=["nbval-ignore-output"]
+def both(x):
+    """SNR in dB with NF4 and with the even grid: (2,)."""
+    return np.array([quantization.snr(x, quantization.round_trip(x, grid)) for grid in (table, even)])
+
+
+def random(seed, kind):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(2**18, generator=draw) if kind == "normal" else 2 * torch.rand(2**18, generator=draw) - 1
+
+
+ratios = {kind: np.array([both(random(seed, kind)) for seed in range(24)]) for kind in ("normal", "uniform")}  # (24, 2)
+rows = {"as packaged": [], "dithered": []}
+for name, c in tqdm(on_grid.items(), desc="quantizing", unit="matrix", file=sys.stdout):
+    rows["as packaged"].append(both(linears[name]))
+    rows["dithered"].append(np.mean([both(quantization.dithered(linears[name], c, seed)) for seed in range(3)], axis=0))
+ratios |= {f"real, {kind}": np.array(found) for kind, found in rows.items()}  # (matrices, 2)
+
+# %% [markdown]
+# In the figure a point is a mean; its interval is narrower than the mark for the synthetic numbers.
+
+# %% tags=["nbval-ignore-output"]
+def interval(values, statistic=np.mean):
+    """(mean, low, high): 95 %, percentile bootstrap over the first axis."""
+    found = bootstrap((values,), statistic, method="percentile", n_resamples=2000, rng=0).confidence_interval
+    return float(statistic(values)), float(found.low), float(found.high)
+
+
+figure, axis = plt.subplots(figsize=(7.5, 2.8))
+for column, (name, marker) in enumerate(zip(("NF4", "even grid"), plots.MARKERS)):
+    found = np.array([interval(r[:, column]) for r in ratios.values()])  # (4, 3)
+    reach = np.abs(found[:, 1:] - found[:, :1]).T
+    axis.errorbar(found[:, 0], range(4), xerr=reach, fmt=marker, color=plots.OKABE_ITO[column], capsize=3, label=name)
+axis.set(xlabel="signal-to-noise ratio, dB (more is better)", yticks=range(4), yticklabels=list(ratios), ylim=(3.5, -0.5))
+axis.legend()
+ahead = {kind: interval(r[:, 0] - r[:, 1]) for kind, r in ratios.items()}
+plots.show(figure, "NF4 minus the even grid: " + ", ".join(f"{kind} {mean:+.2f} dB" for kind, (mean, _, _) in ahead.items()) + ".")
+assert ahead["normal"][1] > 0 > ahead["uniform"][2] and ahead["real, as packaged"][1] > ahead["real, dithered"][2]
+
+# %% tags=["nbval-ignore-output"]
+print("  ".join(f"{kind} {mean:+.2f} [{low:.2f}, {high:.2f}]" for kind, (mean, low, high) in ahead.items()))
+verdict("19-nf4-sixteen-levels", measured=ahead["real, dithered"][0])
+
+# %% [markdown]
+# **Why more on real weights than on normal ones?** Their tails are heavier. A few large weights stretch a block's scale, the rest huddle near zero, and there NF4 has its levels. The bias was real as well: as packaged the
+# lead is larger, because the even grid beats against the old one.
+#
+# *Made for* is not *best for*. Quantiles give each level the same share of the weights, which is not the same as the least squared error. Levels fitted to normal blocks by Lloyd's
+# iterations, and judged on other draws:
+
+# %% tags=["nbval-ignore-output"]
+fitted = quantization.fitted_levels(torch.cat([random(seed, "normal") for seed in range(100, 104)]))
+fitted_ahead = interval(np.array([quantization.snr(x, quantization.round_trip(x, fitted)) for x in (random(seed, "normal") for seed in range(24))]) - ratios["normal"][:, 0])
+on_real = quantization.dithered(W, on_grid["model.layers.0.mlp.gate_proj"], 0)
+print(f"fitted levels, on normal numbers: {fitted_ahead[0]:+.2f} dB [{fitted_ahead[1]:.2f}, {fitted_ahead[2]:.2f}] over NF4; they have a level at 0: {bool((fitted == 0).any())}")
+print(f"on layer 0's gate_proj: {quantization.snr(on_real, quantization.round_trip(on_real, fitted)) - both(on_real)[0]:+.2f} dB over NF4")
+
+# %% [markdown]
+# They give up two things that NF4 keeps: an exact zero, and the block's largest weight.
+
+# %% [markdown]
+# ## 3.11 · What does double quantization really save?
+#
+# > Double quantization saves 0.5 bit per parameter.
+#
+# Each block of 64 weights carries a scale of 32 bits. Before counting bytes, count on your fingers: what do the scales cost a weight?
+#
+# **Your bet:** how many bits per weight does double quantization save?
+
+# %%
+bet_saving = exercises.bet("dq-saving", "bits per weight that double quantization saves", low=0.0, high=0.6, step=0.05, unit="bits")
+
+# %% [markdown]
+# We ask the library that does it. `quantize_4bit` returns a `QuantState` with all that is needed to undo it. Its tensors are the overhead, and tensors can be weighed.
+
+# %%
+states = {double: bnb.quantize_4bit(W, blocksize=64, quant_type="nf4", compress_statistics=double)[1] for double in (False, True)}
+parts = {double: quantization.state_bytes(state) for double, state in states.items()}
+double = states[True]
+print(f"plain:  {tuple(states[False].absmax.shape)} scales of {states[False].absmax.dtype}")
+print(f"double: {tuple(double.absmax.shape)} of {double.absmax.dtype}, {tuple(double.state2.absmax.shape)} of {double.state2.absmax.dtype} for blocks of {double.state2.blocksize}, and an offset of {double.offset.dtype}")
+print("bytes:", parts)
+
+# %% [markdown]
+# So the scales, once their mean is taken off, are quantized themselves: to 8 bits, in blocks of 256.
+#
+# $$ \frac{32}{64} - \left(\frac{8}{64} + \frac{32}{64 \cdot 256}\right) = 0.5 - 0.127 = 0.373 \text{ bits.} $$
+
+# %%
+def overhead(double, *kinds):
+    """Bits per weight that a QuantState's parts take."""
+    return 8 * sum(parts[double][kind] for kind in kinds) / W.numel()
+
+
+saved = overhead(False, "scales") - overhead(True, "scales", "second level")
+print(f"bits per weight: {4 + overhead(False, 'scales'):.3f} plain, {4 + overhead(True, 'scales', 'second level'):.3f} double")
+print(f"by the formula:  {quantization.bits_per_parameter():.3f} plain, {quantization.bits_per_parameter(scale_bits=8, second_block=256):.3f} double")
+
+# %%
+figure, axis = plt.subplots(figsize=(7.5, 1.9))
+left = np.zeros(2)
+for kind, colour, hatch in zip(("scales", "second level", "tables"), plots.OKABE_ITO, plots.HATCHES):
+    width = np.array([overhead(d, kind) for d in (False, True)])
+    axis.barh(["plain", "double"], width, left=left, color=colour, hatch=hatch, edgecolor="white", label=kind)
+    left += width
+axis.axvline(0.5, color="black", linewidth=0.8)
+axis.set(xlabel="bits per weight on top of the 4")
+axis.invert_yaxis()
+axis.legend(ncols=3, loc="lower right", fontsize=8)
+plots.show(figure, f"Half a bit is what the scales cost before. Doubly quantized they cost {overhead(True, 'scales', 'second level'):.3f}: {saved:.3f} bits are saved, not 0.5.")
+
+# %%
+verdict("20-double-quantization", measured=round(saved, 4))
+
+# %% [markdown]
+# **Why not 0.5?** To save half a bit, the scales would have to become free. Three quarters of it is what 8-bit scales save. One thing more is kept: a lookup table of 1 KiB for the second level, which in this library belongs to each
+# matrix. The smallest here has 163,840 weights, so the table alone takes 0.05 bits of each.
+#
+# What is the price in accuracy?
+
+# %% tags=["nbval-ignore-output"]
+for d in (False, True):
+    print("double" if d else "plain ", f"{quantization.snr(W, bnb.dequantize_4bit(*bnb.quantize_4bit(W, blocksize=64, quant_type='nf4', compress_statistics=d))):.3f} dB")
+
+# %% [markdown]
+# A hundredth of a decibel. Double quantization is close to free; it is only smaller than said.
+
+# %% [markdown]
+# ## 3.12 · Does 4-bit loading help here?
+#
+# > Loading in 4 bits is what makes it fit (implied).
+#
+# **Your bet:** bfloat16 takes 16 bits a weight, NF4 a little over 4. After a 4-bit load of this model, how many percent of its bytes are left?
+
+# %%
+bet_left = exercises.bet("bytes-left", "of the bfloat16 bytes are left after a 4-bit load", low=20, high=100, step=5, unit="%")
+
+# %% [markdown]
+# The real model, loaded twice through transformers and bitsandbytes, on a CPU: it takes seconds. One thing first. A CPU with AVX512-BF16 repacks every weight at the first forward pass, which rounds scales to
+# bfloat16 and undoes the double quantization. `load_4bit` switches that off, as Unsloth does, so that all machines measure the same.
+
+# %%
+full = checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False)
+nf4, nf4_double = (quantization.load_4bit(base, double).requires_grad_(False) for double in (False, True))
+models = {"bfloat16": full, "NF4": nf4, "NF4, double": nf4_double}
+for name, model in models.items():
+    print(f"{name:<12} get_memory_footprint {model.get_memory_footprint() / 1e6:6.1f} MB   4-bit matrices {len(quantization.linears(model))}")
+
+# %% [markdown]
+# The two 4-bit models have the same footprint, to the byte. Should double quantization not show? `get_memory_footprint` counts parameters and buffers, and a `QuantState` is neither: the scales are left out. So we weigh every part.
+
+# %%
+weights = pandas.DataFrame({name: quantization.model_bytes(model) for name, model in models.items()}).T  # bytes
+weights.loc["bfloat16", "linear layers"] = sum(2 * w.numel() for w in linears.values())
+weights.loc["bfloat16", "other"] -= weights.loc["bfloat16", "linear layers"]
+weights["linear layers"] = weights["linear layers"].fillna(weights["packed"])
+weights = weights[["embedding", "linear layers", "scales", "other"]]
+left_of = weights.sum(axis=1) / weights.loc["bfloat16"].sum()
+(weights / 1e6).round(2).assign(total=(weights.sum(axis=1) / 1e6).round(1), left=left_of.map("{:.1%}".format))
+
+# %%
+figure, axis = plt.subplots(figsize=(7.5, 2.1))
+start = np.zeros(3)
+for kind, colour, hatch in zip(weights, plots.OKABE_ITO, plots.HATCHES):
+    axis.barh(weights.index, weights[kind] / 1e6, left=start, color=colour, hatch=hatch, edgecolor="white", label=kind)
+    start += weights[kind].to_numpy() / 1e6
+axis.set(xlabel="MB")
+axis.invert_yaxis()
+axis.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+shrunk = weights.loc["bfloat16", "linear layers"] / weights.loc["bfloat16"].sum()
+plots.show(figure, f"The embedding, untouched, is {weights.loc['NF4', 'embedding'] / weights.loc['NF4'].sum():.0%} of the 4-bit model. The linear layers were {shrunk:.0%} of the bytes; {left_of['NF4, double']:.0%} of all bytes are left.")
+
+# %% [markdown]
+# ### What it costs, in two languages
+#
+# Bytes are one side. The other is how far the 4-bit model's next-token distribution is from the bfloat16 model's: their KL divergence in nats, over the whole vocabulary, at every token of the 40 English and 40 Arabic passages of
+# `retention.yaml`. bfloat16 is itself a rounding, so the third line is a control: bfloat16 against float32.
+
+# %%
+tokenizer = checkpoints.load_tokenizer(base)
+told = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
+passages = {language: [tokenizer("<bos>" + text, add_special_tokens=False, return_tensors="pt").input_ids for text in told[language]] for language in ("english", "arabic")}
+
+
+def logits(model, ids):
+    """(N, V)"""
+    with torch.no_grad():
+        return model(ids).logits[0].float()
+
+
+def kl(p_logits, q_logits):
+    """KL(p ‖ q) at every position: (N,)."""
+    log_p, log_q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)  # (N, V)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+# %% tags=["nbval-ignore-output"]
+def divergences(reference, others, chosen):
+    """For each passage, KL summed over its tokens: {name: (passages,)}, and the tokens (passages,)."""
+    sums = {name: [] for name in others}
+    for ids in tqdm(chosen, desc="passages", unit="passage", file=sys.stdout, leave=False):
+        p = logits(reference, ids)
+        for name, other in others.items():
+            sums[name].append(kl(p, logits(other, ids)).sum().item())
+    return {name: np.array(found) for name, found in sums.items()}, np.array([ids.shape[1] for ids in chosen])
+
+
+found = {language: divergences(full, {"NF4": nf4, "NF4, double": nf4_double}, chosen) for language, chosen in passages.items()}
+control = {language: divergences(exact, {"bfloat16": full}, chosen[:10]) for language, chosen in passages.items()}
+sample = logits(full, passages["arabic"][0]), logits(nf4, passages["arabic"][0])
+print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*sample)))
+
+# %% [markdown]
+# Tokens of one passage are not independent, so whole passages are drawn again for the intervals.
+
+# %% tags=["nbval-ignore-output"]
+def per_token(sums, tokens):
+    """(mean per token, low, high), 95 %, percentile bootstrap over passages."""
+    ratio = lambda s, n, axis: s.sum(axis) / n.sum(axis)
+    reach = bootstrap((sums, tokens), ratio, paired=True, method="percentile", n_resamples=2000, rng=0).confidence_interval
+    return float(sums.sum() / tokens.sum()), float(reach.low), float(reach.high)
+
+
+def shown(triple):
+    return "{:.4f} [{:.4f}, {:.4f}]".format(*triple)
+
+
+distance = {(name, language): per_token(sums, tokens) for measured in (found, control) for language, (each, tokens) in measured.items() for name, sums in each.items()}
+change = {language: per_token(each["NF4, double"] - each["NF4"], tokens) for language, (each, tokens) in found.items()}
+result = pandas.DataFrame({language: {name: shown(distance[name, language]) for name in ("NF4", "NF4, double", "bfloat16")} for language in passages})
+result.loc["double minus plain"] = {language: shown(triple) for language, triple in change.items()}
+result
+
+# %% tags=["nbval-ignore-output"]
+figure, axis = plt.subplots(figsize=(7.5, 3))
+names = ("NF4", "NF4, double", "bfloat16")
+for shift, (language, marker, colour) in zip((-0.1, 0.1), zip(passages, plots.MARKERS, plots.OKABE_ITO)):
+    for y, name in enumerate(names):
+        sums, tokens = (control if name == "bfloat16" else found)[language][0][name], (control if name == "bfloat16" else found)[language][1]
+        mean, low, high = distance[name, language]
+        axis.plot(sums / tokens, np.full(len(sums), y + shift), marker, color=colour, alpha=0.2, markersize=4)
+        axis.errorbar(mean, y + shift, xerr=[[mean - low], [high - mean]], fmt=marker, color=colour, capsize=3, label=language if y == 0 else None)
+axis.set(xscale="log", xlabel="KL in nats per token (faint: one passage each)", yticks=range(3), yticklabels=("NF4 from bfloat16", "NF4, double, from bfloat16", "bfloat16 from float32"))
+axis.invert_yaxis()
+axis.legend()
+times = distance["NF4", "arabic"][0] / distance["NF4", "english"][0]
+plots.show(figure, f"Four bits move Arabic {times:.1f} times as far as English ({distance['NF4', 'arabic'][0]:.2f} against {distance['NF4', 'english'][0]:.2f} nats a token); double quantization adds nothing that shows; bfloat16's own rounding is far below.")
+
+# %% [markdown]
+# Two checks. Our own NF4, written into a bfloat16 copy of the model, should give bitsandbytes' logits. And the bias of the old grid should be looked for here as well: in a second copy the weights on the Q5_0 grid are dithered, and a
+# third is quantized from it, once to NF4, once to the even grid. Every third passage will do.
+
+# %% tags=["nbval-ignore-output"]
+moved, mine = (checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False) for _ in range(2))
+
+
+def rewrite(model, source, grid):
+    """Every linear layer of ``model`` becomes ``source``'s, quantized to a grid and back."""
+    for name in linears:
+        model.get_submodule(name).weight.copy_(quantization.round_trip(source.get_submodule(name).weight, grid))
+    return model
+
+
+rewrite(mine, full, table)
+assert (logits(mine, passages["arabic"][0]) - logits(nf4, passages["arabic"][0])).abs().max() < 1e-3
+for name, c in on_grid.items():
+    moved.get_submodule(name).weight.copy_(quantization.dithered(linears[name], c, 0))
+third = {language: chosen[::3] for language, chosen in passages.items()}
+off_grid = {grid: {language: divergences(moved, {grid: rewrite(mine, moved, numbers)}, chosen) for language, chosen in third.items()} for grid, numbers in (("NF4", table), ("even grid", even))}
+
+# %% tags=["nbval-ignore-output"]
+packaged = {language: per_token(each["NF4"][::3], tokens[::3]) for language, (each, tokens) in found.items()}
+on_third = {"NF4, as packaged": packaged} | {f"{grid}, dithered": {language: per_token(each[grid], tokens) for language, (each, tokens) in m.items()} for grid, m in off_grid.items()}
+pandas.DataFrame({language: {kind: shown(each[language]) for kind, each in on_third.items()} for language in passages})
+
+# %% [markdown]
+# The verdict is about bytes; the table above is the price.
+
+# %% tags=["nbval-ignore-output"]
+assert distance["NF4", "arabic"][1] > distance["NF4", "english"][2] > distance["bfloat16", "arabic"][2]
+verdict("21-four-bit-helps", measured=float(left_of["NF4, double"]))
+
+# %% [markdown]
+# **Why so little?** bitsandbytes quantizes linear layers. In a model of seven billion parameters they are nearly all of it; here the embedding, which is also the output head, is 63 % of the parameters and stays as it was. What is
+# saved, some 150 MB, is what the float32 logits of 150 tokens take. In exchange the frozen weights are wrong by a tenth or so before training starts. Unsloth's own notebook for this model loads 16 bits.
+#
+# **What it cannot conclude.** KL on plain passages says how far the base model moves, not how many calls a fine-tuned one gets right: an adapter trained on 4-bit weights can learn to make up for them. The passages of the two
+# languages are not translations of each other. On a GPU other kernels run, and speed was not measured.
+
+# %% [markdown]
+# ## 3.13 · Does Unsloth use double quantization?
+#
+# > Unsloth then uses double quantization.
+#
+# We load the model as a reader of the guide would, with `load_in_4bit=True` and nothing else, and read the configuration that Unsloth built. A flag is only a wish, so we also count the weights whose scales really are nested.
+
+# %%
+del moved, mine, nf4, nf4_double
+from unsloth import FastModel
+
+with quiet.quiet():
+    unsloths, _ = FastModel.from_pretrained(base.path, max_seq_length=512, load_in_4bit=True)
+asked = unsloths.config.quantization_config
+quantized = quantization.linears(unsloths)
+nested = sum(m.weight.quant_state.nested for m in quantized.values())
+print(f"{asked.bnb_4bit_quant_type}, bnb_4bit_use_double_quant {asked.bnb_4bit_use_double_quant}; {nested} of {len(quantized)} weights have nested scales")
+
+# %% [markdown]
+# On a CPU this ran Unsloth's CPU loader; a GPU takes another path through its code. So we also read the source, and list every 4-bit configuration that its loaders construct.
+
+# %%
+import ast
+import importlib.util
+import pathlib
+
+constructed = {}
+for package, file in (("unsloth_zoo", "cpu/loader.py"), ("unsloth", "models/llama.py"), ("unsloth", "models/vision.py")):
+    folder = importlib.util.find_spec(package).submodule_search_locations[0]
+    calls = [n for n in ast.walk(ast.parse((pathlib.Path(folder) / file).read_text(encoding="utf-8"))) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "BitsAndBytesConfig"]
+    given = [{k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)} for call in calls]
+    constructed[f"{package}/{file}"] = [g.get("bnb_4bit_use_double_quant", False) for g in given if g.get("load_in_4bit")]
+print(constructed)
+assert all(flags and all(flags) for flags in constructed.values())
+
+# %%
+verdict("41-uses-double-quantization", measured=(asked.bnb_4bit_use_double_quant, nested, len(quantized)))
+
+# %% [markdown]
+# **So the guide is right that it is used**, and wrong about what it saves: 0.373 bits of 37 % of the parameters, under 5 MB.
+
+# %% [markdown]
+# ## 3.14 · Exercises
+
+# %% [markdown]
+# <!-- exercise 3.1 -->
+
+# %%
+def held_bytes(tensors):
+    ...
+
+
+exercises.check("3.1", held_bytes)
+
+# %% [markdown]
+# <!-- exercise 3.2 -->
+
+# %%
+def is_offloaded(tokens, hidden):
+    ...
+
+
+exercises.check("3.2", is_offloaded)
+
+# %% [markdown]
+# <!-- exercise 3.3 -->
+
+# %%
+def nf4_block(x, levels):
+    ...
+
+
+exercises.check("3.3", nf4_block)
+
+# %% [markdown]
+# <!-- exercise 3.4 -->
+
+# %%
+def bits(block, second_block):
+    ...
+
+
+exercises.check("3.4", bits)
+
+# %% [markdown]
+# ## 3.15 · Recap
+#
+# Your bets beside what was measured.
+
+# %% tags=["nbval-ignore-output"]
+exercises.recap({
+    "inputs-kept": inputs_kept,
+    "projection-calls": per_layer,
+    "offload-tokens": offloaded,
+    "growth": grown["eager, layer"],
+    "logits-share": 100 * logits_share,
+    "handwritten-kernels": by_hand,
+    "largest-activation": over / 1000,
+    "nf4-ahead": ahead["real, dithered"][0],
+    "dq-saving": saved,
+    "bytes-left": 100 * left_of["NF4, double"],
+})
+
+# %% [markdown]
+# **What this notebook cannot tell.** Times and peaks are those of one kind of GPU, a large one, and of single runs; which way is fastest on a T4 was not measured. The ledger counts tensors, so what an allocator loses between blocks
+# does not appear in it.
+#
+# **Quiz 1.** A step with plain PyTorch runs out of memory at 2,048 tokens. Labels are on the last 60. What helps most, at no cost in time?
+#
+# <details><summary>A · Checkpointing at every layer.</summary>
+#
+# It helps, but each layer then runs twice, and the logits, the larger part here, stay.
+#
+# </details>
+# <details><summary>B · Logits at the labels only.</summary>
+#
+# Yes. Logits of 2,048 positions are 2 GiB in float32, with their gradient twice that; 60 of them are 60 MiB.
+#
+# </details>
+# <details><summary>C · Loading the model in 4 bits.</summary>
+#
+# The linear layers take 200 MB in bfloat16. All that could be saved there is a tenth of the logits.
+#
+# </details>
+#
+# **Quiz 2.** You double the sequence length. With checkpointing at every layer and eager attention, memory nearly quadruples. Why?
+#
+# <details><summary>A · Checkpointing is not on: it makes memory linear.</summary>
+#
+# It divides what the layers keep. It does not change what one layer needs while it runs.
+#
+# </details>
+# <details><summary>B · The layer inputs grow with N².</summary>
+#
+# They grow with N: 1,280 bytes a token and layer.
+#
+# </details>
+# <details><summary>C · The layer that is being run again makes its N × N scores.</summary>
+#
+# Yes. One layer's are enough. SDPA or FlashAttention never makes them.
+#
+# </details>
+#
+# **Quiz 3.** A model of seven billion parameters is loaded with NF4 and double quantization. About how much does double quantization save?
+#
+# <details><summary>A · 0.44 GB: half a bit for each parameter.</summary>
+#
+# Half a bit is what the scales cost without it. They do not become free.
+#
+# </details>
+# <details><summary>B · 0.33 GB.</summary>
+#
+# Yes: 0.373 bits times seven billion, divided by eight. There, nearly all parameters are in linear layers.
+#
+# </details>
+# <details><summary>C · Nothing that matters, as in this notebook.</summary>
+#
+# Here it is a few megabytes, since the model is small and most of it is an embedding. It grows with the linear layers.
+#
+# </details>
+#
+# **To read:** *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174); *FlashAttention* (arXiv 2205.14135); *QLoRA* (arXiv 2305.14314); *Cut Your Losses in Large-Vocabulary Language Models* (arXiv 2411.09009).
+#
+# The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).

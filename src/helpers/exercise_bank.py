@@ -409,6 +409,36 @@ def _check_bypass(bypass) -> str:
     return "after the filter the text must hold <end_of_turn>"
 
 
+def _check_held_bytes(answer) -> str:
+    import torch
+
+    base = torch.zeros(64, dtype=torch.float32)  # 256 bytes
+    other = torch.zeros(10, dtype=torch.bfloat16)  # 20 bytes
+    given = _returns(answer, [base, base[:8], base.view(8, 8), other])
+    if given == 276 and _returns(answer, [base[:8], other]) == 276:
+        return CORRECT
+    if given == 3 * 256 + 20:
+        return "Counted each view: the three float32 tensors share one storage of 256 bytes."
+    if given == 64 + 10:
+        return "Those are numbers. A float32 takes four bytes and a bfloat16 two."
+    if given == 276 or given < 276:
+        return "A view keeps its whole storage alive: ask the storage for its bytes, not the view for its elements."
+    return f"For three views of 256 bytes and a tensor of 20 the answer is 276, and {given:g} was given."
+
+
+def _check_offloaded(answer) -> str:
+    cases = {(1638, 640): False, (1639, 640): True, (1024, 1024): False, (1025, 1024): True, (205, 5120): True}
+    wrong = {case: _returns(answer, *case) for case, truth in cases.items() if bool(answer(*case)) is not truth}
+    if not wrong:
+        return CORRECT
+    if set(wrong) == {(1024, 1024)}:
+        return "At exactly 2 MiB nothing moves: it has to be more."
+    if bool(answer(1600, 640)):
+        return "2 MB is 2,000,000 bytes; the limit is 2 MiB, which is 2²¹." if not answer(1500, 640) else "The stored numbers are bfloat16, two bytes each."
+    return "Count bytes, not numbers: each bfloat16 takes two."
+
+
+
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
         title="Write a call by hand",
@@ -650,6 +680,40 @@ EXERCISES: dict[str, Exercise] = {
         mistakes={
             "kaiming with a = 0": lambda fan_in: (6 / fan_in) ** 0.5,
             "standard deviation": lambda fan_in: (3 * fan_in) ** -0.5,
+        },
+    ),
+    "3.1": Exercise(
+        title="Whose bytes are they?",
+        stars=2,
+        minutes=10,
+        prompt="Write `held_bytes(tensors)`: the bytes that a list of tensors keeps alive. Several may be views of one storage, and a view keeps all of it.",
+        hints=("`t.untyped_storage()` is what a tensor is a view of; it has `data_ptr()` and `nbytes()`.", "Put the storages into a dict by their address, then sum."),
+        stub="def held_bytes(tensors):\n    ...",
+        solution=(
+            "def held_bytes(tensors):\n    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}\n"
+            "    return sum(storages.values())"
+        ),
+        check=_check_held_bytes,
+        mistakes={
+            "Counted each view": lambda tensors: sum(t.untyped_storage().nbytes() for t in tensors),
+            "A view keeps its whole storage": lambda tensors: sum({t.untyped_storage().data_ptr(): t.numel() * t.element_size() for t in tensors}.values()),
+            "Those are numbers": lambda tensors: sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // t.element_size() for t in tensors}.values()),
+        },
+    ),
+    "3.2": Exercise(
+        title="Will it travel?",
+        stars=1,
+        minutes=5,
+        prompt="Unsloth moves a layer's input to the host if its bfloat16 numbers take more than 2 MiB. Write `is_offloaded(tokens, hidden)` for a batch of so many tokens and a model of that width.",
+        hints=("bfloat16 takes two bytes a number.", "A MiB is 2²⁰ bytes, and *more than* leaves out equality."),
+        stub="def is_offloaded(tokens, hidden):\n    ...",
+        solution="def is_offloaded(tokens, hidden):\n    return tokens * hidden * 2 > 2 * 2**20",
+        check=_check_offloaded,
+        mistakes={
+            "2 MB is 2,000,000": lambda tokens, hidden: tokens * hidden * 2 > 2_000_000,
+            "it has to be more": lambda tokens, hidden: tokens * hidden * 2 >= 2 * 2**20,
+            "Count bytes": lambda tokens, hidden: tokens * hidden > 2 * 2**20,
+            "two bytes each": lambda tokens, hidden: tokens * hidden * 4 > 2 * 2**20,
         },
     ),
     "3.3": Exercise(
