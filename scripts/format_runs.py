@@ -79,6 +79,7 @@ def make_files(base_name: str, checkpoint: str, adapter: str, base_gguf: str, fo
 def worker(tasks, results) -> None:
     """Take tasks until None comes; what fails is told, not raised."""
     while (task := tasks.get()) is not None:
+        results.put((task["id"], {"worker": os.getpid()}))
         try:
             results.put((task["id"], {"answers": ask, "kl": divergences}[task["kind"]](task)))
         except Exception as error:
@@ -293,26 +294,26 @@ def prepare(told, spawn, folder: str) -> dict[str, str]:
 
 
 def work(schedule: Schedule, findings: Findings, workers: int, spawn, started: float) -> None:
-    """Hand out tasks as workers become free; stop handing out when time is up, and wait for what is under way."""
+    """Hand out tasks as workers become free; stop handing out when time is up, and wait for what is under way. A worker that dies is replaced."""
     tasks, results = spawn.Queue(), spawn.Queue()
-    pool = [spawn.Process(target=worker, args=(tasks, results), daemon=True) for _ in range(workers)]
-    for process in pool:
-        process.start()
-    following, under_way, written = iter(schedule), {}, time.time()
+    pool = [_worker(spawn, tasks, results) for _ in range(workers)]
+    following, under_way, taken, written = iter(schedule), {}, {}, time.time()
     while True:
         while len(under_way) < workers and time.time() < schedule.until and (task := next(following, None)):
             under_way[task["id"]] = (task, time.time())
             tasks.put(task)
-        if not under_way:
+        if not under_way or time.time() > schedule.until + 90:
             break
         try:
-            number, result = results.get(timeout=120)
+            number, result = results.get(timeout=5)
         except queue.Empty:
-            print(f"no answer for two minutes, {len(under_way)} tasks left undone", flush=True)
-            break
-        task, since = under_way.pop(number)
-        schedule.done(task, time.time() - since)
-        findings.add(task, result)
+            number, result = _bury(pool, taken, under_way, spawn, tasks, results)
+        if "worker" in result:
+            taken[result["worker"]] = number
+        elif number in under_way:
+            task, since = under_way.pop(number)
+            schedule.done(task, time.time() - since)
+            findings.add(task, result)
         if time.time() - written > 20:
             findings.write()
             written = time.time()
@@ -324,6 +325,23 @@ def work(schedule: Schedule, findings: Findings, workers: int, spawn, started: f
         process.join(5)
         if process.is_alive():
             process.terminate()
+
+
+def _worker(spawn, tasks, results):
+    process = spawn.Process(target=worker, args=(tasks, results), daemon=True)
+    process.start()
+    return process
+
+
+def _bury(pool: list, taken: dict, under_way: dict, spawn, tasks, results) -> tuple:
+    """The task of a worker that died, as an error; another worker in its place. ``(None, {})`` when all are alive."""
+    for index, process in enumerate(pool):
+        if not process.is_alive():
+            pool[index] = _worker(spawn, tasks, results)
+            number = taken.pop(process.pid, None)
+            if number in under_way:
+                return number, {"error": f"its worker died with exit code {process.exitcode}"}
+    return None, {}
 
 
 if __name__ == "__main__":

