@@ -1,6 +1,7 @@
 """The experiment of notebook 05: one fine-tuned model in every format, the same test rows, free and constrained by a grammar.
 
     python scripts/format_runs.py CHECKPOINT ADAPTER OUT [--base-gguf FILE] [--seconds 780] [--rows 500] [--workers CORES]
+    python scripts/format_runs.py CHECKPOINT ADAPTER OUT --decoded [--base-gguf FILE] [--seconds 500] [--rows 1500]
 
 Merges the adapter, writes F16 and quantizes it with llama.cpp's own quantizer, then asks llama.cpp the same rows of ``test`` in every format:
 greedy, 128 tokens at most, once free and once constrained by ``calls.grammar``. Workers with one thread each take the next task from one list;
@@ -9,7 +10,11 @@ format has the same rows. When the pace does not allow both, rows are first aske
 
 The main line is the *dithered* base: the packaged weights sit on the grid of Q4_K_M, so quantizing them to it again would look better than it is;
 each weight is moved at random within its cell before the merge (``export.dithered``, seeded). The same for two formats *as packaged*
-(free, half the rows) shows how large that bias is. KL against F16 over the whole vocabulary: passages of assets/data/retention.yaml, and gold calls.
+(free, half the rows) shows how large that bias is. With ``--decoded`` llama.cpp writes the files, and their decoded weights run in transformers (float32, on a GPU if there is one): a row takes
+a hundredth of the time, the weights are those of the file to the last bit, and only llama.cpp's rounding of *activations* is left out; there is no
+grammar. ``engine`` in each prediction says which of the two it was.
+
+KL against F16 over the whole vocabulary: passages of assets/data/retention.yaml, and gold calls.
 """
 
 from __future__ import annotations
@@ -190,6 +195,62 @@ class Schedule:
             self.seconds[task["constrained"]].append(seconds)
 
 
+# --- decoded weights in transformers ----------------------------------------------------------------------------------
+
+
+def decode(path: str) -> str:
+    """Write a GGUF's decoded weights beside it, in float32. Runs in a process of its own: most of it is Python reading the tokenizer."""
+    from safetensors.torch import save_file
+
+    target = f"{path}.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in export.decoded(Path(path)).items()}, target)
+    return target
+
+
+def run_decoded(files: dict[str, str], checkpoint: str, tokenizer, rows: list[dict], texts: list[dict], findings: Findings, told) -> None:
+    """Every file's weights on every row, one file after the other, the most wanted first; what does not fit in time is left out whole."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(told.workers)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = checkpoints.load_model(checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), dtype="float32", device=device)
+    longest, truth = 0.0, {}
+    with multiprocessing.get_context("spawn").Pool(min(told.workers, len(RUNS))) as pool:
+        decoded = {run.name: pool.apply_async(decode, (files[run.name],)) for run in RUNS}
+        for run in RUNS:
+            state, started = load_file(decoded[run.name].get()), time.time()
+            if started + longest > told.until:
+                print(f"no time left for {run.name}", flush=True)
+                continue
+            model.load_state_dict(state, strict=False)
+            found = inference.generate(model, tokenizer, rows, max_new_tokens=128, batch_size=250 if device == "cuda" else None)
+            logp = [log_probabilities(model, text) for text in texts]
+            if run.format == "F16":
+                truth = {run.base: logp}
+            else:
+                findings.kl[run.name] = [compared(text["kind"], p, q) for text, p, q in zip(texts, truth[run.base], logp, strict=True)]
+            findings.add_generations(run, rows, found)
+            longest = max(longest, time.time() - started)
+            findings.write()
+            print(f"{run.name}: {longest:.0f} s, {findings.scores(run, False, findings.complete(run))}", flush=True)
+
+
+def log_probabilities(model, text: dict):
+    """Log-probabilities over the vocabulary at every position that counts: (positions, V), float32, in ordinary memory."""
+    import torch
+
+    with torch.inference_mode():
+        logits = model(torch.tensor([text["ids"]], device=model.device)).logits[0, text["start"] :].float()
+        return logits.log_softmax(-1).cpu()
+
+
+def compared(kind: str, p, q) -> dict:
+    """As ``divergences`` tells it, for two tensors of log-probabilities (positions, V)."""
+    kl, same = (p.exp() * (p - q)).sum(1), p.argmax(1) == q.argmax(1)
+    return {"kind": kind, "positions": len(kl), "kl": float(kl.mean()), "same_first": float(same.float().mean())}
+
+
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +259,7 @@ class Findings:
 
     def __init__(self, rows: list[dict], files: dict[str, str], tokenizer, out: Path):
         self.rows, self.files, self.tokenizer, self.out = {row["id"]: row for row in rows}, files, tokenizer, out
-        self.predictions, self.kl, self.errors = [], {}, []
+        self.predictions, self.kl, self.errors, self.decoded = [], {}, [], False
 
     def add(self, task: dict, result: dict) -> None:
         if "error" in result:
@@ -208,14 +269,22 @@ class Findings:
         for a in result.get("answers", []):
             answer = export.Answer(tuple(a["ids"]), a["prompt_tokens"], a["prompt_seconds"], a["seconds"])
             g = answer.generation(self.tokenizer)
-            self.predictions.append({"job": task["run"], "grammar": a["grammar"], "id": a["id"], "text": g.text, "tokens": len(a["ids"]), "stopped_by": g.stopped_by,
+            self.predictions.append({"job": task["run"], "engine": "llama.cpp", "grammar": a["grammar"], "id": a["id"], "text": g.text, "tokens": len(a["ids"]), "stopped_by": g.stopped_by,
                                      "prompt_tokens": a["prompt_tokens"], "prompt_seconds": round(a["prompt_seconds"], 3), "seconds": round(a["seconds"], 3)})  # fmt: skip
+
+    def add_generations(self, run: Run, rows: list[dict], generations: list) -> None:
+        for row, g in zip(rows, generations, strict=True):
+            self.predictions.append({"job": run.name, "engine": "transformers", "grammar": False, "id": row["id"], "text": g.text, "tokens": len(g.token_ids), "stopped_by": g.stopped_by})
+
+    def complete(self, run: Run) -> list[str]:
+        """Ids of the rows that one run has answered, free."""
+        return [p["id"] for p in self.predictions if p["job"] == run.name and not p["grammar"]]
 
     def complete_rows(self, grammar: bool, base: str = "dithered") -> list[str]:
         """Ids of the rows that every run of a base has answered."""
-        runs = [run for run in RUNS if run.base == base]
+        runs = [run for run in RUNS if run.base == base and (not self.decoded or self.complete(run))]
         each = [{p["id"] for p in self.predictions if p["job"] == run.name and p["grammar"] == grammar} for run in runs]
-        return [i for i in self.rows if all(i in found for found in each)]
+        return [i for i in self.rows if each and all(i in found for found in each)]
 
     def scores(self, run: Run, grammar: bool, ids: list[str]) -> dict:
         found = {p["id"]: p for p in self.predictions if p["job"] == run.name and p["grammar"] == grammar}
@@ -225,7 +294,7 @@ class Findings:
     def write(self) -> None:
         kept = {(base, grammar): self.complete_rows(grammar, base) for base in ("dithered", "as packaged") for grammar in (False, True)}
         results = []
-        for run in RUNS:
+        for run in [run for run in RUNS if not self.decoded or self.complete(run)]:
             free, constrained = kept[run.base, False], kept[run.base, True]
             results.append({
                 "job": run.name, "name": run.name, "format": run.format, "base": run.base, "seed": SEED, "bytes": Path(self.files[run.name]).stat().st_size,
@@ -246,7 +315,9 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def processor() -> str:
-    """The processor's name and the number of cores at hand."""
+    """The GPU's name if one is in use, else the processor's and the number of cores at hand."""
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+        return sys.modules["torch"].cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -263,19 +334,25 @@ def main() -> int:
     parser.add_argument("--base-gguf", type=Path, help="the packaged GGUF, joined (default: joined from the installed packages)")
     parser.add_argument("--seconds", type=float, default=780, help="no task starts after this many seconds; the last ones take half a minute more")
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--decoded", action="store_true", help="run the files' decoded weights in transformers instead of llama.cpp")
     parser.add_argument("--passages", type=int, default=40, help="of each language, for the KL")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     told = parser.parse_args()
     told.out.mkdir(parents=True, exist_ok=True)
+    told.until = time.time() + told.seconds
     started, spawn = time.time(), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(told, spawn, folder)
         print(f"{len(files)} files after {time.time() - started:.0f} s: " + ", ".join(f"{n} {Path(p).stat().st_size / 1e6:.0f} MB" for n, p in files.items()), flush=True)
         tokenizer = checkpoints.load_tokenizer(checkpoints.Checkpoint(told.checkpoint, "gemma", "argument"))
         rows = dataset.load("test").select(range(told.rows)).to_list()
-        asked, texts = asked_rows(tokenizer, rows), kl_texts(tokenizer, rows, told.passages)
-        schedule = Schedule(files, asked, texts, told.workers, started + told.seconds)
-        findings = Findings(rows, files, tokenizer, told.out)
+        findings, texts = Findings(rows, files, tokenizer, told.out), kl_texts(tokenizer, rows, told.passages)
+        if told.decoded:
+            findings.decoded = True
+            run_decoded(files, told.checkpoint, tokenizer, rows, texts, findings, told)
+            return 0
+        asked = asked_rows(tokenizer, rows)
+        schedule = Schedule(files, asked, texts, told.workers, told.until)
         work(schedule, findings, told.workers, spawn, started)
         findings.write()
     print(f"{len(findings.complete_rows(False))} rows free, {len(findings.complete_rows(True))} constrained, {time.time() - started:.0f} s, {len(findings.errors)} errors", flush=True)

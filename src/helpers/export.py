@@ -8,17 +8,21 @@ x86 machine of the last ten years.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
-import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from . import chat, checkpoints
+from . import calls, chat, checkpoints
 from .errors import CourseError
-from .inference import LIMIT, Generation
+from .inference import LIMIT, Generation, prompt
+from .paths import REFERENCE
 
 #: The number by which llama.cpp knows a file's format (``enum llama_ftype`` in llama.h).
 FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18}
@@ -47,6 +51,14 @@ def merged(checkpoint, adapter: Path | str, base_state: dict | None = None) -> d
     return {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
 
 
+def reference_adapter() -> Path:
+    """The folder of the course's reference adapter, trained on a GPU. Raises CourseError where it is missing."""
+    folder = REFERENCE / "adapter"
+    if not (folder / "adapter_config.json").exists():
+        raise CourseError("the reference adapter is missing from assets/reference/adapter", "restore it with git checkout; scripts/gpu_runs.py makes it")
+    return folder
+
+
 def base_gguf() -> Path:
     """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here. Joined and checked once."""
     from filelock import FileLock
@@ -62,6 +74,27 @@ def base_gguf() -> Path:
     return target
 
 
+@cache
+def _reader(path: Path):
+    """A GGUF's tables, read once: the tokenizer's 262,144 strings take 12 seconds."""
+    from gguf import GGUFReader
+
+    return GGUFReader(path)
+
+
+def decoded(path: Path) -> dict:
+    """What the tensors of a GGUF stand for, decoded by ``gguf``: transformers' names -> float32, norms as transformers keeps them."""
+    import numpy as np
+    import torch
+    from gguf.quants import dequantize
+
+    state = {}
+    for tensor in _reader(path).tensors:
+        value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        state[checkpoints._key(tensor.name)] = torch.from_numpy(value - 1 if "norm" in tensor.name else value)
+    return state
+
+
 def dithered(base: Path, seed: int = 0) -> dict:
     """The base model's weights, each moved at random within the cell of its quantization grid: transformers' names -> float32.
 
@@ -70,11 +103,10 @@ def dithered(base: Path, seed: int = 0) -> dict:
     """
     import numpy as np
     import torch
-    from gguf import GGUFReader
     from gguf.quants import dequantize
 
     draw, state = np.random.default_rng(seed), {}
-    for tensor in GGUFReader(base).tensors:
+    for tensor in _reader(base).tensors:
         value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
         if "norm" in tensor.name:
             value -= 1
@@ -111,9 +143,9 @@ def write_f16(state: dict, base: Path, target: Path) -> Path:
     Three things differ from the base's metadata: the control tokens have FunctionGemma's names, the chat template is inside, and the three stop ids
     are declared as eos (1), eot (106) and eom (50), so that llama.cpp stops on them without being told. Written to a temporary name first.
     """
-    from gguf import GGUFReader, GGUFWriter
+    from gguf import GGUFWriter
 
-    reader = GGUFReader(base)
+    reader = _reader(base)
     partial = target.with_suffix(".partial")
     writer = GGUFWriter(partial, arch="gemma3")
     _copy_metadata(reader, writer)
@@ -163,7 +195,7 @@ def _copy_metadata(reader, writer) -> None:
 class _Parameters(ctypes.Structure):
     """A parameter struct of llama.h of which only the leading integers are touched: larger than any, passed by value as C does."""
 
-    _fields_ = [("head", ctypes.c_int32 * 128)]
+    _fields_ = [("head", ctypes.c_int32 * 128)]  # 512 bytes
 
 
 class _Batch(ctypes.Structure):
@@ -361,13 +393,16 @@ class Server:
             self._server = xllamacpp.Server(asked)
         self.address = self._server.listening_address
 
-    def complete(self, prompt: list[int], grammar: str | None = None, max_new_tokens: int = 128, slot: int = -1) -> Answer:
-        """Greedy generation from token ids, ended by the stop ids that the file declares; ``grammar`` (GBNF) constrains it."""
+    def complete(self, ids: list[int], grammar: str | None = None, max_new_tokens: int = 128, ignore_eos: bool = False) -> Answer:
+        """Greedy generation from token ids, ended by the stop ids that the file declares; ``grammar`` (GBNF) constrains it.
+
+        Raises CourseError when llama.cpp refuses the request, such as for a grammar it cannot read.
+        """
         import requests
 
         asked = {
-            "prompt": list(prompt), "n_predict": max_new_tokens, "temperature": 0, "samplers": ["temperature"], "repeat_penalty": 1.0,
-            "return_tokens": True, "cache_prompt": True, "id_slot": slot,
+            "prompt": list(ids), "n_predict": max_new_tokens, "temperature": 0, "samplers": ["temperature"], "repeat_penalty": 1.0,
+            "return_tokens": True, "cache_prompt": True, "ignore_eos": ignore_eos,
         }  # fmt: skip
         if grammar:
             asked["grammar"] = grammar
@@ -389,6 +424,18 @@ class Server:
         self.close()
 
 
+def generate(server: Server, tokenizer, rows, constrained: bool = False, max_new_tokens: int = 128) -> list[Generation]:
+    """``inference.generate`` with llama.cpp: greedy generations for data rows, each held to the grammar of its tools if ``constrained``."""
+    from tqdm import tqdm
+
+    found = []
+    for row in tqdm(list(rows), desc="llama.cpp", unit="row", file=sys.stdout, leave=False):
+        ids = tokenizer(prompt(row), add_special_tokens=False).input_ids
+        grammar = calls.grammar(json.loads(row["tools"])) if constrained else None
+        found.append(server.complete(ids, grammar, max_new_tokens).generation(tokenizer))
+    return found
+
+
 @contextmanager
 def _quiet_stderr():
     """llama.cpp's notes on starting go to a file that is thrown away; they are written by C, below Python's sys.stderr."""
@@ -402,7 +449,60 @@ def _quiet_stderr():
             os.close(kept)
 
 
-def copy(source: Path, target: Path) -> Path:
-    """Copy a finished file to where the reader wants it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copyfile(source, target))
+def bits_per_weight(path: Path) -> float:
+    """Bits that the tensors of a GGUF take for each weight (its tokenizer and metadata left out)."""
+    tensors = _reader(path).tensors
+    return 8 * sum(int(t.n_bytes) for t in tensors) / sum(int(t.n_elements) for t in tensors)
+
+
+# --- measure ----------------------------------------------------------------------------------------------------------
+
+
+def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -> dict:
+    """Load a model in a process of its own, write ``tokens`` tokens after a prompt, greedily and without a stop.
+
+    ``engine``: "llama.cpp" with a GGUF, "transformers" with a folder. Returns load_seconds, prompt_seconds (prompt and first token for
+    transformers), tokens_per_second and peak_bytes (resident, libraries included).
+    """
+    asked = json.dumps({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-m", "helpers.export"], input=asked, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise CourseError(f"the benchmark of {engine} failed: {done.stderr.strip().splitlines()[-1][:200]}", "does the model run in the cells above?")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _bench_llama(asked: dict) -> dict:
+    started = time.perf_counter()
+    with Server(asked["path"]) as server:
+        loaded = time.perf_counter() - started
+        answer = server.complete(asked["prompt"], max_new_tokens=asked["tokens"], ignore_eos=True)
+    return {"load_seconds": loaded, "prompt_seconds": answer.prompt_seconds, "tokens_per_second": len(answer.token_ids) / answer.seconds}
+
+
+def _bench_transformers(asked: dict) -> dict:
+    import torch
+
+    started = time.perf_counter()
+    model = checkpoints.load_model(checkpoints.Checkpoint(asked["path"], "", ""), dtype="bfloat16", device="cpu")
+    loaded, ids = time.perf_counter() - started, torch.tensor([asked["prompt"]])
+    spent = []
+    for tokens in (1, asked["tokens"] + 1):
+        started = time.perf_counter()
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
+        spent.append(time.perf_counter() - started)
+    return {"load_seconds": loaded, "prompt_seconds": spent[0], "tokens_per_second": asked["tokens"] / (spent[1] - spent[0])}
+
+
+def main() -> int:
+    """The process that ``benchmark`` starts: what is asked on stdin, what was found on the last line of stdout."""
+    import resource
+
+    asked = json.load(sys.stdin)
+    found = {"llama.cpp": _bench_llama, "transformers": _bench_transformers}[asked["engine"]](asked)
+    print(json.dumps(found | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
