@@ -6,10 +6,10 @@
 # **After this notebook you can** merge an adapter, write and quantize a GGUF, say what every byte of it is for, run it in llama.cpp, hold it to a
 # grammar, and measure whether fewer bits cost you calls.
 #
-# **You need** notebook 04. **Time**: under 10 minutes on two CPU cores. **Memory**: 6 GB, and 3 GB of disk.
+# **You need** notebook 04. **Time**: about 10 minutes on two CPU cores. **Memory**: 6 GB, and 3 GB of disk.
 # A T4's minutes have not been measured.
 #
-# It follows section 5 of the guide and settles claims 32-36.
+# It follows section 5 of the guide and settles claims 32-35; claim 36 it measures and leaves open.
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
@@ -63,10 +63,10 @@ print(f"{len(as_packaged)} tensors; by hand and by PEFT differ by at most {apart
 # %% tags=["nbval-ignore-output"]
 import numpy as np
 from gguf import GGMLQuantizationType as Type
-from gguf import GGUFReader, quants
+from gguf import quants
 
 packaged_file = export.base_gguf()
-packaged = {t.name: t for t in GGUFReader(packaged_file).tensors}
+packaged = {t.name: t for t in export.reader(packaged_file).tensors}
 
 
 def rounding_error(values, kind=Type.Q5_0):
@@ -139,7 +139,7 @@ print(magic, "version", version, "·", tensors, "tensors ·", entries, "metadata
 # %% tags=["nbval-ignore-output"]
 from helpers import chat
 
-opened = {kind: GGUFReader(path) for kind, path in files.items() if kind in ("Q8_0", "Q4_K_M")}
+opened = {kind: export.reader(path) for kind, path in files.items() if kind in ("Q8_0", "Q4_K_M")}
 fields = opened["Q4_K_M"].fields
 for key in ("general.architecture", "gemma3.embedding_length", "gemma3.block_count", "gemma3.attention.sliding_window", "tokenizer.ggml.model"):
     print(f"{key:<34} {fields[key].contents()}")
@@ -319,7 +319,7 @@ assert same_choice > 0.98
 # %% tags=["nbval-ignore-output"]
 del model, ours, theirs
 decoder.close()
-engines = {"transformers, bfloat16": ("transformers", base.path), **{f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q8_0", "Q4_K_M")}}
+engines = {"transformers, bfloat16": ("transformers", base.path), **{f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}}
 speeds = pandas.DataFrame({name: export.benchmark(engine, path, ids) for name, (engine, path) in engines.items()}).T
 speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
@@ -350,19 +350,19 @@ live_reports = {kind: scoring.score(generations, rows) for kind, generations in 
 pandas.DataFrame({kind: {level: report.rate(level) for level in scoring.LEVELS} for kind, report in live_reports.items()}).T.round(2)
 
 # %% [markdown]
-# Thirty rows cannot tell a loss of two calls in a hundred from none. The full run was made once, by `scripts/format_runs.py` on a larger machine: every
-# format, the same rows, dithered base. Its predictions are stored, and the cells below score them again.
+# Two formats are not eight. `scripts/format_runs.py` asks every format the same rows; its predictions are stored, and the cells below score them again. With
+# `--decoded`, the files' weights run on a GPU instead of llama.cpp, which is what makes many rows affordable; `engine` says which it was.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from helpers import reference
 
 stored = reference.load("quantization")
-print(stored.source())
-asked = {p["id"] for p in stored.predictions if p["job"] == "F16" and not p["grammar"]}
+engines = {p["engine"] for p in stored.predictions}
+engine = "transformers" if "transformers" in engines else "llama.cpp"
+asked = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["engine"] == engine}
 judged = [row for row in test_rows if row["id"] in asked]
-reports = {kind: scoring.score(stored.generations(judged, job=kind, grammar=False), judged) for kind in export.FORMATS}
-print(f"{len(judged)} rows of the test set, {len(reports)} formats")
-assert len(judged) >= 500
+reports = {kind: scoring.score(stored.generations(judged, job=kind, engine=engine, grammar=False), judged) for kind in export.FORMATS}
+print(f"{len(judged)} test rows in {len(reports)} formats by {engine}: {stored.source()}")
 
 # %% [markdown]
 # Each format against F16 on the same rows: difference in points, 95 % interval, McNemar's exact p. Only rows on which the two disagree carry
@@ -395,15 +395,18 @@ plots.show(figure, f"From F16 to Q4_K_M the parse rate changes by {100 * rot.dif
 # %% [markdown]
 # Now the claim, in its own terms: the change of the parse rate from F16 to Q4_K_M, in points.
 
-# %%
-print(f"95 % interval of the paired difference: {100 * rot.low:+.1f} to {100 * rot.high:+.1f} points, p = {rot.p:.2g}")
-verdict("36-syntax-rot", measured=round(100 * rot.difference, 2))
+# %% tags=["nbval-ignore-output"]
+print(f"{rot.n} rows that ask for a call: {100 * rot.difference:+.1f} points, 95 % interval {100 * rot.low:+.1f} to {100 * rot.high:+.1f}, p = {rot.p:.2g}")
+enough = rot.n >= 400
+print("enough rows to see a loss of two points" if enough else "too few rows to see a loss of two points: the claim stays open")
 
 # %% [markdown]
+# The interval is the answer, not its middle. While it is as wide as ten points, this notebook does not settle the claim, and the ledger says *open*. What the stored rows do
+# show is *how* formats fail.
+#
 # ### What does change
 #
-# Per dialect, exact calls, F16 against Q4_K_M and against the smallest file. With about a hundred rows each the intervals are wide: this
-# can show a collapse, not a ranking.
+# Per dialect, exact calls, F16 against other formats. With so few rows each this can show a collapse, not a ranking.
 
 # %% tags=["nbval-ignore-output"]
 def per_dialect(kind):
@@ -418,12 +421,13 @@ pandas.DataFrame({kind: per_dialect(kind) for kind in ("Q8_0", "Q4_K_M", "Q2_K",
 
 # %% tags=["nbval-ignore-output"]
 lost = [i for i, (a, b) in enumerate(zip(reports["F16"].rows, reports["Q4_K_M"].rows)) if a["exact"] and b["exact"] is False]
-written = stored.generations(judged, job="Q4_K_M", grammar=False)
+written = stored.generations(judged, job="Q4_K_M", engine=engine, grammar=False)
 for i in lost[:5]:
     print(f"{judged[i]['dialect']}: {judged[i]['query']}\n  gold {judged[i]['calls']}\n  got  {written[i].text[:170]}\n")
 
 # %% [markdown]
-# And every call of any format that could not be parsed, by what the parser says. `never ended` ran into the limit of 128 tokens.
+# A row can miss `parse` in different ways. Either there is a call and it cannot be read: that would be rot. Or there is no call at all, because the model wrote a
+# sentence instead. Or it never ended, and ran into the limit of 128 tokens.
 
 # %% tags=["nbval-ignore-output"]
 from collections import Counter
@@ -440,7 +444,7 @@ def failure(generation):
 
 
 wanted = [i for i, row in enumerate(judged) if row["kind"] in ("single", "parallel")]
-faults = {kind: Counter(failure(stored.generations(judged, job=kind, grammar=False)[i]) for i in wanted) for kind in reports}
+faults = {kind: Counter(failure(stored.generations(judged, job=kind, engine=engine, grammar=False)[i]) for i in wanted) for kind in reports}
 pandas.DataFrame(faults).drop(index=[None], errors="ignore").fillna(0).astype(int).T
 
 # %% [markdown]
@@ -466,16 +470,16 @@ arabic_first = int((kl["arabic"] > kl["english"]).sum())
 plots.show(figure, f"In {arabic_first} of {len(kl)} files Arabic passages lose more than English ones; gold calls lose least in {int((kl['calls'] < kl['english']).sum())}.")
 
 # %% [markdown]
-# Calls lie far below both languages: inside a call the fine-tuned model is sure of nearly every token, and a sure choice survives a coarse grid. Syntax is
-# the *last* thing to rot. What a rough embedding costs is the spelling of a name.
+# Calls lie far below both languages: inside a call the fine-tuned model is sure of nearly every token, and a sure choice survives a coarse grid. What a coarse format
+# loses first is Arabic, not braces.
 #
 # The lines *as packaged* are the same formats on the base that was not dithered. How much would it have flattered Q4_K_M?
 
 # %% tags=["nbval-ignore-output"]
-print(f"KL of Q4_K_M on Arabic: {kl.loc['Q4_K_M', 'arabic']:.3f} dithered, {kl.loc['Q4_K_M as packaged', 'arabic']:.3f} as packaged")
-both = {p["id"] for p in stored.predictions if p["job"] == "F16 as packaged"}
+print(f"KL of Q4_K_M on Arabic: {kl.loc['Q4_K_M', 'arabic']:.3f} dithered, {kl.loc['Q4_K_M as packaged', 'arabic']:.3f} as packaged", engine=engine, grammar=False)
+both = {p["id"] for p in stored.predictions if p["job"] == "F16 as packaged" and p["engine"] == engine}
 shared = [row for row in judged if row["id"] in both]
-undithered = {kind: scoring.score(stored.generations(shared, job=f"{kind} as packaged", grammar=False), shared) for kind in ("F16", "Q4_K_M")}
+undithered = {kind: scoring.score(stored.generations(shared, job=f"{kind} as packaged", engine=engine, grammar=False), shared) for kind in ("F16", "Q4_K_M")}
 change = scoring.compare(undithered["F16"], undithered["Q4_K_M"], "exact")
 print(f"exact calls, {len(shared)} rows as packaged: F16 {undithered['F16'].rate('exact'):.1%}, Q4_K_M {100 * change.difference:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]")
 
@@ -503,46 +507,45 @@ print([tokenizer.decode([i]) for i in forced])
 assert forced[0] == 52 and 49 in forced
 
 # %% [markdown]
-# It does. Now the same thirty rows in Q4_K_M and in Q2_K, held to the grammar of their own tools.
+# It does. For a hard test we take rows on which a coarse format wrote a call that could not be read, or none at all, and add some on which all went well. Q4_0 answers
+# them, free and held to the grammar of their own tools.
 
 # %% tags=["nbval-ignore-output"]
-constrained = {}
-for kind in ("Q4_K_M", "Q2_K"):
-    with export.Server(files[kind]) as server:
-        constrained[kind] = export.generate(server, tokenizer, rows, constrained=True)
-
-
-def unreadable(generations, rows):
-    """How many cannot be parsed though they ended by themselves."""
-    return sum(failure(g) not in (None, "no call", "never ended") for g in generations)
-
-
-print({kind: unreadable(found, rows) for kind, found in constrained.items()})
+coarse = stored.generations(judged, job="Q4_0", engine=engine, grammar=False)
+hard = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "parallel") and failure(g) not in (None, "no call")][:6]
+silent = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "parallel") and failure(g) == "no call"][:4]
+trial = [*hard, *silent, *rows[: 12 - len(hard) - len(silent)]]
+answers = {}
+with export.Server(files["Q4_0"]) as server:
+    for constrained in (False, True):
+        started = time.perf_counter()
+        answers[constrained] = export.generate(server, tokenizer, trial, constrained)
+        pace = (time.perf_counter() - started) / sum(len(g.token_ids) for g in answers[constrained])
+        print(f"constrained {constrained!s:<5} {Counter(failure(g) or 'read' for g in answers[constrained])}, {1000 * pace:.0f} ms a token, prompts included")
 
 # %%
-assert all(unreadable(found, rows) == 0 for found in constrained.values())
+def unreadable(generation):
+    """Whether there is a call that cannot be read though it ended by itself."""
+    return failure(generation) not in (None, "no call", "never ended")
+
+
+assert not any(map(unreadable, answers[True]))
 print("under the grammar nothing that ended by itself is unreadable")
 
 # %% [markdown]
-# On all stored rows: what cannot be read, what is exact, and how fast a token comes, free and constrained.
+# The stored llama.cpp run has the same question for every format, on fewer rows. There the seconds are those of writing alone.
 
 # %% tags=["nbval-ignore-output"]
 held = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
-constrained_rows = [row for row in judged if row["id"] in held]
-told = {}
+held_rows = [row for row in test_rows if row["id"] in held]
+lines = {}
 for kind in export.FORMATS:
-    free, tied = (stored.generations(constrained_rows, job=kind, grammar=g) for g in (False, True))
-    c = scoring.compare(scoring.score(free, constrained_rows), scoring.score(tied, constrained_rows), "exact")
-    pace = {g: [p for p in stored.predictions if p["job"] == kind and p["grammar"] == g and p["id"] in held] for g in (False, True)}
-    per_token = [1000 * sum(p["seconds"] for p in found) / sum(p["tokens"] for p in found) for found in pace.values()]
-    told[kind] = {"unreadable": unreadable(free, constrained_rows), "under grammar": unreadable(tied, constrained_rows),
-                  "Δ exact": f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]", "ms/token": f"{per_token[0]:.1f} → {per_token[1]:.1f}"}
-print(f"{len(constrained_rows)} rows")
-pandas.DataFrame(told).T.style.format(escape="html")
-
-# %%
-assert all(cell["under grammar"] == 0 for cell in told.values())
-print("unreadable calls under the grammar: 0 in every format")
+    both_ways = [stored.generations(held_rows, job=kind, engine="llama.cpp", grammar=g) for g in (False, True)]
+    exact = [scoring.score(found, held_rows).rate("exact") for found in both_ways]
+    lines[kind] = {"unreadable, free": sum(map(unreadable, both_ways[0])), "under the grammar": sum(map(unreadable, both_ways[1])), "exact": f"{exact[0]:.0%} → {exact[1]:.0%}"}
+assert all(line["under the grammar"] == 0 for line in lines.values())
+print(f"{len(held_rows)} rows in each format")
+pandas.DataFrame(lines).T.style.format(escape="html")
 
 # %% [markdown]
 # A grammar makes calls *readable*, and it makes names and types those of the declarations. It does not make them *right*: where the model would have written
@@ -665,17 +668,21 @@ plots.show(figure, f"The {spikes.sum()} batches that spiked in training are hard
 # trained from another seed, on other batches. Do the same rows trouble the reference adapter?
 
 # %% tags=["nbval-ignore-output"]
-from helpers import training
+from helpers import masking, training
 
+header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
 train_rows = dataset.load("train").to_list()
 chosen = {"spiked": np.flatnonzero(spikes)[:8], "others": np.flatnonzero(late & ~spikes)[::30][:8]}
-frozen_model = checkpoints.load_model(base)
+frozen_model = checkpoints.load_model(base, dtype="float32", device="cpu")
 frozen_model.load_state_dict(as_packaged, strict=False)
-hardness = {}
+hardness = {group: [] for group in chosen}
 for group, steps in chosen.items():
-    picked = [train_rows[i] for step in steps for i in spike["batches"][step]]
-    hardness[group] = training.mean_loss(frozen_model, tokenizer, picked)
-print({group: f"{value:.3f}" for group, value in hardness.items()})
+    for text in training.texts([train_rows[i] for step in steps for i in spike["batches"][step]]):
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        batch = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([masking.response_labels(ids, header)]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+        with torch.no_grad():
+            hardness[group].append(training.label_loss(frozen_model, batch).item())
+print({group: f"mean loss {np.mean(values):.3f}, largest {max(values):.2f}, {len(values)} rows" for group, values in hardness.items()})
 
 # %%
 verdict("32-spike-means-alpha", measured=round(float(harder), 2))

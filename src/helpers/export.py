@@ -75,7 +75,7 @@ def base_gguf() -> Path:
 
 
 @cache
-def _reader(path: Path):
+def reader(path: Path):
     """A GGUF's tables, read once: the tokenizer's 262,144 strings take 12 seconds."""
     from gguf import GGUFReader
 
@@ -89,7 +89,7 @@ def decoded(path: Path) -> dict:
     from gguf.quants import dequantize
 
     state = {}
-    for tensor in _reader(path).tensors:
+    for tensor in reader(path).tensors:
         value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
         state[checkpoints._key(tensor.name)] = torch.from_numpy(value - 1 if "norm" in tensor.name else value)
     return state
@@ -106,7 +106,7 @@ def dithered(base: Path, seed: int = 0) -> dict:
     from gguf.quants import dequantize
 
     draw, state = np.random.default_rng(seed), {}
-    for tensor in _reader(base).tensors:
+    for tensor in reader(base).tensors:
         value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
         if "norm" in tensor.name:
             value -= 1
@@ -145,11 +145,11 @@ def write_f16(state: dict, base: Path, target: Path) -> Path:
     """
     from gguf import GGUFWriter
 
-    reader = _reader(base)
+    source = reader(base)
     partial = target.with_suffix(".partial")
     writer = GGUFWriter(partial, arch="gemma3")
-    _copy_metadata(reader, writer)
-    for tensor in reader.tensors:
+    _copy_metadata(source, writer)
+    for tensor in source.tensors:
         writer.add_tensor(tensor.name, _array(state, tensor.name))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -171,11 +171,11 @@ def _array(state: dict, name: str):
     return value.astype(np.float16)
 
 
-def _copy_metadata(reader, writer) -> None:
+def _copy_metadata(source, writer) -> None:
     from gguf import GGUFValueType as Kind
 
     names = {i: token for token, i in chat.CONTROL_TOKENS.items()}
-    for key, field in reader.fields.items():
+    for key, field in source.fields.items():
         if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type", "general.name", "general.quantization_version"):
             continue
         value = field.contents()
@@ -451,7 +451,7 @@ def _quiet_stderr():
 
 def bits_per_weight(path: Path) -> float:
     """Bits that the tensors of a GGUF take for each weight (its tokenizer and metadata left out)."""
-    tensors = _reader(path).tensors
+    tensors = reader(path).tensors
     return 8 * sum(int(t.n_bytes) for t in tensors) / sum(int(t.n_elements) for t in tensors)
 
 
