@@ -109,6 +109,7 @@ import time
 folder = checkpoints.cache_folder() / "export"
 folder.mkdir(parents=True, exist_ok=True)
 merged = export.merged(base, adapter, moved)
+del moved, noise, width
 started = time.perf_counter()
 f16 = export.write_f16(merged, packaged_file, folder / "F16.gguf")
 files = export.make(f16, folder)
@@ -296,7 +297,7 @@ print(f"{len(hostile)} texts, {len(differ)} read differently; llama.cpp stops by
 assert not differ
 
 # %% [markdown]
-# Identical. The stop list has one id that we did not ask for: 212 is `</s>`, HTML for "end of strikethrough", which llama.cpp takes for an end of text
+# Identical. The stop list has one id that we did not ask for: 212 is `</s>`, which closes struck-out text in HTML; llama.cpp takes it for an end of text
 # wherever it meets it. A model that writes HTML would be cut short there.
 #
 # Second question: the same arithmetic? We compare logits over the whole vocabulary with transformers, in float32 with the same merged weights.
@@ -305,11 +306,12 @@ assert not differ
 model = checkpoints.load_model(base, dtype="float32", device="cpu")
 model.load_state_dict(merged, strict=False)
 ids = tokenizer(inference.prompt(test_rows[0]), add_special_tokens=False).input_ids
+last = 100  # positions; all of them would fill a gigabyte
 with torch.inference_mode():
-    ours = model(torch.tensor([ids])).logits[0].numpy()  # (N, V)
-theirs = decoder.logits(ids)  # (N, V)
+    ours = model(torch.tensor([ids]), logits_to_keep=last).logits[0].numpy()  # (100, V)
+theirs = decoder.logits(ids, start=len(ids) - last)  # (100, V)
 same_choice = (ours.argmax(1) == theirs.argmax(1)).mean()
-print(f"{len(ids)} positions: largest difference {np.abs(ours - theirs).max():.3f}, median {np.median(np.abs(ours - theirs)):.4f}; same first choice at {same_choice:.1%}")
+print(f"{last} positions: largest difference {np.abs(ours - theirs).max():.3f}, median {np.median(np.abs(ours - theirs)):.4f}; same first choice at {same_choice:.1%}")
 assert same_choice > 0.98
 
 # %% [markdown]
@@ -445,7 +447,8 @@ def failure(generation):
 
 wanted = [i for i, row in enumerate(judged) if row["kind"] in ("single", "parallel")]
 faults = {kind: Counter(failure(stored.generations(judged, job=kind, engine=engine, grammar=False)[i]) for i in wanted) for kind in reports}
-pandas.DataFrame(faults).drop(index=[None], errors="ignore").fillna(0).astype(int).T
+for kind, found in faults.items():
+    print(f"{kind:<24} read {found.pop(None):4}   {dict(found) or ''}")
 
 # %% [markdown]
 # ### Where the bits are missed
@@ -476,7 +479,7 @@ plots.show(figure, f"In {arabic_first} of {len(kl)} files Arabic passages lose m
 # The lines *as packaged* are the same formats on the base that was not dithered. How much would it have flattered Q4_K_M?
 
 # %% tags=["nbval-ignore-output"]
-print(f"KL of Q4_K_M on Arabic: {kl.loc['Q4_K_M', 'arabic']:.3f} dithered, {kl.loc['Q4_K_M as packaged', 'arabic']:.3f} as packaged", engine=engine, grammar=False)
+print(f"KL of Q4_K_M on Arabic: {kl.loc['Q4_K_M', 'arabic']:.3f} dithered, {kl.loc['Q4_K_M as packaged', 'arabic']:.3f} as packaged")
 both = {p["id"] for p in stored.predictions if p["job"] == "F16 as packaged" and p["engine"] == engine}
 shared = [row for row in judged if row["id"] in both]
 undithered = {kind: scoring.score(stored.generations(shared, job=f"{kind} as packaged", engine=engine, grammar=False), shared) for kind in ("F16", "Q4_K_M")}
@@ -493,8 +496,8 @@ print(f"exact calls, {len(shared)} rows as packaged: F16 {undithered['F16'].rate
 # continuations are possible at all. `calls.grammar(tools)` writes one in llama.cpp's notation from the declarations themselves.
 
 # %%
-row = next(r for r in test_rows if len(json.loads(r["tools"])) == 3 and r["kind"] == "single")
-print(calls.grammar(json.loads(row["tools"])))
+tools = json.loads(test_rows[0]["tools"])[:2]  # two of its tools, so that it fits on a screen
+print(calls.grammar(tools))
 
 # %% [markdown]
 # `<escape>` without quotes means the *token* 52. Does llama.cpp match control tokens in a grammar at all? Proof: a grammar whose only sentence is one control
@@ -616,11 +619,11 @@ def reads(text):
     try:
         return "as meant" if calls.parse(text) == calls.parse(fine) else "another value"
     except calls.ParseError as error:
-        return f"unreadable: {error.reason[:40]}"
+        return f"unreadable from character {error.position}"
 
 
 for kind, text in broken.items():
-    print(f"{kind:<20} {reads(text):<56} mended: {reads(arabic.mend_call(text))}")
+    print(f"{kind:<20} {reads(text):<32} mended: {reads(arabic.mend_call(text))}")
 
 # %% [markdown]
 # `arabic.mend_call` removes what cannot be seen, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is
@@ -651,7 +654,8 @@ around = np.array([np.median(loss[max(0, i - 10) : i + 11]) for i in range(len(l
 late = np.arange(len(loss)) >= 30
 spikes = late & (loss > 2 * around)
 harder = np.median(frozen[spikes]) / np.median(frozen[late])
-print(f"{spikes.sum()} spikes; frozen loss: median {np.median(frozen[spikes]):.2f} for them, {np.median(frozen[late]):.2f} for all; {harder:.1f} times")
+back = np.mean(~spikes[np.flatnonzero(spikes[:-1]) + 1])
+print(f"{spikes.sum()} spikes, {back:.0%} of them over at the next step; frozen loss: median {np.median(frozen[spikes]):.2f} for them, {np.median(frozen[late]):.2f} for all; {harder:.1f} times")
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True)
@@ -689,12 +693,13 @@ verdict("32-spike-means-alpha", measured=round(float(harder), 2))
 
 # %% [markdown]
 # **So, before you lower α:** replay the batch with frozen weights and read its rows. In small batches one hard row is a quarter of the step. α can make training diverge,
-# but that shows in a loss that does *not* come back; here every spike is over one step later. This is one run, and the replay used weights that had seen these batches.
+# but that shows in a loss that does *not* come back, and here it does. This is one run, and the replay used weights that had seen these batches.
 #
 # ## 5.9 · Take it away
 #
 # The last cells leave a folder that needs nothing of this course: the model, a Modelfile for Ollama, and a client. The client starts llama.cpp inside its own process, lets the *file's
-# own template* render the prompt, and runs a Python function.
+# own template* render the prompt, and runs a Python function. Its tool is one that the model was trained on: with a tool of another name and a vaguer description the same
+# question was answered with an apology.
 
 # %%
 import shutil
@@ -707,11 +712,12 @@ client = r'''
 import json, re, sys
 import requests, xllamacpp
 
-def get_weather(city, day=None): return {"city": city, "sky": "مشمس", "degrees": 31}
+def get_current_weather(city, unit="celsius"): return {"city": city, "sky": "مشمس", "degrees": 31}
 
-FUNCTIONS = {"get_weather": get_weather}
-TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather forecast of a city", "parameters": {
-    "type": "object", "required": ["city"], "properties": {"city": {"type": "string", "description": "City"}}}}}]
+FUNCTIONS = {"get_current_weather": get_current_weather}
+TOOLS = [{"type": "function", "function": {"name": "get_current_weather", "description": "Get the weather in a city right now.", "parameters": {
+    "type": "object", "required": ["city"], "properties": {"city": {"type": "string", "description": "City name in Arabic"},
+    "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "description": "Temperature unit"}}}}}]
 DEVELOPER = "You are a model that can do function calling with the following functions"
 
 def start(path):
@@ -747,7 +753,7 @@ said = subprocess.run([sys.executable, "client.py", "model.gguf", "كيف الط
 print("\n".join(said.stdout.strip().splitlines()[-2:]))
 
 # %%
-assert said.returncode == 0 and "call:get_weather" in said.stdout and json.loads(said.stdout.strip().splitlines()[-1])["degrees"] == 31
+assert said.returncode == 0 and "call:get_current_weather" in said.stdout and json.loads(said.stdout.strip().splitlines()[-1])["degrees"] == 31
 print("the question was asked in Arabic, the call was parsed and its function was run")
 
 # %% [markdown]

@@ -496,12 +496,21 @@ def _bench_transformers(asked: dict) -> dict:
 
 def main() -> int:
     """The process that ``benchmark`` starts: what is asked on stdin, what was found on the last line of stdout."""
-    import resource
-
     asked = json.load(sys.stdin)
     found = {"llama.cpp": _bench_llama, "transformers": _bench_transformers}[asked["engine"]](asked)
-    print(json.dumps(found | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    print(json.dumps(found | {"peak_bytes": _peak_bytes()}))
     return 0
+
+
+def _peak_bytes() -> int:
+    """Largest resident size of this process. Linux's ru_maxrss begins with that of the process that started it, so it is read elsewhere."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    except (OSError, StopIteration):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":
