@@ -3,8 +3,8 @@
     python scripts/gpu_runs.py CHECKPOINT OUT [--seconds 1000] [--processes 4]
 
 Every GPU gets ``--processes`` workers, since one alone leaves it half idle; a worker needs up to 18 GB, so six do not fit on 80. All take
-the next job from one list, most wanted first, until the time is over; a job that would not fit any more is left. OUT then holds a file for
-each of ``GROUPS`` (provenance and results; predictions beside it) and ``adapter/``: of the candidates for the reference adapter, the one
+the next job from one list, most wanted first, until the time is over; a job that would not fit any more is left, one that is under OUT/parts
+from an earlier call is done. OUT then holds a file for each of ``GROUPS`` (provenance and results; predictions beside it) and ``adapter/``: of the candidates for the reference adapter, the one
 with the most exact calls on *validation*. With CUDA's MPS daemon running, a step took 0.2 s instead of 0.36 s (H200, four workers).
 
 Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The loss is the
@@ -17,6 +17,7 @@ import argparse
 import gzip
 import json
 import math
+import multiprocessing
 import os
 import random
 import re
@@ -37,7 +38,7 @@ from helpers.paths import ASSETS  # noqa: E402
 SEEDS = (0, 1, 2)
 RATES = (5e-5, 2e-4, 5e-4, 1e-3, 3e-3)
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
-COPIES = 2  # of the training rows, with renamed tools
+COPIES = 5  # times the training rows are drawn anew for the reference adapter
 HELD_OUT = 300  # rows scored for a short run, the same for all
 GROUPS = ("learning_rate", "masking", "rank_sweep", "spike", "reference")
 DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
@@ -46,8 +47,8 @@ DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
 @dataclass(frozen=True)
 class Job:
     """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum (with
-    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``renamed``: two of three rows
-    have other names for their tools (``helpers.augmentation``). ``steps`` 0: the base model as it is."""
+    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``augmented``: five of six rows
+    are drawn anew, with tools renamed (``helpers.augmentation``). ``steps`` 0: the base model as it is."""
 
     group: str
     name: str
@@ -63,7 +64,7 @@ class Job:
     labels: str = "response"
     normalization: str = "window"
     blind: bool = False
-    renamed: bool = False
+    augmented: bool = False
     split: str = "validation"
 
 
@@ -76,11 +77,11 @@ def jobs() -> list[Job]:
 
 
 def candidates() -> list[Job]:
-    """Runs that may become the reference adapter (200 steps are an epoch), and the model before any of them."""
-    tried = ((1e-3, 600, False), (5e-4, 1200, True), (1e-3, 1200, True))
+    """Runs that may become the reference adapter, each of 38,400 rows: every stored row and every row drawn anew once. And the model before them."""
+    tried = [(rate, steps, 38400 // steps) for steps in (1200, 2400) for rate in (5e-4, 1e-3)]
     runs = [
-        Job("reference", f"{steps} steps at {rate:g}{', renamed' * renamed}", 0, rate, warmup=0.05, steps=steps, batch=32, accumulation=2, renamed=renamed)
-        for rate, steps, renamed in tried
+        Job("reference", f"{steps} steps of {batch} at {rate:g}", 0, rate, warmup=0.05, steps=steps, batch=batch, accumulation=batch // 16, augmented=True)
+        for rate, steps, batch in tried
     ]
     return [*runs, Job("reference", "base", steps=0)]
 
@@ -117,13 +118,15 @@ def scalings() -> list[Job]:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def tokenized(tokenizer) -> dict:
-    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, then ``COPIES`` with other names for their tools, which only
-    have the labels of the course.
+def tokenized(tokenizer, copies: int = COPIES) -> dict:
+    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, as they are stored, then ``copies`` times as many that are
+    drawn anew and have other names for their tools; these only have the labels of the course.
     """
     plain = dataset.load("train").to_list()
-    rows = [*plain, *[augmentation.renamed(row, seed) for seed in range(COPIES) for row in plain]]
-    ids = tokenizer(training.texts(rows), add_special_tokens=False).input_ids
+    with multiprocessing.get_context("fork").Pool(max(1, min(copies, os.cpu_count()))) as pool:  # a minute of rendering
+        drawn = pool.map(augmented_texts, range(copies))
+    texts = [*training.texts(plain), *[text for copy in drawn for text in copy]]
+    ids = tokenizer(texts, add_special_tokens=False).input_ids
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
     response = [masking.response_labels(row, header) for row in ids]
     return {
@@ -131,6 +134,11 @@ def tokenized(tokenizer) -> dict:
         "no_stops": [masking.without_stops(i, row) for i, row in zip(ids[: len(plain)], response, strict=False)],
         "with_results": [masking.turn_labels(row, header) for row in ids[: len(plain)]],
     }  # fmt: skip
+
+
+def augmented_texts(seed: int) -> list[str]:
+    """As many rows as there are to train on, drawn anew and with other names for their tools, rendered."""
+    return training.texts([augmentation.renamed(row, seed) for row in augmentation.fresh(seed)])
 
 
 def held_out(split: str, n: int) -> list[dict]:
@@ -225,7 +233,7 @@ def train(job: Job, model, data: dict) -> tuple:
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=job.learning_rate, weight_decay=0, fused=DEVICE == "cuda")
     state, handles = blindfold(model) if job.blind else ({}, [])
-    lengths = [len(row) for row in data["ids"][: None if job.renamed else data["plain"]]]
+    lengths = [len(row) for row in data["ids"][: None if job.augmented else data["plain"]]]
     order, history, seen, started = batches(job, lengths), [], [], time.time()
     for step in range(job.steps):
         chosen = next(order)
@@ -360,23 +368,11 @@ def measure_candidate(job: Job, model, tokenizer, out: Path, result: dict) -> li
         print(job.name, split, result[split], flush=True)
     rows, result["truncated"] = held_out("test", HELD_OUT), {}
     for k in (16, 8, 4, 2, 1) if job.steps else ():
-        truncate(model, k)
+        lora.truncate(model, k)
         found = predict(model, tokenizer, rows)
         result["truncated"][k] = scores_of(found, rows)
         predictions += [{"split": "test", "rank_kept": k} | p for p in found]
     return predictions
-
-
-@torch.no_grad()
-def truncate(model, k: int) -> None:
-    """Replace every ΔW = B·A by its k largest singular triples, in place: A and B keep their shapes, the rest is zero."""
-    for module in lora.layers(model).values():
-        a, b = module.lora_A["default"].weight, module.lora_B["default"].weight  # (r, in), (out, r)
-        (left, upper), (right, lower) = torch.linalg.qr(b.float()), torch.linalg.qr(a.float().T)  # B·A = left·(upper·lowerᵀ)·rightᵀ
-        u, s, vt = torch.linalg.svd(upper @ lower.T, full_matrices=False)
-        root = s[:k].sqrt()
-        a.zero_()[: len(root)] = (root[:, None] * (vt @ right.T)[:k]).to(a.dtype)
-        b.zero_()[:, : len(root)] = ((left @ u)[:, :k] * root).to(b.dtype)
 
 
 def name_of(job: Job) -> str:
@@ -396,7 +392,7 @@ def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
-def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float) -> None:
+def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float, groups: list[str]) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not survive the fork: the first batch would wait for ever
     torch.set_num_threads(2)
     training.CHUNK = 1024  # 1 GiB of logits at a time
@@ -406,7 +402,8 @@ def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, ou
         torch.cuda.set_per_process_memory_fraction(share)
     base, pace = base.to(DEVICE), 0.1  # seconds a step, scoring included
     for index, job in enumerate(jobs()):
-        if time.time() + pace * (job.steps + 50) > until or not claimed(out, index):
+        done = (out / "parts" / f"{name_of(job)}.json").exists()
+        if job.group not in groups or done or time.time() + pace * work(job) > until or not claimed(out, index):
             continue
         started = time.time()
         try:
@@ -415,9 +412,14 @@ def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, ou
             print(f"{name_of(job)}: out of memory, left out. {str(error).splitlines()[0][:80]}", flush=True)
             torch.cuda.empty_cache()
             continue
-        pace = max(pace, (time.time() - started) / (job.steps + 50))
+        pace = max(pace, (time.time() - started) / work(job))
         peak = f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if DEVICE == "cuda" else ""
         print(name_of(job), result.get("scores"), f"{result['train_seconds']} of {time.time() - started:.0f} s", peak, flush=True)
+
+
+def work(job: Job) -> float:
+    """How long a job takes, in steps of 16 rows; scoring takes about as long as 50."""
+    return job.steps * job.batch / 16 + 50
 
 
 def forks_well() -> bool:
@@ -445,7 +447,7 @@ def collect(out: Path, arguments) -> None:
     told = reference.provenance(SEEDS, device=f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, {arguments.processes} processes each")
     told |= {"revision": arguments.revision} if arguments.revision else {}
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))]
-    for group in GROUPS:
+    for group in arguments.groups:
         found = [part for part in parts if part["result"]["group"] == group]
         (out / f"{group}.json").write_text(json.dumps({"provenance": told, "results": [part["result"] for part in found]}, indent=1), encoding="utf-8")
         if predictions := [p for part in found for p in part["predictions"]]:
@@ -465,21 +467,21 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=1000, help="stop taking jobs after this long (default %(default)s)")
     parser.add_argument("--processes", type=int, default=4, help="workers on each GPU (default %(default)s)")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these")
     parser.add_argument("--revision", default="", help="git revision, where the host has no repository")
     arguments = parser.parse_args()
     until = time.time() + arguments.seconds
-    import torch.multiprocessing as multiprocessing
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
-    data = tokenized(tokenizer)
+    data = tokenized(tokenizer, COPIES if "reference" in arguments.groups else 0)
     base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="sdpa")
     arguments.out.mkdir(parents=True, exist_ok=True)
     gpus = max(1, torch.cuda.device_count())
-    context = multiprocessing.get_context("fork" if forks_well() else "spawn")
+    context = torch.multiprocessing.get_context("fork" if forks_well() else "spawn")
     print(f"{gpus} devices, workers by {context.get_start_method()}, {until - time.time():.0f} s left", flush=True)
     workers = [
-        context.Process(target=worker, args=(n, gpus, 0.95 / arguments.processes, base, tokenizer, data, arguments.out, until)) for n in range(gpus * arguments.processes)
+        context.Process(target=worker, args=(n, gpus, 0.95 / arguments.processes, base, tokenizer, data, arguments.out, until, arguments.groups)) for n in range(gpus * arguments.processes)
     ]
     for process in workers:
         process.start()

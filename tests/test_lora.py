@@ -48,3 +48,28 @@ def test_best_of_rank_is_the_closest():
 
 def test_the_figure_names_its_settings(model):
     assert "α/r = 2 " in lora.rank_figure(32, 64, model.config)._suptitle.get_text()
+
+
+def test_singular_values_are_those_of_the_whole_update():
+    theirs = peft_layer(torch.nn.Linear(64, 48, bias=False), 6, 12)
+    torch.nn.init.normal_(theirs.lora_B["default"].weight, generator=torch.Generator().manual_seed(2))
+    whole = torch.linalg.svdvals(lora.delta(theirs))
+    assert torch.allclose(lora.singular_values(theirs), whole[:6], atol=1e-4) and whole[6:].max() < 1e-4
+
+
+def test_effective_rank_counts_what_matters():
+    assert lora.effective_rank(torch.ones(8)) == pytest.approx(8, abs=1e-4)
+    assert lora.effective_rank(torch.tensor([5.0, 0, 0])) == pytest.approx(1, abs=1e-4)
+    assert 1 < lora.effective_rank(torch.tensor([3.0, 1.0])) < 2
+
+
+@pytest.mark.parametrize("k", [1, 2, 6, 20])
+def test_a_truncated_update_is_the_closest_of_its_rank(k):
+    model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(40, 24), torch.nn.Linear(24, 30)), LoraConfig(r=6, lora_alpha=12, target_modules=["0", "1"]))
+    for module in lora.layers(model).values():
+        torch.nn.init.normal_(module.lora_B["default"].weight, generator=torch.Generator().manual_seed(3))
+    wanted = {name: lora.best_of_rank(lora.delta(module), k) for name, module in lora.layers(model).items()}
+    lora.truncate(model, k)
+    assert len(wanted) == 2
+    for name, module in lora.layers(model).items():
+        torch.testing.assert_close(lora.delta(module), wanted[name], atol=1e-4, rtol=1e-4)

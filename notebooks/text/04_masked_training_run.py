@@ -4,9 +4,10 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/04_masked_training_run.ipynb)
 #
 # **After this notebook you can** render a conversation as FunctionGemma reads it, say for every token whether it carries loss,
-# fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals.
+# fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals. You will also have read a full
+# before/after of the adapter that the other notebooks use.
 #
-# **You need** notebook 00. **Time**: 6 minutes on two CPU cores, of which 5 are training and scoring. **Memory**: 5 GB.
+# **You need** notebook 00. **Time**: 7 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 5 GB.
 # A T4's minutes have not been measured.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
@@ -731,7 +732,264 @@ print("more than twice the noise:", ", ".join(sorted(large)))
 # whole-sequence loss.
 
 # %% [markdown]
-# ## 4.14 · Exercises
+# ### What makes the run possible on two cores
+#
+# The run of section 4.8 takes a few seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
+# (`scripts/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
+
+# %%
+steps = reference.load("cpu_step")
+timed = {r["way"]: r for r in steps.results if "steps" in r}
+for result in steps.results:
+    print(f"{result['way']:<28}", result["error"] if "error" in result else f"{result['median_seconds']:5.1f} s, loss {result['steps'][-1]['loss']:.3f}, peak {result['peak_bytes'] / 1e9:.1f} GB")
+ratio = timed["Trainer + PEFT"]["median_seconds"] / timed["+ one prompt for eight rows"]["median_seconds"]
+print(f"the course's step against transformers' Trainer with PEFT: {ratio:.1f} times as fast")
+
+# %% [markdown]
+# - Unmodified TRL 1.15 does not train on a CPU at all: its loss is a Triton kernel. So the fair neighbour is transformers' own Trainer.
+# - Most of the saving is Unsloth's, which does not build logits for every position either. The course's own part is the last line: eight rows that declare the same tools share
+#   one pass over their prompt.
+# - The losses are not all alike. The first line is the loss in float32, with nothing trained. Trainer is within 0.004 of it; Unsloth's path on a CPU reports 0.03 less, half a percent, and the
+#   course's two changes do not move that. We do not know which of its operations rounds differently.
+
+# %% [markdown]
+# ## 4.14 · The reference adapter
+#
+# The rest of the course needs a model that mostly gets its calls right. It was trained on a GPU, on data like those of this notebook. These were the candidates.
+
+# %%
+from helpers import adapter
+
+candidates, earlier = reference.load("reference"), reference.load("stored_rows")
+print(candidates.source())
+for source in (earlier, candidates):
+    print("trained on stored rows" if source is earlier else "trained on rows drawn anew")
+    for candidate in (r for r in source.results if r["steps"]):
+        hits, n = candidate["validation"]["exact"]
+        print(f"  {candidate['name']:<26} {candidate['steps'] * candidate['batch']:>6,} rows seen, exact on validation {hits} of {n}")
+
+# %% [markdown]
+# The first two were trained on the stored rows alone, three times over. They failed in two ways.
+#
+# - They *remembered values* instead of copying them. A slot has 20 to 40 values in training. A city that training had not held came out as pieces of cities
+#   that it had.
+# - They *remembered tools*. Given tools that they had never seen, they called a known one that was not declared.
+#
+# So the others were trained on rows that are drawn anew from the same phrasings (`helpers.augmentation`): with 2,500 more slot values and with invented
+# words, so that copying is the only way to be right, and with tools and arguments under other names, so that the declaration has to be read.
+#
+# The choice among them fell on validation rows. The test was scored once for each candidate and chose nothing.
+
+# %%
+chosen_run = adapter.chosen(candidates)
+print(f"{chosen_run['name']}: rank {chosen_run['rank']}, alpha {chosen_run['alpha']}, {chosen_run['schedule']} schedule, warm-up {chosen_run['warmup']:.0%}")
+
+# %% [markdown]
+# ### Before and after, in full
+#
+# All 1,500 test rows, four ways to answer them: the base model; no model at all, only the answer of the most similar training request (TF-IDF); the best
+# candidate from stored rows; the reference adapter.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import baseline
+
+everything = dataset.load("test").to_list()
+unseen_rows = dataset.load("test_unseen_tools").to_list()
+best_earlier = adapter.chosen(earlier)
+
+
+def stored(run, rows, split, source=candidates):
+    """A report of a stored run on a split, scored again from its predictions."""
+    return scoring.score(source.generations(rows, job=run["job"], split=split, rank_kept=None), rows)
+
+
+untrained_run = next(r for r in candidates.results if r["name"] == "base")
+retrieved = baseline.reports()
+full = {
+    "base": stored(untrained_run, everything, "test"), "nearest phrasing": retrieved["test"],
+    "stored rows": stored(best_earlier, everything, "test", earlier), "reference": stored(chosen_run, everything, "test"),
+}  # fmt: skip
+told = [{"answers": name} | {level: "{rate:.1%} [{low:.1%}, {high:.1%}]".format(**report.cell(level)) for level in [*levels, "no_call"]} for name, report in full.items()]
+pandas.DataFrame(told).set_index("answers")
+
+# %% [markdown]
+# The retriever is the bar for everything that was learned. It often finds the function, because the same tools come back; it cannot fill in values.
+
+# %% tags=["nbval-ignore-output"]
+rates_of = {name: report.rate("exact") for name, report in full.items()}
+plots.show(
+    plots.scores(full, levels),
+    f"Exact calls on test: base {rates_of['base']:.0%}, nearest phrasing {rates_of['nearest phrasing']:.0%}, stored rows {rates_of['stored rows']:.0%}, reference {rates_of['reference']:.0%}.",
+)
+
+# %% [markdown]
+# How much of that is the new rows' doing? The difference is paired on the same test rows. The runs differ in the number of steps too, so this compares two
+# ways to spend a budget, not one change.
+
+# %%
+by_values = scoring.compare(full["stored rows"], full["reference"], "exact")
+print(f"exact calls, reference minus stored rows: {100 * by_values.difference:+.1f} points, 95 % interval [{100 * by_values.low:.1f}, {100 * by_values.high:.1f}], n {by_values.n}")
+
+# %% [markdown]
+# ### Per dialect
+#
+# The course set itself goals before it had a number: 90 % exact calls on test, and no dialect under 85 %.
+
+# %% tags=["nbval-ignore-output"]
+spread = {d: full["reference"].rate("exact", d) for d in dataset.DIALECTS}
+worst_dialect, best_dialect = min(spread, key=spread.get), max(spread, key=spread.get)
+plots.show(
+    plots.scores({name: full[name] for name in ("stored rows", "reference")}, ["exact"], dialects=list(dataset.DIALECTS)),
+    f"Exact calls per dialect: from {spread[worst_dialect]:.0%} ({worst_dialect}) to {spread[best_dialect]:.0%} ({best_dialect}); none reaches 85 %.",
+)
+
+# %%
+goals = {"parse": 0.995, "name": 0.98, "exact": 0.90}
+for level, goal in goals.items():
+    cell = full["reference"].cell(level)
+    print(f"{level:<6} goal {goal:.1%}, reached {cell['rate']:.1%} [{cell['low']:.1%}, {cell['high']:.1%}]:", "reached" if cell["rate"] >= goal else "missed")
+print("dialects at 85 % exact or more:", sum(rate >= 0.85 for rate in spread.values()), "of 5")
+
+# %% [markdown]
+# Every level of every dialect, with its interval:
+
+# %% tags=["nbval-ignore-output"]
+cells = full["reference"].table().query("dialect != 'all'")
+cells = cells.assign(told=[f"{c.rate:.0%} [{c.low:.0%}, {c.high:.0%}]" for c in cells.itertuples()])
+cells.pivot(index="level", columns="dialect", values="told").loc[[*levels, "no_call"], list(dataset.DIALECTS)]
+
+# %% [markdown]
+# The goals were missed, all of them. What is missing is not form but the last tenth of meaning: the next sections look at it from both ends.
+#
+# ### Which function instead of which?
+#
+# Requests for one call: the domain of the function that was asked for against that of the function that was called.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import calls, sources
+
+domain_of = {name: tool.domain for name, tool in sources.read().tools.items()}
+
+
+def called(text):
+    """The names of the functions that a generation calls, or what it did instead."""
+    try:
+        return [c.name for c in calls.parse(text)] or ["no call"]
+    except calls.ParseError:
+        return ["malformed"]
+
+
+singles = [r for r in everything if r["kind"] == "single"]
+written_by = adapter.generations(singles, "test")
+pairs = [(json.loads(r["calls"])[0]["name"], name) for r, g in zip(singles, written_by, strict=True) for name in called(g.text)]
+confusion = pandas.crosstab(pandas.Series([domain_of[a] for a, _ in pairs], name="asked for"), pandas.Series([domain_of.get(b, b) for _, b in pairs], name="called"))
+confusion
+
+# %% [markdown]
+# Off the diagonal there is little. Which functions are behind it?
+
+# %% tags=["nbval-ignore-output"]
+mistaken = pandas.Series([f"{a} → {b}" for a, b in pairs if a != b]).value_counts()
+print(f"{len(pairs)} calls or answers, {sum(a == b for a, b in pairs)} of the function asked for")
+mistaken.head(8).to_frame("times")
+
+# %% [markdown]
+# ### The ten worst
+#
+# Worst is what fails earliest: a malformed call before a wrong function, a wrong function before a wrong value; within a level, what is least like the gold call.
+
+# %% tags=["nbval-ignore-output"]
+from difflib import SequenceMatcher
+
+
+def gold_text(row):
+    """The calls that a row asks for, as the model should write them."""
+    return calls.serialize([calls.FunctionCall(c["name"], c["arguments"]) for c in json.loads(row["calls"])])
+
+
+def badness(row, generation, judged):
+    """(levels reached, likeness to the gold call): smaller is worse."""
+    return sum(bool(judged[level]) for level in levels), SequenceMatcher(None, gold_text(row), generation.text).ratio()
+
+
+reference_says = adapter.generations(everything, "test")
+missed = [t for t in zip(everything, reference_says, full["reference"].rows, strict=True) if t[2]["exact"] is False]
+worst = sorted(missed, key=lambda t: badness(*t))[:10]
+plots.text_table([{"dialect": r["dialect"], "request": r["query"], "asked for": json.loads(r["calls"])[0]["name"], "written": g.text[:220]} for r, g, _ in worst])
+
+# %% [markdown]
+# All ten are polite refusals, most of them in the dialect of the request: no tool fits, says the model, while the tool is declared. Each request comes without the words that training
+# used for it. *We sit in the dark* stands for an electricity bill, *it is time for Doliprane* for a medication reminder; «تعقلني», remind me, is a
+# Maghrebi word that no training phrasing of this tool has. To have learned that "nothing fits" is an answer has this price.
+#
+# Several of the ten are one phrasing with other values. Test rows are not independent of each other, which the intervals above ignore. The next cell draws whole
+# phrasings instead of rows.
+
+# %% tags=["nbval-ignore-output"]
+from scipy.stats import bootstrap
+
+judged_rows = pandas.DataFrame([{"phrasing": r["phrasing"], "exact": j["exact"]} for r, j in zip(everything, full["reference"].rows, strict=True) if j["exact"] is not None])
+by_phrasing = judged_rows.groupby("phrasing")["exact"].agg(["sum", "size"])  # one line for each phrasing
+interval = bootstrap((by_phrasing["sum"], by_phrasing["size"]), lambda hits, n, axis: hits.sum(axis) / n.sum(axis), paired=True, method="percentile", rng=0).confidence_interval
+print(f"exact calls {full['reference'].rate('exact'):.1%}, 95 % interval over {len(by_phrasing)} phrasings [{interval.low:.1%}, {interval.high:.1%}]")
+
+# %% [markdown]
+# So the honest interval is this wider one. The paired differences above suffer less, because both sides answer the same phrasings.
+#
+# The ten worst are not typical. Where did all the exact calls go that were missed?
+
+# %%
+from collections import Counter
+
+names_of = {"parse": "malformed", "name": "other function", "keys": "other arguments", "exact": "other value"}
+fate = Counter()
+for _, g, judged in missed:
+    first_missed = next(level for level in levels if not judged[level])
+    fate["no call" if called(g.text) == ["no call"] else names_of[first_missed]] += 1
+print(len(missed), "rows without the exact call:", ", ".join(f"{n} {name}" for name, n in fate.most_common()))
+
+# %% [markdown]
+# Two kinds make up most of it. *Other arguments*: an optional one that the request names is left out, or one that it does not name is put in. *Other value*:
+# a rare word copied wrongly, or a number that stands elsewhere in the request.
+#
+# ### Tools it has never seen
+#
+# The eight tools of `test_unseen_tools` occur in no training row. The model knows them only from the declaration in its prompt.
+
+# %%
+unseen = {
+    "nearest phrasing": retrieved["test_unseen_tools"], "stored rows": stored(best_earlier, unseen_rows, "test_unseen_tools", earlier),
+    "reference": stored(chosen_run, unseen_rows, "test_unseen_tools"),
+}  # fmt: skip
+for name, report in unseen.items():
+    print(f"{name:<17}", "  ".join("{level} {rate:.1%} [{low:.1%}, {high:.1%}]".format(**report.cell(level)) for level in ("parse", "name", "exact")))
+gain_unseen = scoring.compare(unseen["stored rows"], unseen["reference"], "name")
+print(f"right function, reference minus stored rows: {100 * gain_unseen.difference:+.1f} points [{100 * gain_unseen.low:.1f}, {100 * gain_unseen.high:.1f}]")
+
+# %% [markdown]
+# The new rows, renamed tools among them, brought 25 points. It is still far from the goal of 90 %, and next to none of these calls is exact. Thirty-two tools are few to learn from that
+# declarations differ; whether many more kinds of tools would close the gap was not tried.
+#
+# ### The same adapter on your machine
+#
+# Its weights are in `assets/reference/adapter` (Gemma terms; see the card there). A CPU adds in another order than a GPU, so now and then a close choice of token falls
+# the other way. Twelve rows, with what the GPU wrote beside them:
+
+# %% tags=["nbval-ignore-output"]
+tuned, base_tokenizer = adapter.load()
+few = everything[:12]
+here_says = inference.generate(tuned, base_tokenizer, few)
+same_text = sum(a.text == b.text for a, b in zip(here_says, reference_says[:12], strict=True))
+print(same_text, "of", len(few), "generations are the stored ones, character by character")
+assert same_text >= 9
+
+# %% [markdown]
+# **What this cannot tell.** One seed for each candidate. The lowest rate and the largest batch that were tried came out best, so the best recipe probably lies beyond the
+# grid; a lower rate and a longer run are the next thing to try. All requests are composed of phrasings that were written for the course, so a rate here is a rate on
+# unseen *phrasings and values*, not on what people will type.
+
+# %% [markdown]
+# ## 4.15 · Exercises
 
 # %% [markdown]
 # <!-- exercise 4.1 -->
@@ -875,7 +1133,7 @@ def bypass():
 exercises.check("4.4", bypass)
 
 # %% [markdown]
-# ## 4.15 · Recap
+# ## 4.16 · Recap
 #
 # Your bets beside what was measured.
 

@@ -1,6 +1,6 @@
-"""The figures in the data card, ``assets/data/README.md``: counted, never typed.
+"""The figures in the data card and in the reference adapter's card: counted, never typed.
 
-``python -m helpers.card`` counts again, scores the baseline (a minute) and rewrites what stands between the card's marks.
+``python -m helpers.card`` counts again, scores the baseline (a minute) and rewrites what stands between the cards' marks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from . import dataset
+from . import adapter, dataset
 from .errors import CourseError
 from .sources import DIALECTS
 
 CARD = dataset.FOLDER / "README.md"
+ADAPTER_CARD = adapter.FOLDER / "README.md"
 _BLOCK = r"(<!-- {name}: written by python -m helpers\.card -->\n).*?(<!-- end of {name} -->)"
 
 
@@ -68,16 +69,42 @@ def baseline() -> str:
     return markdown_table(["TF-IDF retriever", *scored], [[level, *(_cell(r, level) for r in scored.values())] for level in levels])
 
 
-def _cell(report, level: str) -> str:
-    cell = report.cell(level)
+def _cell(report, level: str, dialect: str = "all") -> str:
+    cell = report.cell(level, dialect)
     return f"{cell['rate']:.1%} ({cell['low']:.1%} to {cell['high']:.1%}, n={cell['n']})"
+
+
+def adapter_recipe() -> str:
+    """Settings of the reference adapter's run and where it ran, as Markdown."""
+    from . import reference
+
+    candidates = reference.load("reference")
+    run, told = adapter.chosen(candidates), candidates.provenance
+    settings = {
+        "rank, alpha": f"{run['rank']}, {run['alpha']} (all seven projections of every layer)", "learning rate": f"{run['learning_rate']:g}, {run['schedule']}, warm-up {run['warmup']:.0%}",
+        "steps": f"{run['steps']:,} of {run['batch']} rows", "optimizer": "AdamW, no weight decay, gradient norm clipped at 1", "seed": run["seed"],
+        "device": told["device"], "time": f"{run['train_seconds'] / 60:.0f} minutes beside other runs", "versions": f"torch {told['torch']}, transformers {told['transformers']}, peft {told['peft']}",
+        "command": f"`{told['command']}`", "date": told["date"],
+    }  # fmt: skip
+    return markdown_table(["setting", ""], [list(pair) for pair in settings.items()])
+
+
+def adapter_scores() -> str:
+    """The reference adapter's scores on the held-out splits, and per dialect on test, with Wilson 95 % intervals, as Markdown."""
+    from . import scoring
+
+    splits = ("validation", "test", "test_unseen_tools")
+    reports = {split: scoring.score(adapter.generations(rows, split), rows) for split in splits for rows in [dataset.load(split)]}
+    by_split = [[level, *(_cell(report, level) for report in reports.values())] for level in scoring.LEVELS]
+    by_dialect = [[dialect, *(_cell(reports["test"], level, dialect) for level in ("parse", "name", "exact"))] for dialect in DIALECTS]
+    return "\n".join([markdown_table(["level", *splits], by_split), markdown_table(["test, by dialect", "parse", "name", "exact"], by_dialect)])
 
 
 def replaced(card: str, name: str, text: str) -> str:
     """The card with the block ``name`` holding ``text``. Raises CourseError when the card has no such block."""
     changed, found = re.subn(_BLOCK.format(name=name), lambda m: f"{m[1]}\n{text}\n{m[2]}", card, flags=re.S)
     if found != 1:
-        raise CourseError(f"the data card has {found} blocks {name!r}", f"put the marks back: <!-- {name}: written by python -m helpers.card -->")
+        raise CourseError(f"the card has {found} blocks {name!r}", f"put the marks back: <!-- {name}: written by python -m helpers.card -->")
     return changed
 
 
@@ -85,6 +112,11 @@ def block(name: str, card: Path = CARD) -> str:
     """What stands in a block of the card now."""
     found = re.search(_BLOCK.format(name=name), card.read_text(encoding="utf-8"), flags=re.S)
     return found.group().split("-->\n", 1)[1].rsplit("<!--", 1)[0].strip() + "\n" if found else ""
+
+
+def adapter_card(card: str) -> str:
+    """The reference adapter's card with its recipe and its scores as they are now."""
+    return replaced(replaced(card, "recipe", adapter_recipe()), "scores", adapter_scores())
 
 
 def main() -> None:
@@ -95,7 +127,8 @@ def main() -> None:
     card = CARD.read_text(encoding="utf-8")
     card = replaced(card, "counts", counts({split: dataset.load(split) for split in dataset.SPLITS}, tokenizer))
     CARD.write_text(replaced(card, "baseline", baseline()), encoding="utf-8")
-    print(f"{CARD.relative_to(dataset.FOLDER.parents[1])} is up to date")
+    ADAPTER_CARD.write_text(adapter_card(ADAPTER_CARD.read_text(encoding="utf-8")), encoding="utf-8")
+    print("the data card and the adapter's card are up to date")
 
 
 if __name__ == "__main__":

@@ -55,8 +55,13 @@ def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1,
     if rows_per_prompt > 1:
         stored = _regrouped(stored, tools_per_row or 4, rows_per_prompt)
         tools_per_row = None
-    rows = [_row(row, declarations, tools_per_row) for row in stored]
+    rows = joined(stored, declarations, tools_per_row)
     return Dataset.from_dict({column: [row[column] for row in rows] for column in COLUMNS})
+
+
+def joined(stored: list[dict], declarations: dict[str, dict], tools_per_row: int | None = None) -> list[dict]:
+    """Rows as they are stored (tool names) as rows of the contract (declarations, whole conversation)."""
+    return [_row(row, declarations, tools_per_row) for row in stored]
 
 
 def read_declarations(folder: Path = FOLDER) -> dict[str, dict]:

@@ -58,6 +58,43 @@ def delta_norm(model) -> float:
     return math.sqrt(sum(delta(module).pow(2).sum().item() for module in layers(model).values()))
 
 
+def _factors(module, adapter: str = "default"):
+    """ΔW of a PEFT LoRA layer as ``left (out, r) · diag(s) · right (r, in)`` with orthonormal factors; the singular values s (r,) fall.
+
+    By QR of A and B, so that the decomposition is of an r × r matrix and not of the whole weight.
+    """
+    import torch
+
+    a, b = module.lora_A[adapter].weight.detach().float(), module.lora_B[adapter].weight.detach().float()
+    (left, upper), (right, lower) = torch.linalg.qr(b), torch.linalg.qr(a.T)
+    u, s, vt = torch.linalg.svd(module.scaling[adapter] * upper @ lower.T, full_matrices=False)
+    return left @ u, s, vt @ right.T
+
+
+def singular_values(module, adapter: str = "default"):
+    """The singular values (r,) of a PEFT LoRA layer's ΔW, largest first, float32."""
+    return _factors(module, adapter)[1]
+
+
+def effective_rank(values) -> float:
+    """exp of the entropy of the normalized singular values (Roy and Vetterli 2007): r when all are alike, 1 when one is all."""
+    share = values / values.sum()
+    return math.exp(-(share * share.clamp_min(1e-12).log()).sum().item())
+
+
+def truncate(model, k: int, adapter: str = "default") -> None:
+    """Replace every ΔW by the closest matrix of rank k (Eckart and Young 1936), in place: A and B keep their shapes, the rest is zero."""
+    import torch
+
+    with torch.no_grad():
+        for module in layers(model).values():
+            a, b = module.lora_A[adapter].weight, module.lora_B[adapter].weight  # (r, in), (out, r)
+            left, s, right = _factors(module, adapter)
+            root = (s[:k] / module.scaling[adapter]).sqrt()
+            a.zero_()[: len(root)] = (root[:, None] * right[:k]).to(a.dtype)
+            b.zero_()[:, : len(root)] = (left[:, :k] * root).to(b.dtype)
+
+
 def best_of_rank(matrix, r: int):
     """The closest matrix of rank r (Eckart and Young, 1936): the first r singular triples."""
     import torch

@@ -82,6 +82,18 @@ def masked_tokens(pieces: list[str], labelled: list[bool]):
     return HTML(f'<div dir="ltr" style="line-height:1.9">{" ".join(spans)}</div>')
 
 
+def text_table(rows: list[dict]):
+    """Rows of text as an HTML table, every cell in its own direction, so that Arabic and calls can stand side by side."""
+    import html
+
+    from IPython.display import HTML
+
+    head = "".join(f'<th scope="col" style="text-align:left">{html.escape(name)}</th>' for name in rows[0])
+    cell = '<td dir="auto" style="text-align:start;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere">{}</td>'
+    body = "".join(f"<tr>{''.join(cell.format(html.escape(str(value))) for value in row.values())}</tr>" for row in rows)
+    return HTML(f'<table style="width:100%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
 def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losses):
     """The last tokens of a row, one to a line: position, id, piece, label, and losses (N,) by name. Returns HTML that reads right in Arabic.
 

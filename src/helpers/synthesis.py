@@ -150,6 +150,9 @@ class Builder:
 
     # --- rows
 
+    def _generator(self, row: str) -> random.Random:
+        return random.Random(row)
+
     def rows(self, split: str) -> list[dict]:
         """All rows of a split, queries unique."""
         kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * SIZES[split]))]
@@ -157,7 +160,7 @@ class Builder:
         rows, seen = [], set()
         for index, kind in enumerate(kinds):
             for attempt in range(200):
-                rng = random.Random(f"{split}|{kind}|{index}|{attempt}")
+                rng = self._generator(f"{split}|{kind}|{index}|{attempt}")
                 row = getattr(self, f"_{kind}")(rng, split, DIALECTS[index % len(DIALECTS)], index)
                 if row and row["query"] not in seen:
                     break
