@@ -1,12 +1,14 @@
 """Round trips for any arguments, and a reason with a position for everything that is no call."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.calls import FunctionCall, ParseError, parse, serialize
+from helpers import dataset
+from helpers.calls import FunctionCall, ParseError, grammar, parse, serialize
 from helpers.chat import CONTROL_TOKENS
 from helpers.errors import CourseError
 
@@ -107,3 +109,80 @@ def test_what_cannot_be_read_back_is_refused(value):
 
 def test_a_parse_error_is_a_course_error():
     assert issubclass(ParseError, CourseError)
+
+
+# --- grammar ----------------------------------------------------------------------------------------------------------
+
+
+def as_regex(gbnf: str) -> re.Pattern:
+    """A grammar without recursion as a regular expression, so that membership can be asked without llama.cpp."""
+    rules = dict(line.split(" ::= ", 1) for line in gbnf.strip().splitlines())
+    token = re.compile(r'"(?:[^"\\]|\\.)*"|<\w+>|\[\^?[^\]]+\]|\{[\d,]+\}|[a-z][a-z0-9-]*|[()|?*+]')
+
+    def expand(rule: str) -> str:
+        out = ""
+        for piece in token.findall(rule):
+            if piece.startswith('"'):
+                text = re.sub(r"\\U([0-9a-f]{8})", lambda m: chr(int(m.group(1), 16)), piece[1:-1])
+                out += f"(?:{re.escape(text)})"
+            elif piece.startswith("<"):
+                out += f"(?:{re.escape(piece)})"
+            elif piece[0].isalpha():
+                out += f"(?:{expand(rules[piece])})"
+            else:
+                out += "(?:" if piece == "(" else piece
+        return out
+
+    return re.compile(expand(rules["root"]), re.DOTALL)
+
+
+@pytest.mark.parametrize("split", ["test", "test_unseen_tools"])
+def test_the_grammar_holds_every_gold_call(split):
+    for row in dataset.load(split).select(range(300)):
+        gold = [FunctionCall(c["name"], c["arguments"]) for c in json.loads(row["calls"])]
+        text = serialize(gold) if gold else row["reply"]
+        assert as_regex(grammar(json.loads(row["tools"]))).fullmatch(text), text
+
+
+TOOL = {"type": "function", "function": {"name": "pay", "description": "", "parameters": {"type": "object", "required": ["city"], "properties": {
+    "city": {"type": "string"}, "amount": {"type": "integer"}, "kind": {"type": "string", "enum": ["water", "غاز"]}, "tags": {"type": "array", "items": {"type": "string"}}}}}}  # fmt: skip
+
+
+@pytest.mark.parametrize("body, holds", [
+    ("call:pay{city:<escape>جدة<escape>}", True),
+    ("call:pay{amount:5,city:<escape><escape>}", True),
+    ("call:pay{city:<escape>a<escape>,kind:<escape>غاز<escape>,tags:[<escape>a<escape>,<escape>b<escape>]}", True),
+    ("call:pay{city:<escape>a<escape>,tags:[]}", True),
+    ("call:pay{}", False),
+    ("call:pay{amount:5}", False),
+    ("call:pay{city:<escape>a<escape>,amount:5}", False),
+    ("call:pay{city:<escape>a<escape>,kind:<escape>gas<escape>}", False),
+    ("call:pay{amount:<escape>5<escape>,city:<escape>a<escape>}", False),
+    ("call:pay{amount:05,city:<escape>a<escape>}", False),
+    ("call:pay{city:a}", False),
+    ("call:sell{city:<escape>a<escape>}", False),
+])  # fmt: skip
+def test_the_grammar_asks_for_what_the_declaration_asks_for(body, holds):
+    text = f"<start_function_call>{body}<end_function_call>"
+    found = as_regex(grammar([TOOL])).fullmatch(text) is not None
+    assert found == holds
+    if holds:
+        assert parse(text)
+
+
+def test_the_grammar_of_no_tools_is_text():
+    assert as_regex(grammar([])).fullmatch("أهلا") and not as_regex(grammar([])).fullmatch("")
+
+
+def test_an_unknown_schema_type_is_named():
+    with pytest.raises(CourseError, match="'date'"):
+        grammar([{"function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"type": "date"}}}}}])
+
+
+def test_nested_objects_and_optional_keys():
+    tool = {"function": {"name": "f", "parameters": {"type": "object", "properties": {
+        "a": {"type": "object", "required": ["x"], "properties": {"x": {"type": "number"}, "y": {"type": "boolean"}}}, "b": {"type": "integer"}}}}}  # fmt: skip
+    pattern = as_regex(grammar([tool]))
+    for body in ("{}", "{a:{x:-1.5}}", "{a:{x:0,y:true},b:3}", "{b:3}"):
+        assert pattern.fullmatch(f"<start_function_call>call:f{body}<end_function_call>"), body
+    assert not pattern.fullmatch("<start_function_call>call:f{b:3,a:{x:1}}<end_function_call>")

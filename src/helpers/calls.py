@@ -223,3 +223,75 @@ class _Writer:
         if isinstance(value, int) and value.bit_length() > 1300:
             raise ParseError(self.length, f"a number of more than {MAX_DIGITS} characters")
         return repr(value)
+
+
+# --- grammar ----------------------------------------------------------------------------------------------------------
+
+_GRAMMAR_HEAD = f"""\
+root ::= call+ | text
+call ::= {_OPEN} "call:" function {_CLOSE}
+text ::= [^<] [^<]*
+string ::= {_ESCAPE} [^<]* {_ESCAPE}
+integer ::= "-"? ("0" | [1-9] [0-9]{{0,14}})
+number ::= integer ("." [0-9]{{1,15}})?
+boolean ::= "true" | "false"
+"""
+
+
+def grammar(tools: list[dict]) -> str:
+    """What a model may write when these tools are declared, in llama.cpp's GBNF: one call or several, or text without any.
+
+    Names, keys (in the template's order), required arguments, types and enums are those of the declarations. Control tokens stand as tokens
+    (``<escape>``), not as text, which llama.cpp knows since December 2025 (grammars/README.md, "Tokens"). Text and strings hold no ``<``; numbers
+    have at most 15 digits on either side of the point. A string's length is not bounded: only the token limit cuts it.
+
+    Raises CourseError for a schema type that has no form here.
+    """
+    rules: dict[str, str] = {}
+    functions = [tool["function"] for tool in tools]
+    for number, function in enumerate(functions):
+        body = _object_rule(function.get("parameters") or {}, f"f{number}", rules)
+        rules[f"f{number}"] = f"{_literal(function['name'])} {body}"
+    rules["function"] = " | ".join(f"f{number}" for number in range(len(functions))) or _literal("")
+    if not functions:
+        return "root ::= text\ntext ::= [^<] [^<]*\n"
+    return _GRAMMAR_HEAD + "".join(f"{name} ::= {rule}\n" for name, rule in rules.items())
+
+
+def _literal(text: str) -> str:
+    """A GBNF string: what is not plain ASCII is written as its code point."""
+    escaped = (c if c.isascii() and c.isprintable() and c not in '"\\\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(escaped)}"'
+
+
+def _value_rule(schema: dict, name: str, rules: dict) -> str:
+    kind = schema.get("type")
+    if kind in ("string", "integer", "number", "boolean"):
+        if kind == "string" and schema.get("enum"):
+            return f"{_ESCAPE} ({' | '.join(map(_literal, schema['enum']))}) {_ESCAPE}"
+        return kind
+    if kind == "object":
+        return _object_rule(schema, name, rules)
+    if kind == "array":
+        rules[name] = _value_rule(schema.get("items") or {"type": "string"}, f"{name}-item", rules)
+        return f'"[" ({name} ("," {name})*)? "]"'
+    raise CourseError(f"the grammar has no form for a value of type {kind!r}", "use string, integer, number, boolean, array or object")
+
+
+def _object_rule(schema: dict, name: str, rules: dict) -> str:
+    """Pairs in the template's order. The first pair written has no comma before it: one alternative for each that may be first."""
+    required = set(schema.get("required") or [])
+    pairs = []
+    for number, (key, value) in enumerate(sorted((schema.get("properties") or {}).items(), key=lambda pair: pair[0].lower())):
+        rule = f"{name}-{number}"
+        rules[rule] = f"{_literal(key + ':')} {_value_rule(value, rule + '-value', rules)}"
+        pairs.append((rule, key in required))
+    ways = []
+    for first in range(len(pairs)):
+        rest = [f'"," {rule}' if needed else f'("," {rule})?' for rule, needed in pairs[first + 1 :]]
+        ways.append(" ".join([pairs[first][0], *rest]))
+        if pairs[first][1]:
+            break
+    if not any(needed for _, needed in pairs):
+        ways.append('""')
+    return f'"{{" ({" | ".join(ways)}) "}}"'

@@ -438,6 +438,73 @@ def _check_offloaded(answer) -> str:
     return "Count bytes, not numbers: each bfloat16 takes two."
 
 
+# --- 05 -----------------------------------------------------------------------------------------------------------------
+
+
+def _check_fallback(fallback) -> str:
+    cases = [("Q4_K", 2048), ("Q4_K", 640), ("Q5_K", 640), ("Q6_K", 640), ("Q6_K", 1024)]
+    got = [_returns(fallback, *case) for case in cases]
+    if got == ["Q4_K", "Q5_0", "Q5_1", "Q8_0", "Q6_K"]:
+        return CORRECT
+    if got == [kind for kind, _ in cases]:
+        return "640 is two and a half blocks of 256: a K-quant cannot hold such a row"
+    if got == ["Q5_0", "Q5_0", "Q5_1", "Q8_0", "Q8_0"]:
+        return "2,048 and 1,024 are multiples of 256: nothing falls back there"
+    if got[1] == "Q4_0":
+        return "the fall-back does not go to the same number of bits: llama.cpp goes one size up, so that nothing gets worse"
+    return "keep the kind when columns % 256 == 0, else Q4_K → Q5_0, Q5_K → Q5_1, Q6_K → Q8_0"
+
+
+def _check_q8(decode) -> str:
+    import struct
+
+    numbers = [-127, -3, 0, 5, *[7] * 28]
+    block = struct.pack("<e32b", 0.5, *numbers)
+    got = [float(x) for x in _returns(decode, block)]
+    if got == [0.5 * n for n in numbers]:
+        return CORRECT
+    if got == [float(n) for n in numbers]:
+        return "those are the integers: multiply each by the block's scale"
+    if len(got) == 32 and got[0] > 0:
+        return "the integers are signed: the first one is -127, not 129"
+    if len(got) != 32:
+        return f"a block holds 32 weights, not {len(got)}: 2 bytes of scale, then 32 bytes"
+    return "two bytes of float16 scale (little-endian), then 32 signed bytes; weight = scale · byte"
+
+
+def _check_ascii_digits(ascii_digits) -> str:
+    got = [_returns(ascii_digits, text) for text in ("٠٥٠١", "۱۲ و 7", "جدة")]
+    if got == ["0501", "12 و 7", "جدة"]:
+        return CORRECT
+    if not all(isinstance(text, str) for text in got) or got[0] == "501":
+        return "a telephone number begins with a zero: keep it text, do not go through int"
+    if got[0] == "0501" and got[1] != "12 و 7":
+        return "Persian and Urdu have digits of their own, U+06F0 to U+06F9"
+    if got[2] != "جدة":
+        return "letters must stay as they are"
+    return "map ٠-٩ (U+0660…) and ۰-۹ (U+06F0…) to 0-9, character by character"
+
+
+def _check_mcnemar(p_value) -> str:
+    from scipy.stats import binom
+
+    cases = [(0, 6), (2, 9), (4, 4)]
+    got = [float(_returns(p_value, *case)) for case in cases]
+    want = [min(1.0, 2 * binom.cdf(min(case), sum(case), 0.5)) for case in cases]
+
+    def same(values):
+        return all(abs(a - b) < 1e-6 for a, b in zip(got, values, strict=True))
+
+    if same(want):
+        return CORRECT
+    if same([binom.cdf(min(case), sum(case), 0.5) for case in cases]):
+        return "that is one-sided: a format could also have been better, so both tails count"
+    if got[2] > 1:
+        return "a probability is at most 1: with 4 against 4 both tails overlap"
+    if got[0] < 0.02:
+        return "for so few rows chi-square is too sure of itself: count the tail of a fair coin instead"
+    return "under the null each changed row is a fair coin: twice the tail at min(lost, won) of lost + won tosses, at most 1"
+
 
 EXERCISES: dict[str, Exercise] = {
     "0.1": Exercise(
@@ -839,6 +906,80 @@ EXERCISES: dict[str, Exercise] = {
         mistakes={
             "nothing is left": lambda: "<end_of_turn>",
             "neither does the tokenizer": lambda: "<end_\u200bof_turn>",
+        },
+    ),
+    "5.1": Exercise(
+        title="What a row of 640 becomes",
+        stars=1,
+        minutes=5,
+        prompt="Write `fallback(kind, columns)`: the type that llama.cpp's quantizer gives to a matrix that was to become `Q4_K`, `Q5_K` or `Q6_K` and has "
+        "rows of `columns` weights.",
+        hints=("K-quants come in blocks of 256 weights, and a row must be a whole number of blocks.", "Q4_K goes to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0."),
+        stub="def fallback(kind, columns):\n    ...",
+        solution=(
+            "def fallback(kind, columns):\n"
+            "    if columns % 256 == 0:\n"
+            "        return kind\n"
+            '    return {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}[kind]'
+        ),
+        check=_check_fallback,
+        mistakes={
+            "two and a half blocks": lambda kind, columns: kind,
+            "nothing falls back there": lambda kind, columns: {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}[kind],
+            "one size up": lambda kind, columns: kind if columns % 256 == 0 else kind.replace("K", "0"),
+        },
+    ),
+    "5.2": Exercise(
+        title="Decode a block of Q8_0",
+        stars=2,
+        minutes=10,
+        prompt="Write `decode(block)` for the 34 bytes of a Q8_0 block: a little-endian float16 scale, then 32 signed bytes. It returns the 32 weights as a list.",
+        hints=("`struct.unpack` knows float16 as `e` and a signed byte as `b`.", '`struct.unpack("<e32b", block)` gives the scale and then the 32 numbers.'),
+        stub="def decode(block):\n    ...",
+        solution='def decode(block):\n    import struct\n\n    scale, *numbers = struct.unpack("<e32b", block)\n    return [scale * n for n in numbers]',
+        check=_check_q8,
+        mistakes={
+            "multiply each by the block's scale": lambda block: list(__import__("struct").unpack("<e32b", block)[1:]),
+            "signed": lambda block: [0.5 * n for n in block[2:]],
+            "holds 32 weights": lambda block: [0.5 * n for n in block],
+        },
+    ),
+    "5.3": Exercise(
+        title="Digits for a parser",
+        stars=1,
+        minutes=5,
+        prompt="Write `ascii_digits(text)`: the same text with Arabic-Indic digits (٠-٩) and their Persian forms (۰-۹) as 0-9.",
+        hints=("`str.translate` takes a dictionary from code points to strings.", "`str.maketrans` makes one of two strings of equal length."),
+        stub="def ascii_digits(text):\n    ...",
+        solution='def ascii_digits(text):\n    return text.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "0123456789" * 2))',
+        check=_check_ascii_digits,
+        mistakes={
+            "keep it text": lambda text: str(int(text)) if text.isdigit() else text,
+            "digits of their own": lambda text: text.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")),
+        },
+    ),
+    "5.4": Exercise(
+        title="Is it worse, or is it luck?",
+        stars=3,
+        minutes=15,
+        prompt="Two formats answer the same rows. `lost` rows were right in the first and wrong in the second, `won` rows the other way round. Write "
+        "`p_value(lost, won)`: McNemar's exact test, two-sided.",
+        hints=(
+            "Rows that both get right, or both wrong, say nothing. If the formats are equally good, each of the others is a fair coin.",
+            "Twice the probability of at most min(lost, won) heads in lost + won tosses, and never more than 1; `math.comb` counts.",
+        ),
+        stub="def p_value(lost, won):\n    ...",
+        solution=(
+            "def p_value(lost, won):\n"
+            "    n = lost + won\n"
+            "    tail = sum(math.comb(n, k) for k in range(min(lost, won) + 1)) / 2**n\n"
+            "    return min(1.0, 2 * tail)"
+        ),
+        check=_check_mcnemar,
+        mistakes={
+            "one-sided": lambda lost, won: __import__("scipy.stats").stats.binom.cdf(min(lost, won), lost + won, 0.5),
+            "at most 1": lambda lost, won: 2 * __import__("scipy.stats").stats.binom.cdf(min(lost, won), lost + won, 0.5),
+            "too sure of itself": lambda lost, won: __import__("scipy.stats").stats.chi2.sf((lost - won) ** 2 / (lost + won), 1),
         },
     ),
 }

@@ -1,0 +1,72 @@
+"""Arabic text and its direction: what a reader sees, what the data hold, and the characters that really break a call.
+
+Direction is decided when text is drawn (Unicode Standard Annex #9): memory, files and tokens keep the order in which text is read aloud. What
+does reach a parser are characters that only look like others, or cannot be seen at all.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+#: Invisible characters that change the order of display (UAX #9, section 2), and the byte order mark.
+BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+TATWEEL = "\u0640"  # the line that stretches a word; it has no sound and no meaning
+_DIGITS = {ord(digit): str(value) for row in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹") for value, digit in enumerate(row)}
+_PUNCTUATION = {ord("،"): ",", ord("٫"): ".", ord("٬"): None, ord("؛"): ";"}
+_INVISIBLE = dict.fromkeys(map(ord, BIDI_CONTROLS + TATWEEL))
+_STRING = re.compile(r"(<escape>.*?<escape>)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """A character that a parser reads differently from a person: where it stands (from 0), itself, its Unicode name, its kind."""
+
+    position: int
+    character: str
+    name: str
+    kind: str
+
+
+def hazards(text: str) -> list[Hazard]:
+    """Every character of the text that ``mend`` would change, in order; kinds: bidi control, tatweel, digit, punctuation."""
+    return [Hazard(i, c, unicodedata.name(c, f"U+{ord(c):04X}"), kind) for i, c in enumerate(text) if (kind := _kind(c))]
+
+
+def _kind(character: str) -> str | None:
+    if character in BIDI_CONTROLS:
+        return "bidi control"
+    if character == TATWEEL:
+        return "tatweel"
+    if ord(character) in _DIGITS:
+        return "digit"
+    return "punctuation" if ord(character) in _PUNCTUATION else None
+
+
+def mend(text: str) -> str:
+    """Plain text with ASCII digits and separators, without bidi controls and tatweel. Letters and diacritics stay. Idempotent."""
+    return text.translate(_INVISIBLE | _DIGITS | _PUNCTUATION)
+
+
+def mend_call(text: str) -> str:
+    """A model's turn with the hazards gone: everything outside ``<escape>`` strings as ``mend`` does it, inside them only what cannot be seen
+    and digits, because a comma inside a string is a comma somebody wrote. A call without hazards comes back as it was. Idempotent.
+    """
+    pieces = _STRING.split(text)
+    return "".join(piece.translate(_INVISIBLE | _DIGITS) if number % 2 else mend(piece) for number, piece in enumerate(pieces))
+
+
+def displayed(text: str, base: str | None = None) -> str:
+    """The characters of one line in the order in which they are drawn from left to right, mirrored ones exchanged (``{`` drawn as ``}``).
+
+    ``base`` is the paragraph's direction, "L" or "R"; by default its first strong character decides. By python-bidi, which follows UAX #9.
+    """
+    from bidi.algorithm import get_display  # the Python one: the faster one in `bidi` does not mirror
+
+    return get_display(text, base_dir=base)
+
+
+def isolate(text: str) -> str:
+    """The text between FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE: for a display, so that it cannot reorder its surroundings."""
+    return f"\u2068{text}\u2069"

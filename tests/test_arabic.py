@@ -1,0 +1,58 @@
+"""Text direction, and the characters that break a call."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import arabic, calls, dataset
+
+BROKEN = "<start_function_call>call:pay\u200e{amount:٤٩٥٠٠،city:<escape>جـــدة<escape>}<end_function_call>"
+
+
+def test_a_call_with_every_hazard_is_mended_and_read():
+    with pytest.raises(calls.ParseError):
+        calls.parse(BROKEN)
+    assert calls.parse(arabic.mend_call(BROKEN)) == [calls.FunctionCall("pay", {"amount": 49500, "city": "جدة"})]
+    assert {h.kind for h in arabic.hazards(BROKEN)} == {"bidi control", "tatweel", "digit", "punctuation"}
+
+
+def test_hazards_name_place_and_character():
+    (found,) = arabic.hazards("5 ٣")
+    assert (found.position, found.character, found.kind) == (2, "٣", "digit") and "THREE" in found.name
+
+
+def test_a_comma_inside_a_string_stays_and_digits_become_ascii():
+    text = "<start_function_call>call:note{text:<escape>خبز، ٣ بيضات<escape>}<end_function_call>"
+    assert calls.parse(arabic.mend_call(text))[0].arguments == {"text": "خبز، 3 بيضات"}
+
+
+def test_diacritics_and_letters_stay():
+    assert arabic.mend("مُحَمَّد إِلى ة ى") == "مُحَمَّد إِلى ة ى"
+
+
+@given(st.text())
+def test_mending_twice_changes_nothing_more(text):
+    once = arabic.mend_call(text)
+    assert arabic.mend_call(once) == once
+    assert arabic.hazards(arabic.mend(text)) == []
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_gold_calls_have_no_hazards_outside_their_strings(split):
+    for row in dataset.load(split):
+        if row["kind"] in ("single", "parallel"):
+            gold = calls.serialize([calls.FunctionCall(c["name"], c["arguments"]) for c in json.loads(row["calls"])])
+            assert calls.parse(arabic.mend_call(gold)), gold
+
+
+def test_display_reorders_and_mirrors_while_the_text_stays():
+    text = "{مدينة:جدة}"
+    assert arabic.displayed(text, base="R") == "{" + "جدة"[::-1] + ":" + "مدينة"[::-1] + "}"
+    assert arabic.displayed("(ab)", base="L") == "(ab)"
+    assert arabic.displayed(text, base="R")[0] == "{" and text[-1] == "}"  # the closing brace is drawn first, mirrored
+
+
+def test_isolates_do_not_survive_mending():
+    assert arabic.mend(arabic.isolate("جدة")) == "جدة"
