@@ -84,12 +84,12 @@ for category, size in ledger.peak.by("category").items():
 
 # %% tags=["nbval-ignore-output"]
 import matplotlib.pyplot as plt
-import numpy
+import numpy as np
 
 from helpers import plots
 
 plots.style()
-timeline = numpy.array(ledger.timeline) / 2**30  # (operations, 7) GiB
+timeline = np.array(ledger.timeline) / 2**30  # (operations, 7) GiB
 figure, axis = plt.subplots(figsize=(9, 3.6))
 stack = axis.stackplot(range(len(timeline)), timeline.T, labels=memory.CATEGORIES, colors=plots.OKABE_ITO)
 for part, hatch in zip(stack, plots.HATCHES):
@@ -391,30 +391,30 @@ runs = runs.sort_values("way").set_index("way")
 assert not runs.loc[["plain", "plain, layers"], "unsloth_imported"].any()
 pandas.DataFrame({
     "ms a step (median)": (1000 * runs["median_seconds"]).round().astype(int), "first two steps, s": [round(sum(s[:2]), 1) for s in runs["seconds"]],
-    "peak, GiB": [round(max(p) / 2**30, 2) for p in runs["peaks"]], "last loss": [round(float(numpy.mean(x[-5:])), 3) for x in runs["losses"]],
+    "peak, GiB": [round(max(p) / 2**30, 2) for p in runs["peaks"]], "last loss": [round(float(np.mean(x[-5:])), 3) for x in runs["losses"]],
 })  # fmt: skip
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
 for (way, run), colour, marker in zip(runs.iterrows(), plots.OKABE_ITO, plots.MARKERS):
     axes[0].plot(run["losses"], color=colour, marker=marker, markersize=3, linewidth=1, label=way)
-    axes[1].plot(numpy.cumsum(run["seconds"]), color=colour, marker=marker, markersize=3, linewidth=1)
+    axes[1].plot(np.cumsum(run["seconds"]), color=colour, marker=marker, markersize=3, linewidth=1)
 axes[0].set(xlabel="step", ylabel="loss", yscale="log")
 axes[1].set(xlabel="step", ylabel="seconds since the start")
 axes[0].legend(fontsize=8)
 plain, fast = runs.loc["plain"], runs.loc["unsloth"]
-ahead = plain["median_seconds"] / fast["median_seconds"]
+faster = plain["median_seconds"] / fast["median_seconds"]
 pays = (sum(fast["seconds"][:2]) - sum(plain["seconds"][:2])) / (plain["median_seconds"] - fast["median_seconds"])
-plots.show(figure, f"The losses lie on top of each other. Once compiled, a step of Unsloth is {ahead:.1f} times as fast; compiling costs as much as it saves in {pays:.0f} steps.")
+plots.show(figure, f"The losses lie on top of each other. Once compiled, a step of Unsloth is {faster:.1f} times as fast; compiling costs as much as it saves in {pays:.0f} steps.")
 
 # %% [markdown]
 # How close is that? The five losses start from the same adapter, so at step 0 they differ by rounding alone. From there each trains on its own rounding errors.
 
 # %% tags=["nbval-ignore-output"]
-curves = numpy.array(runs["losses"].tolist())  # (5 ways, 30 steps)
+curves = np.array(runs["losses"].tolist())  # (5 ways, 30 steps)
 spread = curves.max(0) - curves.min(0)
-print(f"apart at step 0: {spread[0]:.4f} of {curves[:, 0].mean():.2f}; median over steps {numpy.median(spread):.3f}; most, at step {spread.argmax()}: {spread.max():.3f} of {curves[:, spread.argmax()].mean():.2f}")
-assert spread[0] < 0.01 and numpy.median(spread) < 0.05
+print(f"apart at step 0: {spread[0]:.4f} of {curves[:, 0].mean():.2f}; median over steps {np.median(spread):.3f}; most, at step {spread.argmax()}: {spread.max():.3f} of {curves[:, spread.argmax()].mean():.2f}")
+assert spread[0] < 0.01 and np.median(spread) < 0.05
 cpu = {r["way"]: r for r in reference.load("cpu_step").results}
 print(f"on two CPU cores: Trainer + PEFT {cpu['Trainer + PEFT']['median_seconds']:.1f} s a step, Unsloth {cpu['Unsloth']['median_seconds']:.1f} s (scripts/benchmark_step.py)")
 
@@ -530,7 +530,6 @@ del precise, unsloth_model, model  # their memory is wanted below
 
 # %%
 import bitsandbytes.functional as bnb
-import numpy as np
 from scipy.stats import bootstrap, norm
 from tqdm import tqdm
 
@@ -737,8 +736,6 @@ axis.set(xlabel="bits per weight on top of the 4")
 axis.invert_yaxis()
 axis.legend(ncols=3, loc="lower right", fontsize=8)
 plots.show(figure, f"Half a bit is what the scales cost before. Doubly quantized they cost {overhead(True, 'scales', 'second level'):.3f}: {saved:.3f} bits are saved, not 0.5.")
-
-# %%
 verdict("20-double-quantization", measured=round(saved, 4))
 
 # %% [markdown]
@@ -921,6 +918,12 @@ verdict("21-four-bit-helps", measured=float(left_of["NF4, double"]))
 #
 # > Unsloth then uses double quantization.
 #
+# **Your bet:** of this model's 126 quantized matrices, how many have scales that are quantized themselves?
+
+# %%
+bet_nested = exercises.bet("nested", "of 126 matrices, with nested scales", low=0, high=126, step=1)
+
+# %% [markdown]
 # We load the model as a reader of the guide would, with `load_in_4bit=True` and nothing else, and read the configuration that Unsloth built. A flag is only a wish, so we also count the weights whose scales really are nested.
 
 # %%
@@ -1017,6 +1020,7 @@ exercises.recap({
     "nf4-ahead": ahead["real, dithered"][0],
     "dq-saving": saved,
     "bytes-left": 100 * left_of["NF4, double"],
+    "nested": nested,
 })
 
 # %% [markdown]
