@@ -2,7 +2,7 @@
 # make test       set up, check the style, run the unit tests and every notebook's stored outputs
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
-# make rehearse   a fresh Python 3.12 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS=--help)
+# make rehearse   a fresh Python 3.12 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
 # make lab        set up and open JupyterLab
 # make fuzz       a million inputs to the call parser, guided by coverage (atheris, in a .venv of its own)
 # make data       rebuild assets/data from its sources
@@ -13,8 +13,6 @@ RUN    := $(VENV)/bin/python
 
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
-
-PYTHON312 ?= python3.12
 
 .PHONY: run test notebooks badges rehearse lab data fuzz setup
 
@@ -43,7 +41,7 @@ badges: setup
 	$(RUN) scripts/badges.py $(REPO)
 
 rehearse: setup
-	$(RUN) scripts/rehearse.py --python $(PYTHON312) $(OPTIONS)
+	$(RUN) scripts/rehearse.py $(OPTIONS)
 
 lab: setup
 	$(RUN) -m jupyter lab notebooks
