@@ -184,10 +184,10 @@ def course(tmp_path):
 
 
 def cell(folder: Path, address: str = repository.REPOSITORY, **settings):
-    """Run the setup cell in a folder, without this course on the path."""
+    """Run the setup cell in a folder, where this course is neither on the path nor installed (-S)."""
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "COURSE_ROOT")} | {"PYTHONSAFEPATH": "1"} | settings
     program = repository.setup_cell(address) + "\nassert checkpoint == 'ready'"
-    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-S", "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
 @pytest.fixture
@@ -213,3 +213,26 @@ def test_alone_the_course_is_cloned_once(course, hosted, tmp_path):
     content = tmp_path / "content"
     for settings in (hosted, {}):  # the second time it is there
         assert found(cell(content, "somebody/a-course", **settings)) == (content / "course" / "src" / "helpers" / "setup.py").resolve()
+
+
+def test_alone_and_no_address_yet_the_cell_says_what_to_upload_and_then_works(course, tmp_path):
+    """Nobody else's repository is cloned in its place; the course as a zip, as GitHub makes it, is enough."""
+    content = tmp_path / "content"
+    done = cell(content, "OWNER/arabic-functiongemma-course", GIT_TRACE="1")
+    assert done.returncode and "upload the repository as course.zip beside this notebook" in done.stderr and "git clone" not in done.stderr
+    assert not list(content.iterdir())
+    shutil.make_archive(str(content / "course"), "zip", course.parent, course.name)
+    for _ in range(2):
+        assert found(cell(content, "OWNER/arabic-functiongemma-course")) == (content / "course" / course.name / "src" / "helpers" / "setup.py").resolve()
+
+
+def test_a_repository_that_cannot_be_cloned_is_named(tmp_path, course):
+    settings = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.file://{tmp_path}/none.insteadOf", "GIT_CONFIG_VALUE_0": "https://github.com/somebody/a-course"}
+    done = cell(tmp_path / "content", "somebody/a-course", **settings)
+    assert done.returncode and "no course here, and none at https://github.com/somebody/a-course → upload" in done.stderr
+    assert not (tmp_path / "content" / "course").exists()
+
+
+def test_an_installed_package_needs_no_clone(course, tmp_path):
+    done = cell(tmp_path / "content", "nobody/nothing", PYTHONPATH=str(course / "src"))
+    assert found(done) == (course / "src" / "helpers" / "setup.py").resolve() and not list((tmp_path / "content").iterdir())
