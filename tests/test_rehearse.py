@@ -59,8 +59,15 @@ def course(tmp_path, monkeypatch):
     return root
 
 
+NOT_INSTALLED = """\
+import os, sys  # the tests' own Python has this course installed, Colab's has not
+sys.path[:] = [path for path in sys.path if not os.path.isdir(os.path.join(path, "helpers"))]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
+"""
+
+
 def save(root: Path, name: str, source: str) -> None:
-    cells = [nbformat.v4.new_code_cell(repository.setup_cell()), nbformat.v4.new_code_cell(source)]
+    cells = [nbformat.v4.new_code_cell(NOT_INSTALLED + repository.setup_cell()), nbformat.v4.new_code_cell(source)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / f"{name}.ipynb")
 
 
