@@ -270,7 +270,8 @@ def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
     plain = [json.loads(line) for line in lines]
     arrow = datasets.Dataset.from_list(plain)
     assert any(value is None for value in arrow[0]["tools"][0]["function"]["parameters"]["properties"].values())
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: arrow)
+    monkeypatch.setattr(datasets, "load_dataset", lambda folder, split: arrow)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **how: name)
     monkeypatch.setattr("helpers.checkpoints.hub_reachable", lambda: True)
     rows, refused = dataset.from_hub("Sa74ll/arabic-mobile-actions")
     kept, expected = dataset.from_hub_rows(plain)

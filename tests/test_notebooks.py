@@ -99,8 +99,15 @@ def test_figures_have_alt_text_that_says_something(notebook):
 
 
 def test_no_widget_state_and_a_size_that_github_draws(notebook):
+    """GitHub refuses a notebook with widget metadata that lacks state, and draws a widget's view as nothing: none is stored."""
     assert "widgets" not in notebook.metadata
+    for cell in code(notebook):
+        assert not any(kind.startswith("application/vnd.jupyter.widget") for output in cell.outputs for kind in output.get("data", {}))
     assert (ROOT / "notebooks" / f"{notebook.metadata['name']}.ipynb").stat().st_size <= 3 * 2**20
+
+
+def test_all_notebooks_together_stay_small():
+    assert sum(path.stat().st_size for path in STORED) <= 8 * 2**20
 
 
 def test_exercises_are_those_of_the_bank(notebook):

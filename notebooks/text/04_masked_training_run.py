@@ -15,15 +15,21 @@
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
-import pathlib, subprocess, sys
+import importlib.util, os, pathlib, shutil, subprocess, sys
 
 REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"
 here = pathlib.Path.cwd()
-root = next((p for p in (here, *here.parents, here / "course") if (p / "src" / "helpers").is_dir()), None)
-if root is None:
-    subprocess.run(["git", "clone", "--depth=1", REPOSITORY, "course"], check=True)
+if (here / "course.zip").exists() and not (here / "course").exists():
+    shutil.unpack_archive("course.zip", "course")
+near = (here, *here.parents, here / "course", *here.glob("course/*"))
+root = next((p for p in near if (p / "src" / "helpers").is_dir()), None)
+if root is None and not importlib.util.find_spec("helpers"):
+    clone = ["git", "clone", "--quiet", "--depth=1", REPOSITORY, "course"]
+    if "/OWNER/" in REPOSITORY or subprocess.run(clone, env=os.environ | {"GIT_TERMINAL_PROMPT": "0"}).returncode:
+        raise RuntimeError(f"no course here, and none at {REPOSITORY} → upload the repository as course.zip beside this notebook, run this cell again")
     root = here / "course"
-sys.path.insert(0, str(root / "src"))
+if root:
+    sys.path.insert(0, str(root / "src"))
 from helpers import setup
 
 checkpoint = setup.prepare()

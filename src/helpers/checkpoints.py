@@ -56,6 +56,11 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(base) / "arabic-functiongemma"
 
 
+def is_built() -> bool:
+    """Whether the packaged model has been converted into the cache."""
+    return (cache_folder() / f"{GEMMA_NAME}-v{FORMAT}" / "manifest.json").exists()
+
+
 def ensure(which: str = "course") -> Checkpoint:
     """The model folder, ready to load; built or fetched the first time.
 

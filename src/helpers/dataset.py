@@ -246,6 +246,9 @@ def _check_against_schema(where: str, call: dict, parameters: dict | None) -> No
 # --- public sets ------------------------------------------------------------------------------------------------------
 
 
+_DATA_FILES = ("*.json", "*.jsonl", "*.csv", "*.parquet", "README.md")
+
+
 def from_hub_row(row: dict, declarations: dict[str, dict] | None = None, split: str = "train") -> dict:
     """A row of a public Arabic set as a row of the course, validated.
 
@@ -277,20 +280,23 @@ def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[d
 
 
 def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | None = None):
-    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``. Needs the hub.
+    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``. From the hub, or from its cache when out of reach.
 
     ``name`` is ``Sa74ll/arabic-mobile-actions``, or ``HeshamHaroon/Arabic_Function_Calling`` with a table of ``declarations``
     (``declarations_of`` makes one from the former's rows).
     """
     import datasets
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     from .checkpoints import hub_reachable
 
     remedy = "the course's own data need no hub: dataset.load(split)"
-    if not hub_reachable():
-        raise CourseError(f"{name} is on the Hugging Face hub, which cannot be reached from here", remedy)
-    try:
-        rows = datasets.load_dataset(name, split=split)
+    try:  # only data and its card: a script in the repository is neither fetched nor run
+        folder = snapshot_download(name, repo_type="dataset", allow_patterns=_DATA_FILES, local_files_only=not hub_reachable())
+        rows = datasets.load_dataset(folder, split=split)
+    except LocalEntryNotFoundError:
+        raise CourseError(f"{name} is on the Hugging Face hub, which cannot be reached from here", remedy) from None
     except Exception as error:  # datasets has a dozen kinds, for a wrong name, a wrong split and a lost connection
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CourseError(f"{name} ({split}) cannot be loaded: {reason}", f"check its name and split; {remedy}") from None

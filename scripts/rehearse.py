@@ -1,0 +1,343 @@
+"""Rehearse Colab: a fresh Python 3.12 that has Colab's packages, the setup cell, then every notebook in order and each alone.
+
+    python scripts/rehearse.py                              everything, on this machine
+    python scripts/rehearse.py 00 --passes order            the setup cell and notebook 00, as CI does
+    python scripts/rehearse.py --passes setup               the setup cell alone
+    python scripts/rehearse.py --t4 --write                 on a GPU: 14.7 GiB, no bf16; peaks into assets/reference/runtimes.json
+    python scripts/rehearse.py --table                      the stored runtimes as a Markdown table
+
+Each notebook starts in a fresh kernel, in a folder that holds nothing: the setup cell clones the course by its own git command, which git is
+told to answer from a copy of this working tree. ``order`` keeps one folder, one cache and one file of bets for all notebooks; ``alone`` gives
+each its own. The packages are installed once, by the first setup cell. After it and after each notebook, torch and numpy must be what they were.
+
+What was played well is kept in the work folder: a rehearsal that was cut off goes on where it was, unless a file has changed. Offline, point PIP_FIND_LINKS at a folder of wheels
+and set PIP_NO_INDEX=1; ``--host-packages`` takes the torch that the host has for Colab's. What this cannot show: a T4's speed, its kernels
+(its compute capability is not imitated), and Colab's own front end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from helpers import reference, repository  # noqa: E402
+from helpers.errors import CourseError  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ROOT / "scripts" / "rehearsal"
+T4_GIB = 14.7  # what torch finds on Colab's T4
+SETUP_LIMIT = 120  # seconds
+CELL_TIMEOUT = 1500  # seconds
+STANDS_FOR = "rehearsal/arabic-functiongemma-course"  # the address while the course has none
+FORGOTTEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "UNSLOTH_COMPILE_LOCATION", "MPLBACKEND")
+_FINGERPRINT = """
+import hashlib, importlib.metadata as m, json
+def of(name):
+    try: found = m.distribution(name)
+    except m.PackageNotFoundError: return None
+    return [found.version, hashlib.sha256((found.read_text("RECORD") or "").encode()).hexdigest()[:16]]
+print(json.dumps({name: of(name) for name in ("torch", "numpy")}))
+"""
+_PROVENANCE = """
+import json, sys
+from helpers import environment, reference
+told = reference.provenance((environment.SEED,))
+print(json.dumps(told | environment.versions("unsloth", "numpy") | {"python": sys.version.split()[0], "profile": environment.profile().name}))
+"""
+
+
+@dataclass(frozen=True)
+class Played:
+    """How one notebook went. ``mode``: setup, order or alone. ``fault``: None, or what went wrong and in which cell.
+
+    Peaks are bytes of the one process that used most, of all that the notebook started; ``outside`` counts verdict cards outside their band.
+    """
+
+    notebook: str
+    mode: str
+    seconds: float
+    setup_seconds: float
+    cells: int
+    fault: str | None
+    peak_gpu_bytes: int
+    peak_gpu_reserved_bytes: int
+    peak_host_bytes: int
+    outside: int
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------------
+
+
+def find_python(named: str | None = None) -> str:
+    """A Python 3.12: the one named, ``python3.12``, or one of pyenv's. Raises CourseError when there is none."""
+    pyenv = sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.12*/bin/python3.12"))
+    for candidate in [named] if named else ["python3.12", *map(str, pyenv)]:
+        try:
+            told = subprocess.run([candidate, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        if named or told.split() == ["3", "12"]:
+            return candidate
+    raise CourseError(f"{named or 'Python 3.12'} cannot be run", "Colab runs 3.12: name one with --python")
+
+
+def make_environment(work: Path, python: str, host_packages: bool) -> Path:
+    """A fresh environment that holds what Colab holds before our setup cell runs; the one that is there, when a rehearsal goes on."""
+    folder = work / "colab"
+    inside = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if (folder / ".ready").exists():
+        return inside
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([python, "-m", "venv", *(["--system-site-packages"] if host_packages else []), str(folder)], check=True)
+    wanted = ["ipykernel"] if host_packages else ["-r", str(PARTS / "colab.txt")]
+    print(f"installing what Colab has: {' '.join(wanted)}", flush=True)
+    subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
+    (folder / ".ready").touch()
+    return inside
+
+
+def make_origin(work: Path) -> Path:
+    """This working tree as a git repository of one commit, for the setup cell to clone."""
+    origin = work / "origin"
+    shutil.rmtree(origin, ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:  # a copy without .git, as on a lent machine
+        skipped = {"build", ".gpu_kit", "shared", "unsloth_compiled_cache", ".venv", "__pycache__", ".git", work.name}
+        names = [p.relative_to(ROOT) for p in ROOT.rglob("*") if p.is_file() and not skipped & set(p.relative_to(ROOT).parts)]
+    else:
+        names = [Path(name) for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+    for name in names:
+        (origin / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, origin / name)
+    git = ["git", "-c", "user.name=rehearsal", "-c", "user.email=rehearsal@localhost", "-c", "core.autocrlf=false", "-C", str(origin)]
+    for words in (["init", "--quiet", "-b", repository.BRANCH], ["add", "--force", "."], ["commit", "--quiet", "-m", "the working tree"]):
+        subprocess.run([*git, *words], check=True)
+    return origin
+
+
+def address() -> str:
+    """owner/name that the notebooks of this rehearsal clone from."""
+    return STANDS_FOR if repository.REPOSITORY.startswith(repository.PLACEHOLDER) else repository.REPOSITORY
+
+
+def settings(work: Path, origin: Path, t4: bool) -> dict[str, str]:
+    """The environment of every kernel: no token, no setting of ours, git answers for GitHub from ``origin``."""
+    kept = {key: value for key, value in os.environ.items() if key not in FORGOTTEN and not key.startswith(("COURSE_", "GIT_", "REHEARSAL_"))}
+    kept |= {"PYTHONPATH": str(PARTS), "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+    kept |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{origin.resolve().as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": f"https://github.com/{address()}"}
+    return kept | ({"REHEARSAL_GPU_GIB": str(T4_GIB), "COURSE_PROFILE": "t4"} if t4 else {})
+
+
+def fingerprint(python: Path, environment: dict[str, str]) -> dict:
+    """torch and numpy as they are installed: name -> [version, digest of the list of their files], None for one that is missing."""
+    return json.loads(subprocess.run([str(python), "-c", _FINGERPRINT], env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+# --- one notebook -------------------------------------------------------------------------------------------------------------
+
+
+def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[str, str], setup_limit: float) -> Played:
+    """Run a notebook (only its setup cell in mode ``setup``) in a fresh kernel whose working folder is ``folder``."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    code = code[:1] if mode == "setup" else code
+    for _, cell in code:
+        cell.outputs, cell.execution_count = [], None
+    code[0][1].source = code[0][1].source.replace(repository.REPOSITORY, address())
+    peaks = folder / f"peaks-{mode}-{path.stem}"
+    shutil.rmtree(peaks, ignore_errors=True)
+    peaks.mkdir(parents=True)
+    seconds, fault, elapsed = [], None, 0.0
+    manager = AsyncKernelManager(kernel_name="python3")
+    manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+    client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT, allow_errors=False, resources={"metadata": {"path": str(folder)}})
+    started = time.perf_counter()
+    try:
+        with client.setup_kernel(env=environment | {"REHEARSAL_PEAKS": str(peaks)}, cwd=str(folder), cleanup_kc=True):
+            try:
+                for count, (index, cell) in enumerate(code, 1):
+                    fault = f"cell {count} of {len(code)}: "
+                    begun = time.perf_counter()
+                    client.execute_cell(cell, index, execution_count=count)
+                    seconds.append(time.perf_counter() - begun)
+            finally:
+                elapsed = time.perf_counter() - started
+                _leave_peaks(client)
+        fault = None
+    except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
+        fault = (fault or "") + _last_line(error)
+    if not fault and seconds[0] > setup_limit:
+        fault = f"the setup cell took {seconds[0]:.0f} s, more than {setup_limit:.0f}"
+    nbformat.write(notebook, folder / f"{mode}-{path.name}")
+    outside = sum("outside its band" in json.dumps(output) for _, cell in code for output in cell.get("outputs", []))
+    return Played(path.stem, mode, round(elapsed, 3), round(seconds[0], 3) if seconds else 0.0, len(seconds), fault, **_peaks(peaks), outside=outside)
+
+
+def _leave_peaks(client: NotebookClient) -> None:
+    """Ask the kernel for its peaks now: one that is slow to end is killed, and then writes none."""
+    tail = nbformat.v4.new_code_cell("__import__('sitecustomize').write()")
+    client.nb.cells.append(tail)
+    with contextlib.suppress(CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError):  # a dead kernel has none
+        client.execute_cell(tail, len(client.nb.cells) - 1)
+    client.nb.cells.remove(tail)
+
+
+def _last_line(error: Exception) -> str:
+    if isinstance(error, CellExecutionError):
+        return f"{error.ename}: {error.evalue}".splitlines()[0]
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
+
+
+def _peaks(folder: Path) -> dict[str, int]:
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    names = {"peak_gpu_bytes": "gpu_allocated_bytes", "peak_gpu_reserved_bytes": "gpu_reserved_bytes", "peak_host_bytes": "host_bytes"}
+    return {name: max((process[key] for process in told), default=0) for name, key in names.items()}
+
+
+# --- all of them --------------------------------------------------------------------------------------------------------------
+
+
+def places(work: Path, mode: str, stem: str) -> tuple[Path, dict[str, str]]:
+    """The folder that a notebook runs in, and where its cache and bets are: shared in order, its own alone."""
+    place = work / (mode if mode != "alone" else f"alone-{stem}")
+    (place / "content").mkdir(parents=True, exist_ok=True)
+    return place / "content", {"COURSE_CACHE": str(place / "cache"), "COURSE_BETS": str(place / "bets.json")}
+
+
+def rehearse(work: Path, python: Path, notebooks: list[Path], modes: list[str], t4: bool, setup_limit: float = SETUP_LIMIT) -> list[Played]:
+    """Play the notebooks in each mode; what was played well before, in the same work folder, is not played again."""
+    origin = make_origin(work)
+    state = {"tree": _tree(origin), "t4": t4}
+    done = _kept(work, state)
+    environment = settings(work, origin, t4)
+    before_file = work / "torch_and_numpy.json"
+    if not before_file.exists():
+        before_file.write_text(json.dumps(fingerprint(python, environment)), encoding="utf-8")
+    before = json.loads(before_file.read_text(encoding="utf-8"))
+    for mode in modes:
+        for path in notebooks[:1] if mode == "setup" else notebooks:
+            if (path.stem, mode) in done:
+                continue
+            folder, own = places(work, mode, path.stem)
+            if mode == "alone":
+                shutil.rmtree(folder)
+                folder.mkdir()
+            played = play(path, mode, python, folder, environment | own, setup_limit)
+            if (after := fingerprint(python, environment)) != before:
+                played = Played(**asdict(played) | {"fault": f"torch and numpy were {before} and are {after}"})
+            print(f"{mode:6} {played.notebook:28} {played.seconds:7.1f} s  {played.fault or 'finished'}", flush=True)
+            done[path.stem, mode] = played
+            (work / "played.json").write_text(json.dumps(state | {"played": [asdict(p) for p in done.values()]}, indent=1, ensure_ascii=False), encoding="utf-8")
+    return [done[path.stem, mode] for mode in modes for path in (notebooks[:1] if mode == "setup" else notebooks)]
+
+
+def _tree(origin: Path) -> str:
+    """git's name for what the origin holds: the same for the same files."""
+    return subprocess.run(["git", "-C", str(origin), "rev-parse", "HEAD^{tree}"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _kept(work: Path, state: dict) -> dict[tuple[str, str], Played]:
+    """What was played well in this folder, of the very same files on the same kind of machine."""
+    path = work / "played.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same = {key: told.get(key) for key in state} == state
+    return {(p.notebook, p.mode): p for p in (Played(**entry) for entry in told["played"]) if not p.fault} if same else {}
+
+
+def provenance(python: Path, environment: dict[str, str], command: str) -> dict:
+    """Where the runtimes come from: the rehearsed environment's own versions, this tree's revision."""
+    told = subprocess.run([str(python), "-c", _PROVENANCE], env=environment | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{PARTS}"}, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(told.stdout.splitlines()[-1]) | {"command": command}
+
+
+def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.REFERENCE) -> Path:
+    """Add the runtimes to ``runtimes.json``: one result for each notebook, mode and machine. Other machines' results stay."""
+    path = folder / "runtimes.json"
+    profile = told["profile"]
+    new = [asdict(p) | {"device": told["device"], "profile": profile, "gpu_gib": T4_GIB if t4 else None, "torch": told["torch"], "date": told["date"]} for p in played]
+    key = ("notebook", "mode", "device", "profile", "gpu_gib")
+    taken = {tuple(result[k] for k in key) for result in new}
+    old = reference.load("runtimes", folder).results if path.exists() else []
+    results = sorted([r for r in old if tuple(r[k] for k in key) not in taken] + new, key=lambda r: tuple(str(r[k]) for k in key))
+    path.write_text(json.dumps({"provenance": told, "results": results}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def table(results: list[dict], titles: dict[str, str] | None = None) -> str:
+    """Minutes and peak memory of each notebook played alone, for every machine measured, as Markdown; a T4's are said to be missing until there are some."""
+    alone = [r for r in results if r["mode"] == "alone" and not r["fault"]]
+    machines = list(dict.fromkeys(_machine(r) for r in alone))
+    measured = any("T4" in r["device"] for r in alone)
+    lines = ["| notebook | " + " | ".join([*machines, *([] if measured else ["T4"])]) + " |", "|---|" + "---|" * (len(machines) + (not measured))]
+    for name in sorted({r["notebook"] for r in alone}):
+        cells = [next((_cell(r) for r in alone if r["notebook"] == name and _machine(r) == machine), "–") for machine in machines]
+        lines.append(f"| {(titles or {}).get(name, name)} | " + " | ".join([*cells, *([] if measured else ["not measured on a T4"])]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _machine(result: dict) -> str:
+    return f"{result['device']}, {result['profile']} profile" + (f", held to {result['gpu_gib']} GiB" if result["gpu_gib"] else "")
+
+
+def _cell(result: dict) -> str:
+    minutes = max(1, round(result["seconds"] / 60))
+    gpu = f", {result['peak_gpu_reserved_bytes'] / 2**30:.1f} GiB of GPU memory" if result["peak_gpu_reserved_bytes"] else ""
+    return f"{minutes} min{gpu}, {result['peak_host_bytes'] / 2**30:.1f} GiB of memory"
+
+
+def chosen(prefixes: list[str]) -> list[Path]:
+    """The stored notebooks whose names start with one of the prefixes, in a reader's order; all without any."""
+    found = [p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if not prefixes or p.name.startswith(tuple(prefixes))]
+    if not found:
+        raise CourseError(f"no stored notebook starts with {' or '.join(prefixes) or 'anything'}", "see notebooks/")
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
+    parser.add_argument("--passes", nargs="+", choices=("setup", "order", "alone"), default=["setup", "order", "alone"])
+    parser.add_argument("--t4", action="store_true", help=f"on a GPU: {T4_GIB} GiB and no bf16")
+    parser.add_argument("--python", help="the interpreter to make the environment with (a Python 3.12 if not named)")
+    parser.add_argument("--host-packages", action="store_true", help="what the host has installed stands for Colab's packages")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "rehearsal", help="folder of the rehearsal; delete it to start anew")
+    parser.add_argument("--write", action="store_true", help="store runtimes and peaks in assets/reference/runtimes.json")
+    parser.add_argument("--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.table:
+        print(table(reference.load("runtimes").results), end="")
+        return 0
+    if arguments.write and arguments.passes == ["setup"]:
+        raise CourseError("--write stores runtimes of notebooks, and only the setup cell is asked for", "add --passes order alone")
+    work = arguments.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    python = make_environment(work, find_python(arguments.python), arguments.host_packages)
+    played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4)
+    failed = [p for p in played if p.fault]
+    if arguments.write and not failed:
+        told = provenance(python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]))
+        print(f"written: {write(played, told, arguments.t4).relative_to(ROOT)}")
+    print(f"{len(played) - len(failed)} of {len(played)} played well" + (f"; the notebooks as they ended: {work}" if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except CourseError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,197 @@
+"""The rehearsal of Colab, on stand-ins of a few lines: a course whose setup tells where it is, notebooks of two cells, a torch without kernels."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import reference, repository
+from helpers.errors import CourseError
+from helpers.paths import ROOT
+
+_spec = importlib.util.spec_from_file_location("rehearse_script", ROOT / "scripts" / "rehearse.py")
+script = importlib.util.module_from_spec(_spec)
+sys.modules["rehearse_script"] = script  # dataclasses look their module up
+_spec.loader.exec_module(script)
+
+TORCH = '''
+from types import SimpleNamespace
+calls, marks = [], [5]
+def reset(device=None): marks[0] = 1
+cuda = SimpleNamespace(
+    memory=SimpleNamespace(), _lazy_call=lambda run: run(), is_initialized=lambda: True, device_count=lambda: 1,
+    get_device_properties=lambda device: SimpleNamespace(total_memory=80 * 2**30), set_per_process_memory_fraction=lambda *a: calls.append(a),
+    reset_peak_memory_stats=reset, max_memory_allocated=lambda device: marks[0], max_memory_reserved=lambda device: 2 * marks[0],
+    is_bf16_supported=lambda including_emulation=True: True,
+)
+'''  # fmt: skip
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of two notebooks in place of ours, and a folder of packages where its torch and numpy are."""
+    root = tmp_path / "the course"
+    (root / "src" / "helpers").mkdir(parents=True)
+    (root / "src" / "helpers" / "__init__.py").write_text("")
+    (root / "src" / "helpers" / "setup.py").write_text("def prepare():\n    print(__file__)\n    return 'ready'\n")
+    (root / "notebooks").mkdir()
+    for name, source in (("00_first", "open('left', 'x').close()"), ("01_second", "import os; print(os.path.exists('left'), os.environ.get('HF_TOKEN'))")):
+        save(root, name, source)
+    packages = tmp_path / "packages"
+    for name in ("torch", "numpy"):
+        about = packages / f"{name}-9.1.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 9.1\n")
+        (about / "RECORD").write_text("")
+    (packages / "torch.py").write_text(TORCH)
+    parts = shutil.copytree(script.PARTS, tmp_path / "parts")
+    for path in packages.iterdir():
+        shutil.move(path, parts / path.name)
+    monkeypatch.setattr(script, "ROOT", root)
+    monkeypatch.setattr(script, "PARTS", parts)
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    return root
+
+
+NOT_INSTALLED = """\
+import os, sys  # the tests' own Python has this course installed, Colab's has not
+sys.path[:] = [path for path in sys.path if not os.path.isdir(os.path.join(path, "helpers"))]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
+"""
+
+
+def save(root: Path, name: str, source: str) -> None:
+    cells = [nbformat.v4.new_code_cell(NOT_INSTALLED + repository.setup_cell()), nbformat.v4.new_code_cell(source)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), root / "notebooks" / f"{name}.ipynb")
+
+
+def rehearse(course, work, modes=("setup", "order", "alone"), **how):
+    work.mkdir(exist_ok=True)
+    return script.rehearse(work, Path(sys.executable), script.chosen([]), list(modes), how.pop("t4", False), **how)
+
+
+def said(work: Path, mode: str, name: str, place: str) -> str:
+    """What a notebook's last cell printed."""
+    outputs = nbformat.read(work / place / "content" / f"{mode}-{name}.ipynb", as_version=4).cells[-1].outputs
+    return "".join(o.get("text", "") for o in outputs)
+
+
+def test_in_order_notebooks_share_a_folder_and_alone_they_do_not(course, tmp_path, capsys):
+    played = rehearse(course, tmp_path / "work")
+    assert [(p.mode, p.notebook, p.fault) for p in played] == [
+        ("setup", "00_first", None), ("order", "00_first", None), ("order", "01_second", None), ("alone", "00_first", None), ("alone", "01_second", None)]  # fmt: skip
+    assert [p.cells for p in played] == [1, 2, 2, 2, 2]
+    assert said(tmp_path / "work", "order", "01_second", "order") == "True None\n"  # what the first left is there; no token is
+    assert said(tmp_path / "work", "alone", "01_second", "alone-01_second") == "False None\n"
+    assert all(p.peak_host_bytes > 10 * 2**20 and p.seconds >= p.setup_seconds > 0 for p in played)
+    clone = tmp_path / "work" / "order" / "content" / "course"  # by the setup cell's own git clone
+    assert (clone / ".git").is_dir() and (clone / "src" / "helpers" / "setup.py").exists()
+    capsys.readouterr()
+    assert rehearse(course, tmp_path / "work") == played and not capsys.readouterr().out  # played well once is enough …
+    save(course, "01_second", "print(1)")
+    assert rehearse(course, tmp_path / "work") != played and "01_second" in capsys.readouterr().out  # … until a file changes
+
+
+def test_a_notebook_that_fails_is_named_with_its_cell_and_the_others_run(course, tmp_path):
+    save(course, "00_first", "1 / 0")
+    save(course, "02_asks", "input('token: ')")
+    save(course, "03_dies", "import os; os._exit(1)")
+    faults = {p.notebook: p.fault for p in rehearse(course, tmp_path / "work", ["order"])}
+    assert faults["00_first"] == "cell 2 of 2: ZeroDivisionError: division by zero" and faults["01_second"] is None
+    assert faults["02_asks"].startswith("cell 2 of 2: StdinNotImplementedError")  # nobody sits there to log in
+    assert faults["03_dies"].startswith("cell 2 of 2: DeadKernelError")
+    save(course, "00_first", "print('mended')")
+    assert rehearse(course, tmp_path / "work", ["order"])[0].fault is None
+
+
+def test_another_torch_or_numpy_is_found(course, tmp_path):
+    """By its version, and by its files when the version is the same."""
+    record = script.PARTS / "numpy-9.1.dist-info" / "RECORD"
+    save(course, "01_second", f"open({str(record)!r}, 'w').write('numpy/new.so,,')")
+    faults = {p.notebook: p.fault for p in rehearse(course, tmp_path / "work", ["order"])}
+    assert faults["00_first"] is None and faults["01_second"].startswith("torch and numpy were {'torch': ['9.1'")
+
+
+def test_a_slow_setup_cell_is_a_fault(course, tmp_path):
+    played = rehearse(course, tmp_path / "work", ["setup"], setup_limit=0)
+    assert "the setup cell took" in played[0].fault
+
+
+def test_on_the_t4_path_memory_is_held_and_bf16_is_only_emulated(course, tmp_path):
+    save(course, "00_first", "import os, torch\nprint(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.is_bf16_supported(), os.environ['COURSE_PROFILE'])")
+    save(course, "01_second", "import torch\ntorch.marks[0] = 70\ntorch.cuda.reset_peak_memory_stats()")
+    first, second = rehearse(course, tmp_path / "work", ["order"], t4=True)
+    assert first.fault is None and second.fault is None
+    assert said(tmp_path / "work", "order", "00_first", "order") == f"[({14.7 / 80}, 0)] False True t4\n"
+    assert (first.peak_gpu_bytes, first.peak_gpu_reserved_bytes) == (5, 10)
+    assert (second.peak_gpu_bytes, second.peak_gpu_reserved_bytes) == (70, 140)  # what the notebook itself set back
+
+
+def test_the_real_torch_takes_the_t4_path(tmp_path):
+    """On a machine without a GPU nothing is held, and torch still loads and says so; a child process gets it too."""
+    program = "import subprocess, sys, torch; print(torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.reset_peak_memory_stats.__module__)"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}], check=True)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts" / "rehearsal"), "REHEARSAL_GPU_GIB": "14.7", "REHEARSAL_PEAKS": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", nested], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "sitecustomize"]
+    assert len(list(tmp_path.glob("*.json"))) == 2 and script._peaks(tmp_path)["peak_gpu_bytes"] == 0 < script._peaks(tmp_path)["peak_host_bytes"]
+
+
+# --- what is stored -----------------------------------------------------------------------------------------------------------
+
+
+def played(name: str, mode: str = "alone", **changed) -> script.Played:
+    return script.Played(**{"notebook": name, "mode": mode, "seconds": 90.0, "setup_seconds": 9.0, "cells": 3, "fault": None, "peak_gpu_bytes": 2**30,
+                            "peak_gpu_reserved_bytes": 2 * 2**30, "peak_host_bytes": 3 * 2**30, "outside": 0} | changed)  # fmt: skip
+
+
+def told(device: str, profile: str = "t4") -> dict:
+    return dict.fromkeys(reference.PROVENANCE, "x") | {"device": device, "profile": profile, "seeds": [3407], "torch": "9.1", "date": "2026-11-23"}
+
+
+def test_runtimes_are_stored_in_the_contracts_form_and_other_machines_stay(tmp_path):
+    script.write([played("00_first"), played("01_second", "order")], told("a CPU", "cpu"), False, tmp_path)
+    script.write([played("00_first")], told("H100"), True, tmp_path)
+    script.write([played("00_first", seconds=300.0)], told("H100"), True, tmp_path)
+    stored = reference.load("runtimes", tmp_path)
+    assert [(r["notebook"], r["mode"], r["device"], r["gpu_gib"], r["seconds"]) for r in stored.results] == [
+        ("00_first", "alone", "H100", 14.7, 300.0), ("00_first", "alone", "a CPU", None, 90.0), ("01_second", "order", "a CPU", None, 90.0)]  # fmt: skip
+
+
+def test_the_table_says_that_no_t4_was_measured_until_one_was(tmp_path):
+    script.write([played("00_first"), played("01_second", fault="cell 2 of 3: no")], told("H100"), True, tmp_path)
+    text = script.table(reference.load("runtimes", tmp_path).results)
+    assert text.splitlines()[0] == "| notebook | H100, t4 profile, held to 14.7 GiB | T4 |"
+    assert text.splitlines()[2] == "| 00_first | 2 min, 2.0 GiB of GPU memory, 3.0 GiB of memory | not measured on a T4 |" and len(text.splitlines()) == 3
+    script.write([played("00_first")], told("Tesla T4"), False, tmp_path)
+    assert "not measured" not in script.table(reference.load("runtimes", tmp_path).results)
+
+
+def test_provenance_is_the_rehearsed_environments(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    found = script.provenance(Path(sys.executable), environment, "python scripts/rehearse.py")
+    assert set(reference.PROVENANCE) <= set(found) and found["command"] == "python scripts/rehearse.py" and found["profile"] == "cpu" and found["unsloth"] != "missing"
+    assert json.dumps(found)
+
+
+def test_what_cannot_be_done_is_said(monkeypatch, tmp_path):
+    with pytest.raises(CourseError, match="no stored notebook starts with 99"):
+        script.chosen(["99"])
+    with pytest.raises(CourseError, match="no-such-python cannot be run.*--python"):
+        script.find_python("no-such-python")
+    with pytest.raises(CourseError, match="add --passes order alone"):
+        script.main(["--passes", "setup", "--write"])
+
+
+def test_the_real_tree_can_be_cloned(tmp_path):
+    """What a rehearsal clones is this working tree, whole."""
+    origin = script.make_origin(tmp_path)
+    subprocess.run(["git", "clone", "-q", "--depth=1", origin.as_uri(), str(tmp_path / "course")], check=True)
+    for name in ("src/helpers/setup.py", "requirements-model.txt", "assets/claims.yaml", "notebooks/00_start_here.ipynb"):
+        assert (tmp_path / "course" / name).read_bytes() == (ROOT / name).read_bytes()
