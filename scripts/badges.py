@@ -26,6 +26,7 @@ CONSTANT = re.compile(r'^(REPOSITORY = ")(?P<now>[^"]*)(")', re.M)
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 SETUP = re.compile(r"(?<=\n)# Setup, the same in every notebook.*?checkpoint = setup\.prepare\(\)", re.S)
 ADDRESS = re.compile(r"((?:colab\.research\.google\.com/github/|git clone[^\n`]*?https://github\.com/))([\w.-]+/[\w.-]+?)(?=\.git\b|[/\s`)\"]|$)", re.M)
+OWN_PAGE = re.compile(r"(https://github\.com/)([\w.-]+/[\w.-]+)(?=/blob/main/(?:docs|notebooks)/)")  # the glossary, from a notebook
 PAGES = ("*.md", "docs/*.md", "notebooks/text/*.py")
 
 
@@ -49,6 +50,7 @@ def in_notebook(notebook, name: str, address: str) -> None:
 
 def in_page(text: str, old: str, address: str) -> str:
     """A page's text with every clone line, Colab link and mention of the old address as the new one."""
+    text = OWN_PAGE.sub(lambda m: m[1] + address, text)
     return ADDRESS.sub(lambda m: m[1] + address, re.sub(rf"(?<![\w-]){re.escape(old)}(?![\w-])", lambda _: address, text))
 
 

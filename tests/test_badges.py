@@ -47,7 +47,9 @@ def test_one_command_sets_every_place_and_touches_no_output(copy, capsys):
     for path in (copy / "notebooks").glob("*.ipynb"):
         new, old = nbformat.read(path, as_version=4), nbformat.read(ROOT / "notebooks" / path.name, as_version=4)
         changed = [i for i, (a, b) in enumerate(zip(new.cells, old.cells, strict=True)) if a != b]
-        assert [new.cells[i].cell_type for i in changed] == ["markdown", "code"], "the badge and the setup cell, nothing else"
+        first = next(i for i, cell in enumerate(new.cells) if cell.cell_type == "code")
+        assert [i for i in changed if new.cells[i].cell_type == "code"] == [first], "of the code the setup cell, nothing else"
+        assert all(NOW in old.cells[i].source for i in changed), "of the prose the badge and links to the course's own pages"
         assert [c.get("outputs") for c in new.cells] == [c.get("outputs") for c in old.cells]
     assert badges.main(["somebody/a-course.v2", "--root", str(copy), "--check"]) == 0
     assert badges.main([NOW, "--root", str(copy)]) == 0  # and back, to the byte
