@@ -3,8 +3,8 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/03_memory_surgery.ipynb)
 #
-# **After this notebook you can** say for every byte of a training step what it is for, choose a way of checkpointing by what it keeps and what it computes again, tell when the logits are what fills the memory,
-# and rebuild NF4 and double quantization from a normal distribution.
+# **After this notebook you can** say for every byte of a training step what it is for, choose a way of [checkpointing](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#checkpointing) by what it keeps and what it computes again, tell when the [logits](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logits) are what fills the memory,
+# and rebuild [NF4](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#nf4) and [double quantization](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#double-quantization) from a normal distribution.
 #
 # **You need** notebooks 00 and 02. **Time**: MINUTES minutes on two CPU cores. **Memory**: GIGABYTES GB.
 # A T4's minutes have not been measured.
@@ -598,7 +598,7 @@ print("and back:", torch.equal(ours, bnb.dequantize_4bit(packed, state)), "  the
 bet_gain = exercises.bet("nf4-ahead", "dB that NF4 is ahead of an even grid on real weights", low=-3.0, high=6.0, step=0.25, unit="dB")
 
 # %% [markdown]
-# First a bias. Our base came out of a file that was quantized already, mostly to Q5_0: integers from −16 to 15, with one scale for 32 weights, whose largest is −16. Such weights show it. Divide each
+# First a bias. Our base came out of a file that was [quantized](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#quantization) already, mostly to Q5_0: integers from −16 to 15, with one scale for 32 weights, whose largest is −16. Such weights show it. Divide each
 # block of 32 by a sixteenth of its largest, and they are whole numbers.
 
 # %% tags=["nbval-ignore-output"]

@@ -3,8 +3,8 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/05_gguf_export.ipynb)
 #
-# **After this notebook you can** merge an adapter, write and quantize a GGUF, say what every byte of it is for, run it in llama.cpp, hold it to a
-# grammar, and measure whether fewer bits cost you calls.
+# **After this notebook you can** merge an adapter, write and quantize a [GGUF](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf), say what every byte of it is for, run it in llama.cpp, hold it to a
+# [grammar](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar), and measure whether fewer bits cost you calls.
 #
 # **You need** notebook 04. **Time**: about 10 minutes on two CPU cores. **Memory**: 6 GB, and 3 GB of disk.
 # A T4's minutes have not been measured.
@@ -619,7 +619,7 @@ verdict("33-rtl-flips-braces", measured=flipped)
 # %% [markdown]
 # ### What does break a call
 #
-# Characters that a person does not see or does not mind: bidi controls pasted from a chat, the Arabic comma, Arabic-Indic digits, and tatweel, which stretches a word. Each of
+# Characters that a person does not see or does not mind: [bidi](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bidi) controls pasted from a chat, the Arabic comma, Arabic-Indic digits, and tatweel, which stretches a word. Each of
 # these is put into a call that was fine.
 
 # %%
