@@ -92,25 +92,23 @@ def snr(x, approximation) -> float:
 
 
 def q5_0_cells(weight):
-    """Cell width at every weight, if it was decoded from GGUF's Q5_0: float32 of the weight's shape (out, in); None if it was not.
+    """Cell widths of a weight (out, in) that was decoded from GGUF's Q5_0: float32 (out, in / 32), one for 32 weights in a row.
 
-    Q5_0 keeps integers from -16 to 15 and one scale for 32 weights in a row, chosen so that the largest in size becomes -16. The scale is
-    the cell's width, so it is that weight's size over 16, and all weights are whole multiples of it.
+    None if it was not. Q5_0 keeps integers from -16 to 15 and one scale, chosen so that the largest in size becomes -16. The scale is the
+    cell's width, so it is that weight's size over 16, and all weights are whole multiples of it.
     """
-    blocks = weight.detach().float().reshape(-1, 32)
-    width = (blocks.abs().amax(1, keepdim=True) / 16).clamp_min(1e-12)
-    steps = blocks / width
-    if (steps - steps.round()).abs().mean() > 0.05:  # 0.25 for weights off the grid; bfloat16's rounding leaves 0.005
-        return None
-    return width.expand_as(blocks).reshape(weight.shape)
+    blocks = weight.detach().float().reshape(len(weight), -1, 32)
+    width = (blocks.abs().amax(2) / 16).clamp_min(1e-12)
+    steps = blocks / width[..., None]
+    return width if (steps - steps.round()).abs().mean() < 0.05 else None  # 0.25 off the grid; bfloat16's rounding leaves 0.005
 
 
 def dithered(weight, cells, seed: int):
-    """The weight moved at random within its cells, where the unrounded one lay: float32 of its shape."""
+    """The weight (out, in) moved at random within its cells (out, in / 32), where the unrounded one lay: float32."""
     import torch
 
-    draw = torch.Generator().manual_seed(seed)
-    return weight.detach().float() + cells * (torch.rand(weight.shape, generator=draw) - 0.5)
+    noise = torch.rand(weight.shape, generator=torch.Generator().manual_seed(seed)) - 0.5
+    return weight.detach().float() + cells.repeat_interleave(32, dim=1) * noise
 
 
 def state_bytes(state) -> dict[str, int]:
