@@ -1001,6 +1001,31 @@ verdict("41-uses-double-quantization", measured=(asked.bnb_4bit_use_double_quant
 
 # %% [markdown]
 # <!-- exercise 3.1 -->
+# **Exercise 3.1 · Whose bytes are they?** (★★☆, 10 minutes)
+#
+# Write `held_bytes(tensors)`: the bytes that a list of tensors keeps alive. Several may be views of one storage, and a view keeps all of it.
+#
+# <details><summary>Hint 1</summary>
+#
+# `t.untyped_storage()` is what a tensor is a view of; it has `data_ptr()` and `nbytes()`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Put the storages into a dict by their address, then sum.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def held_bytes(tensors):
+#     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+#     return sum(storages.values())
+# ```
+#
+# </details>
 
 # %%
 def held_bytes(tensors):
@@ -1011,6 +1036,30 @@ exercises.check("3.1", held_bytes)
 
 # %% [markdown]
 # <!-- exercise 3.2 -->
+# **Exercise 3.2 · Will it travel?** (★☆☆, 5 minutes)
+#
+# Unsloth moves a layer's input to the host if its bfloat16 numbers take more than 2 MiB. Write `is_offloaded(tokens, hidden)` for a batch of so many tokens and a model of that width.
+#
+# <details><summary>Hint 1</summary>
+#
+# bfloat16 takes two bytes a number.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# A MiB is 2²⁰ bytes, and *more than* leaves out equality.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def is_offloaded(tokens, hidden):
+#     return tokens * hidden * 2 > 2 * 2**20
+# ```
+#
+# </details>
 
 # %%
 def is_offloaded(tokens, hidden):
@@ -1021,6 +1070,32 @@ exercises.check("3.2", is_offloaded)
 
 # %% [markdown]
 # <!-- exercise 3.3 -->
+# **Exercise 3.3 · A block by hand** (★★☆, 10 minutes)
+#
+# Write `nf4_block(x, levels)`: one block of weights, x of shape (n,), quantized to the 16 `levels` and back, without a helper.
+#
+# <details><summary>Hint 1</summary>
+#
+# The scale is `x.abs().max()`; after dividing by it every weight lies between -1 and 1.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `(x[:, None] / scale - levels).abs()` is (n, 16): the distance of each weight from each level.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def nf4_block(x, levels):
+#     scale = x.abs().max()
+#     nearest = (x[:, None] / scale - levels).abs().argmin(1)
+#     return levels[nearest] * scale
+# ```
+#
+# </details>
 
 # %%
 def nf4_block(x, levels):
@@ -1031,6 +1106,30 @@ exercises.check("3.3", nf4_block)
 
 # %% [markdown]
 # <!-- exercise 3.4 -->
+# **Exercise 3.4 · Bits per parameter** (★☆☆, 5 minutes)
+#
+# Write `bits(block, second_block)`: bits per parameter of 4-bit weights with an 8-bit scale for every `block` weights and a 32-bit one for every `second_block` scales.
+#
+# <details><summary>Hint 1</summary>
+#
+# One 8-bit scale shared by `block` weights costs each of them 8 / block bits.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# One 32-bit number shared by `second_block` scales is shared by `block * second_block` weights.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def bits(block, second_block):
+#     return 4 + 8 / block + 32 / (block * second_block)
+# ```
+#
+# </details>
 
 # %%
 def bits(block, second_block):
