@@ -6,7 +6,7 @@
 # **After this notebook you can** merge an adapter, write and quantize a [GGUF](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf), say what every byte of it is for, run it in llama.cpp, hold it to a
 # [grammar](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar), and measure whether fewer bits cost you calls.
 #
-# **You need** notebook 04. **Time**: about 10 minutes on two CPU cores. **Memory**: 6 GB, and 3 GB of disk.
+# **You need** notebook 04. **Time**: 6 minutes on two CPU cores. **Memory**: 8 GB, and 3 GB of disk.
 # A T4's minutes have not been measured.
 #
 # It follows section 5 of the guide and settles claims 32-36.
@@ -846,6 +846,32 @@ assert same == 50
 
 # %% [markdown]
 # <!-- exercise 5.1 -->
+# **Exercise 5.1 · What a row of 640 becomes** (★☆☆, 5 minutes)
+#
+# Write `fallback(kind, columns)`: the type that llama.cpp's quantizer gives to a matrix that was to become `Q4_K`, `Q5_K` or `Q6_K` and has rows of `columns` weights.
+#
+# <details><summary>Hint 1</summary>
+#
+# K-quants come in blocks of 256 weights, and a row must be a whole number of blocks.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Q4_K goes to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def fallback(kind, columns):
+#     if columns % 256 == 0:
+#         return kind
+#     return {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}[kind]
+# ```
+#
+# </details>
 
 # %%
 def fallback(kind, columns):
@@ -856,6 +882,33 @@ exercises.check("5.1", fallback)
 
 # %% [markdown]
 # <!-- exercise 5.2 -->
+# **Exercise 5.2 · Decode a block of Q8_0** (★★☆, 10 minutes)
+#
+# Write `decode(block)` for the 34 bytes of a Q8_0 block: a little-endian float16 scale, then 32 signed bytes. It returns the 32 weights as a list.
+#
+# <details><summary>Hint 1</summary>
+#
+# `struct.unpack` knows float16 as `e` and a signed byte as `b`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `struct.unpack("<e32b", block)` gives the scale and then the 32 numbers.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def decode(block):
+#     import struct
+#
+#     scale, *numbers = struct.unpack("<e32b", block)
+#     return [scale * n for n in numbers]
+# ```
+#
+# </details>
 
 # %%
 def decode(block):
@@ -866,6 +919,30 @@ exercises.check("5.2", decode)
 
 # %% [markdown]
 # <!-- exercise 5.3 -->
+# **Exercise 5.3 · Digits for a parser** (★☆☆, 5 minutes)
+#
+# Write `ascii_digits(text)`: the same text with Arabic-Indic digits (٠-٩) and their Persian forms (۰-۹) as 0-9.
+#
+# <details><summary>Hint 1</summary>
+#
+# `str.translate` takes a dictionary from code points to strings.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# `str.maketrans` makes one of two strings of equal length.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def ascii_digits(text):
+#     return text.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "0123456789" * 2))
+# ```
+#
+# </details>
 
 # %%
 def ascii_digits(text):
@@ -876,6 +953,32 @@ exercises.check("5.3", ascii_digits)
 
 # %% [markdown]
 # <!-- exercise 5.4 -->
+# **Exercise 5.4 · Is it worse, or is it luck?** (★★★, 15 minutes)
+#
+# Two formats answer the same rows. `lost` rows were right in the first and wrong in the second, `won` rows the other way round. Write `p_value(lost, won)`: McNemar's exact test, two-sided.
+#
+# <details><summary>Hint 1</summary>
+#
+# Rows that both get right, or both wrong, say nothing. If the formats are equally good, each of the others is a fair coin.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# Twice the probability of at most min(lost, won) heads in lost + won tosses, and never more than 1; `math.comb` counts.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def p_value(lost, won):
+#     n = lost + won
+#     tail = sum(math.comb(n, k) for k in range(min(lost, won) + 1)) / 2**n
+#     return min(1.0, 2 * tail)
+# ```
+#
+# </details>
 
 # %%
 def p_value(lost, won):
