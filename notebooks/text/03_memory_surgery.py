@@ -6,7 +6,7 @@
 # **After this notebook you can** say for every byte of a training step what it is for, choose a way of [checkpointing](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#checkpointing) by what it keeps and what it computes again, tell when the [logits](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logits) are what fills the memory,
 # and rebuild [NF4](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#nf4) and [double quantization](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#double-quantization) from a normal distribution.
 #
-# **You need** notebooks 00 and 02. **Time**: 5 minutes on two CPU cores. **Memory**: 7 GB.
+# **You need** notebooks 00 and 02. **Time**: 2 minutes on two CPU cores. **Memory**: 7 GB.
 # A T4's minutes have not been measured.
 #
 # It follows section 3 of the guide and settles claims 14-21, 37, 39 and 41. What needs a GPU was measured on one by `scripts/memory_runs.py` and is read from `assets/reference/memory.json`.
@@ -605,9 +605,10 @@ bet_gain = exercises.bet("nf4-ahead", "dB that NF4 is ahead of an even grid on r
 linears = {name: m.weight for name, m in exact.named_modules() if isinstance(m, torch.nn.Linear) and m is not exact.lm_head}
 cells = {name: quantization.q5_0_cells(w) for name, w in linears.items()}
 on_grid = {name: c for name, c in cells.items() if c is not None}
+share = sum(linears[name].numel() for name in on_grid) / sum(w.numel() for w in linears.values())
 steps = W.flatten()[:32] / (W.flatten()[:32].abs().max() / 16)
 print("32 weights of the first row:", [round(v, 1) for v in steps[:16].tolist()], "…")
-print(f"{len(on_grid)} of {len(linears)} matrices, {sum(c.numel() for c in on_grid.values()) / sum(w.numel() for w in linears.values()):.0%} of their weights, lie on the grid of Q5_0")
+print(f"{len(on_grid)} of {len(linears)} matrices, {share:.0%} of their weights, lie on the grid of Q5_0")
 
 # %% [markdown]
 # Whole multiples of one number are not what NF4 meets in a model that was never quantized. So each weight is moved, at random, within the cell it was rounded into (*dithered*): that is where it came from, as far as
@@ -868,7 +869,7 @@ print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*s
 # in the bfloat16 model, and the copy is quantized from that, once to NF4 and once to the even grid. Every sixth passage will do.
 
 # %% tags=["nbval-ignore-output"]
-del exact, nf4_double  # two models fewer in memory; the float32 linear layers stay
+del exact, nf4_double, models, model  # two models fewer in memory; the float32 linear layers stay
 copy = checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False)
 
 
@@ -928,7 +929,7 @@ ratios_of = {name: {language: ratio(*pair[:2], language, *pair[2:]) for language
 pandas.DataFrame({language: {name: "{:.3f} [{:.3f}, {:.3f}]".format(*each[language]) for name, each in ratios_of.items()} for language in passages})
 
 # %% [markdown]
-# That little more than a decibel of section 3.10 is worth a lot in the model. The old grid flatters NF4 in the first two rows of the figure, so they are too low rather than too high; Arabic stays further away than English with it and without. The verdict is about
+# That little more than a decibel of section 3.10 is worth a lot in the model. In English the old grid flatters NF4, so the first two rows of the figure are too low there; in Arabic seven passages cannot tell. Arabic stays further away than English with it and without. The verdict is about
 # bytes; this was the price.
 
 # %% tags=["nbval-ignore-output"]

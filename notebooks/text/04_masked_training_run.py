@@ -199,7 +199,7 @@ print(f"{len(ids)} tokens, {sum(label != -100 for label in labels)} carry loss")
 bet_masked = exercises.bet("masked-loss", "the library's loss less the loss of response positions alone", low=0.0, high=2.0, step=0.1, unit="nats")
 
 # %% [markdown]
-# The [logits](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logits) at position i predict token i + 1, so labels are shifted by one before anything is picked.
+# The logits at position i predict token i + 1, so labels are shifted by one before anything is picked.
 
 # %% tags=["nbval-ignore-output"]
 import torch
