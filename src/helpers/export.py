@@ -20,9 +20,9 @@ from functools import cache
 from pathlib import Path
 
 from . import calls, chat, checkpoints
+from .adapter import FOLDER
 from .errors import CourseError
 from .inference import LIMIT, Generation, prompt
-from .paths import REFERENCE
 
 #: The number by which llama.cpp knows a file's format (``enum llama_ftype`` in llama.h).
 FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18}
@@ -53,10 +53,9 @@ def merged(checkpoint, adapter: Path | str, base_state: dict | None = None) -> d
 
 def reference_adapter() -> Path:
     """The folder of the course's reference adapter, trained on a GPU. Raises CourseError where it is missing."""
-    folder = REFERENCE / "adapter"
-    if not (folder / "adapter_config.json").exists():
+    if not (FOLDER / "adapter_config.json").exists():
         raise CourseError("the reference adapter is missing from assets/reference/adapter", "restore it with git checkout; scripts/gpu_runs.py makes it")
-    return folder
+    return FOLDER
 
 
 def base_gguf() -> Path:
@@ -89,15 +88,18 @@ def reader(path: Path):
 
 def decoded(path: Path) -> dict:
     """What the tensors of a GGUF stand for, decoded by ``gguf``: transformers' names -> float32, norms as transformers keeps them."""
-    import numpy as np
     import torch
+
+    return {checkpoints._key(tensor.name): torch.from_numpy(_value(tensor)) for tensor in reader(path).tensors}
+
+
+def _value(tensor):
+    """A GGUF tensor as ``gguf`` decodes it, float32; of a norm what transformers keeps, its gain less one."""
+    import numpy as np
     from gguf.quants import dequantize
 
-    state = {}
-    for tensor in reader(path).tensors:
-        value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        state[checkpoints._key(tensor.name)] = torch.from_numpy(value - 1 if "norm" in tensor.name else value)
-    return state
+    value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+    return value - 1 if "norm" in tensor.name else value
 
 
 def dithered(base: Path, seed: int = 0) -> dict:
@@ -108,14 +110,11 @@ def dithered(base: Path, seed: int = 0) -> dict:
     """
     import numpy as np
     import torch
-    from gguf.quants import dequantize
 
     draw, state = np.random.default_rng(seed), {}
     for tensor in reader(base).tensors:
-        value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        if "norm" in tensor.name:
-            value -= 1
-        else:
+        value = _value(tensor)
+        if "norm" not in tensor.name:
             value += steps(tensor) * draw.uniform(-0.5, 0.5, value.shape).astype(np.float32)
         state[checkpoints._key(tensor.name)] = torch.from_numpy(value)
     return state
