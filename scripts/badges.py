@@ -41,7 +41,7 @@ def in_twin(text: str, name: str, address: str) -> str:
 
 def in_notebook(notebook, name: str, address: str) -> None:
     """The same for a stored notebook, in place; its outputs stay."""
-    head, setup = notebook.cells[0], next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
+    head, setup = notebook.cells[0], next((cell for cell in notebook.cells if cell.cell_type == "code" and "setup" in cell.source), None)
     if setup is None or not SETUP.fullmatch(f"\n{setup.source}", 1) or len(BADGE.findall(head.source)) != 1:
         raise CourseError(f"{name}.ipynb does not start with a badge and the setup cell", "give it both, as the other notebooks have them")
     head.source = BADGE.sub(lambda _: repository.badge(name, address), head.source)

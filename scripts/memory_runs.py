@@ -2,8 +2,8 @@
 
     python scripts/memory_runs.py CHECKPOINT OUT [--seconds 540] [--only KIND …] [--revision SHA]
 
-Every measurement runs in a process of its own with a limit of its own; what it found is in OUT/memory.json as soon as it has ended, a failure with its
-error. Plain runs never import Unsloth and say so when they end. All runs begin from the same adapter, drawn by name, and see the same rows in the same order.
+Every measurement runs in a process of its own with a limit of its own; what it found joins OUT/memory.json as soon as it has ended, a failure with its
+error. Results of measurements that are not run again stay in that file as they are, each with the revision it was taken at. Plain runs never import Unsloth and say so when they end. All runs begin from the same adapter, drawn by name, and see the same rows in the same order.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ KINDS = {  # name: (arguments of the measurement, seconds it may take)
     "kernels plain": ("plain", 60),
     "kernels unsloth": ("unsloth", 150),
     "kernels llama": ("llama", 150),
+    "held unsloth": ("False", 300),
+    "held unsloth, layers": ("True", 300),
+    "held unsloth, offload": ("unsloth", 300),
 }
 
 
@@ -359,7 +362,6 @@ def offload(edges) -> None:
 
 def kernels(library: str) -> None:
     """Who wrote the kernels of one training step, by count and time; the autograd functions in its graph; who holds the memory at its peak."""
-    import torch
 
     from helpers import kernels as sources
 
@@ -388,16 +390,42 @@ def kernels(library: str) -> None:
         entry["names"][name[:80]] = entry["names"].get(name[:80], 0) + 1
     model.zero_grad(set_to_none=True)
     found = {"kind": "kernels", "library": library, "tokens": tokens, "origins": told, "nodes": {k: v for k, v in nodes.items() if not k.endswith("Backward0")}, "graph_size": sum(nodes.values())}
-    if device() == "cuda":
-        static = settle()
-        torch.cuda.memory._record_memory_history(stacks="python", context="alloc")
+    report(**found | holders_at_peak(step))
+
+
+def holders_at_peak(step) -> dict:
+    """Who holds the memory at the peak of one more ``step()``, by the allocator's own recording; nothing on a CPU."""
+    import torch
+
+    from helpers import kernels as sources
+
+    if device() == "cpu":
+        return {}
+    static = settle()
+    torch.cuda.memory._record_memory_history(stacks="python", context="alloc")
+    step()
+    most = peak()
+    snapshot = torch.cuda.memory._snapshot()
+    torch.cuda.memory._record_memory_history(enabled=None)
+    at_peak = sources.peak_of_history(snapshot, static)
+    return {"peak_bytes": most, "static_bytes": static, "history_bytes": at_peak.total, "holders": [[*holder, size] for holder, size in list(at_peak.by("category", "module", "kind").items())[:15]]}
+
+
+def held(checkpointing_mode, tokens: int) -> None:
+    """What is alive at the peak of Unsloth's step on one long row, long enough for ``"unsloth"`` to offload, and how much its step copies to the host and back."""
+    model, _ = loaded("unsloth", checkpointing_mode)
+    inputs = random_batch(model, tokens)
+
+    def step():
+        model(**inputs).loss.backward()
+
+    for _ in range(3):
         step()
-        most = peak()
-        snapshot = torch.cuda.memory._snapshot()
-        torch.cuda.memory._record_memory_history(enabled=None)
-        at_peak = sources.peak_of_history(snapshot, static)
-        found |= {"peak_bytes": most, "static_bytes": static, "history_bytes": at_peak.total, "holders": [[*holder, size] for holder, size in list(at_peak.by("category", "module", "kind").items())[:15]]}
-    report(**found)
+        model.zero_grad(set_to_none=True)
+    names = [name for name, _ in profiled(step)]
+    model.zero_grad(set_to_none=True)
+    copies = {way: sum(name.startswith(f"Memcpy {way}") for name in names) for way in ("DtoH", "HtoD")}
+    report(kind="held", library="unsloth", checkpointing=str(checkpointing_mode), tokens=tokens, layers=model.config.num_hidden_layers, copies=copies, **holders_at_peak(step))
 
 
 def tiny_llama():
@@ -441,6 +469,8 @@ def measure(name: str, small: bool) -> None:
         activation_range()
     elif kind == "run":
         run(given[0], {"False": False, "True": True}.get(given[1], given[1]))
+    elif kind == "held":
+        held({"False": False, "True": True}.get(given[0], given[0]), LENGTHS[0] if small else LENGTHS[-1])
     elif kind == "offload":
         offload(EDGES[:1] if small else EDGES)
     else:
@@ -459,7 +489,7 @@ def collect(name: str, checkpoint: Path, small: bool, limit: float, told: list) 
     except subprocess.TimeoutExpired as stopped:
         output, failed = (stopped.stdout or b"").decode(errors="replace"), f"stopped after {limit:.0f} s"
         done = None
-    found = [json.loads(line.removeprefix("RESULT")) for line in output.splitlines() if line.startswith("RESULT")]
+    found = [json.loads(line.removeprefix("RESULT")) | {"measurement": name} for line in output.splitlines() if line.startswith("RESULT")]
     told += found
     if failed:
         told.append({"kind": "error", "measurement": name, "error": failed[:400]})
@@ -489,6 +519,9 @@ def main() -> int:
     from helpers import environment, reference
 
     arguments.out.mkdir(parents=True, exist_ok=True)
+    target = arguments.out / "memory.json"
+    kept = json.loads(target.read_text(encoding="utf-8"))["results"] if target.exists() else []
+    kept = [result for result in kept if result.get("measurement") not in arguments.only]
     started, told = time.perf_counter(), []
     source = reference.provenance((SEED,)) | environment.versions("unsloth", "unsloth_zoo", "triton", "bitsandbytes")
     source["revision"] = arguments.revision or source["revision"]
@@ -498,7 +531,8 @@ def main() -> int:
             told.append({"kind": "error", "measurement": name, "error": "no time was left"})
             continue
         collect(name, arguments.checkpoint, arguments.small, min(left, KINDS[name][1]), told)
-        (arguments.out / "memory.json").write_text(json.dumps({"provenance": source, "results": told}, indent=1), encoding="utf-8")
+        dated = [{"revision": source["revision"]} | result for result in told]
+        target.write_text(json.dumps({"provenance": source, "results": kept + dated}, indent=1), encoding="utf-8")
     return 0
 
 

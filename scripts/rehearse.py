@@ -35,7 +35,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from helpers import reference, repository  # noqa: E402
+from helpers import reference, repository, runtimes  # noqa: E402
 from helpers.errors import CourseError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +103,10 @@ def make_environment(work: Path, python: str, host_packages: bool) -> Path:
     if (folder / ".ready").exists():
         return inside
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", *(["--system-site-packages"] if host_packages else []), str(folder)], check=True)
+    subprocess.run([python, "-m", "venv", *(["--without-pip"] if host_packages else []), str(folder)], check=True)
+    if host_packages:  # not --system-site-packages: a host's Python may live in an environment of its own, whose packages that would miss
+        seen = subprocess.run([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"], capture_output=True, text=True, check=True).stdout
+        next(folder.glob("lib*/**/site-packages")).joinpath("host.pth").write_text(seen, encoding="utf-8")
     wanted = ["ipykernel"] if host_packages else ["-r", str(PARTS / "colab.txt")]
     print(f"installing what Colab has: {' '.join(wanted)}", flush=True)
     subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
@@ -140,7 +143,7 @@ def settings(work: Path, origin: Path, t4: bool) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in FORGOTTEN and not key.startswith(("COURSE_", "GIT_", "REHEARSAL_"))}
     kept |= {"PYTHONPATH": str(PARTS), "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
     kept |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{origin.resolve().as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": f"https://github.com/{address()}"}
-    return kept | ({"REHEARSAL_GPU_GIB": str(T4_GIB), "COURSE_PROFILE": "t4"} if t4 else {})
+    return kept | ({"REHEARSAL_GPU_GIB": str(T4_GIB)} if t4 else {})
 
 
 def fingerprint(python: Path, environment: dict[str, str]) -> dict:
@@ -155,10 +158,11 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
     """Run a notebook (only its setup cell in mode ``setup``) in a fresh kernel whose working folder is ``folder``."""
     notebook = nbformat.read(path, as_version=4)
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    code = code[:1] if mode == "setup" else code
+    first = next(n for n, (_, cell) in enumerate(code) if "setup.prepare()" in cell.source)
+    code = code[: first + 1] if mode == "setup" else code
     for _, cell in code:
         cell.outputs, cell.execution_count = [], None
-    code[0][1].source = code[0][1].source.replace(repository.REPOSITORY, address())
+    code[first][1].source = code[first][1].source.replace(repository.REPOSITORY, address())
     peaks = folder / f"peaks-{mode}-{path.stem}"
     shutil.rmtree(peaks, ignore_errors=True)
     peaks.mkdir(parents=True)
@@ -181,11 +185,11 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
         fault = None
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
         fault = (fault or "") + _last_line(error)
-    if not fault and seconds[0] > setup_limit:
-        fault = f"the setup cell took {seconds[0]:.0f} s, more than {setup_limit:.0f}"
+    if not fault and seconds[first] > setup_limit:
+        fault = f"the setup cell took {seconds[first]:.0f} s, more than {setup_limit:.0f}"
     nbformat.write(notebook, folder / f"{mode}-{path.name}")
     outside = sum("outside its band" in json.dumps(output) for _, cell in code for output in cell.get("outputs", []))
-    return Played(path.stem, mode, round(elapsed, 3), round(seconds[0], 3) if seconds else 0.0, len(seconds), fault, **_peaks(peaks), outside=outside)
+    return Played(path.stem, mode, round(elapsed, 3), round(seconds[first], 3) if len(seconds) > first else 0.0, len(seconds), fault, **_peaks(peaks), outside=outside)
 
 
 def _leave_peaks(client: NotebookClient) -> None:
@@ -278,28 +282,6 @@ def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.R
     return path
 
 
-def table(results: list[dict], titles: dict[str, str] | None = None) -> str:
-    """Minutes and peak memory of each notebook played alone, for every machine measured, as Markdown; a T4's are said to be missing until there are some."""
-    alone = [r for r in results if r["mode"] == "alone" and not r["fault"]]
-    machines = list(dict.fromkeys(_machine(r) for r in alone))
-    measured = any("T4" in r["device"] for r in alone)
-    lines = ["| notebook | " + " | ".join([*machines, *([] if measured else ["T4"])]) + " |", "|---|" + "---|" * (len(machines) + (not measured))]
-    for name in sorted({r["notebook"] for r in alone}):
-        cells = [next((_cell(r) for r in alone if r["notebook"] == name and _machine(r) == machine), "–") for machine in machines]
-        lines.append(f"| {(titles or {}).get(name, name)} | " + " | ".join([*cells, *([] if measured else ["not measured on a T4"])]) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _machine(result: dict) -> str:
-    return f"{result['device']}, {result['profile']} profile" + (f", held to {result['gpu_gib']} GiB" if result["gpu_gib"] else "")
-
-
-def _cell(result: dict) -> str:
-    minutes = max(1, round(result["seconds"] / 60))
-    gpu = f", {result['peak_gpu_reserved_bytes'] / 2**30:.1f} GiB of GPU memory" if result["peak_gpu_reserved_bytes"] else ""
-    return f"{minutes} min{gpu}, {result['peak_host_bytes'] / 2**30:.1f} GiB of memory"
-
-
 def chosen(prefixes: list[str]) -> list[Path]:
     """The stored notebooks whose names start with one of the prefixes, in a reader's order; all without any."""
     found = [p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if not prefixes or p.name.startswith(tuple(prefixes))]
@@ -320,7 +302,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else")
     arguments = parser.parse_intermixed_args(argv)
     if arguments.table:
-        print(table(reference.load("runtimes").results), end="")
+        print(runtimes.table(reference.load("runtimes").results), end="")
         return 0
     if arguments.write and arguments.passes == ["setup"]:
         raise CourseError("--write stores runtimes of notebooks, and only the setup cell is asked for", "add --passes order alone")
@@ -331,7 +313,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = [p for p in played if p.fault]
     if arguments.write and not failed:
         told = provenance(python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]))
-        print(f"written: {write(played, told, arguments.t4).relative_to(ROOT)}")
+        print("written:", *(path.relative_to(ROOT) for path in (write(played, told, arguments.t4), *runtimes.fill())))
     print(f"{len(played) - len(failed)} of {len(played)} played well" + (f"; the notebooks as they ended: {work}" if failed else ""))
     return 1 if failed else 0
 

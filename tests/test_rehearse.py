@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers import reference, repository
+from helpers import reference, repository, runtimes
 from helpers.errors import CourseError
 from helpers.paths import ROOT
 
@@ -124,11 +124,11 @@ def test_a_slow_setup_cell_is_a_fault(course, tmp_path):
 
 
 def test_on_the_t4_path_memory_is_held_and_bf16_is_only_emulated(course, tmp_path):
-    save(course, "00_first", "import os, torch\nprint(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.is_bf16_supported(), os.environ['COURSE_PROFILE'])")
+    save(course, "00_first", "import os, torch\nprint(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.is_bf16_supported(), 'COURSE_PROFILE' in os.environ)")
     save(course, "01_second", "import torch\ntorch.marks[0] = 70\ntorch.cuda.reset_peak_memory_stats()")
     first, second = rehearse(course, tmp_path / "work", ["order"], t4=True)
     assert first.fault is None and second.fault is None
-    assert said(tmp_path / "work", "order", "00_first", "order") == f"[({14.7 / 80}, 0)] False True t4\n"
+    assert said(tmp_path / "work", "order", "00_first", "order") == f"[({14.7 / 80}, 0)] False True False\n"
     assert (first.peak_gpu_bytes, first.peak_gpu_reserved_bytes) == (5, 10)
     assert (second.peak_gpu_bytes, second.peak_gpu_reserved_bytes) == (70, 140)  # what the notebook itself set back
 
@@ -166,11 +166,11 @@ def test_runtimes_are_stored_in_the_contracts_form_and_other_machines_stay(tmp_p
 
 def test_the_table_says_that_no_t4_was_measured_until_one_was(tmp_path):
     script.write([played("00_first"), played("01_second", fault="cell 2 of 3: no")], told("H100"), True, tmp_path)
-    text = script.table(reference.load("runtimes", tmp_path).results)
+    text = runtimes.table(reference.load("runtimes", tmp_path).results)
     assert text.splitlines()[0] == "| notebook | H100, t4 profile, held to 14.7 GiB | T4 |"
     assert text.splitlines()[2] == "| 00_first | 2 min, 2.0 GiB of GPU memory, 3.0 GiB of memory | not measured on a T4 |" and len(text.splitlines()) == 3
     script.write([played("00_first")], told("Tesla T4"), False, tmp_path)
-    assert "not measured" not in script.table(reference.load("runtimes", tmp_path).results)
+    assert "not measured" not in runtimes.table(reference.load("runtimes", tmp_path).results)
 
 
 def test_provenance_is_the_rehearsed_environments(tmp_path):
@@ -195,3 +195,19 @@ def test_the_real_tree_can_be_cloned(tmp_path):
     subprocess.run(["git", "clone", "-q", "--depth=1", origin.as_uri(), str(tmp_path / "course")], check=True)
     for name in ("src/helpers/setup.py", "requirements-model.txt", "assets/claims.yaml", "notebooks/00_start_here.ipynb"):
         assert (tmp_path / "course" / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_heads_and_readme_say_what_was_measured(tmp_path):
+    """Filling again changes nothing; with another measurement it changes what it should."""
+    told = runtimes.on_two_cores(reference.load("runtimes").results)
+    assert sorted(told) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert runtimes.filled_table(readme, told) == readme
+    for name, result in told.items():
+        text = (ROOT / "notebooks" / "text" / f"{name}.py").read_text(encoding="utf-8")
+        assert runtimes.filled(text, result) == text, f"{name}: run python -m helpers.runtimes"
+        slower = result | {"seconds": 3000.0, "peak_host_bytes": 20.1e9}
+        assert "**Time**: 50 minutes on" in runtimes.filled(text, slower) and "**Memory**: 21 GB" in runtimes.filled(text, slower)
+        assert readme != runtimes.filled_table(readme, {name: slower})
+    with pytest.raises(ValueError, match="once"):
+        runtimes.filled("a head without them", result)

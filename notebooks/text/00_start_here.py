@@ -6,7 +6,7 @@
 # **After this notebook you can** run a 270-million-parameter model on an Arabic request in five [dialects](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#dialect), say precisely how
 # it fails, read FunctionGemma's call format, and find your way through the guide's claims.
 #
-# **You need** Python and a little PyTorch. **Time**: 1 minute on two CPU cores. **Memory**: 3 GB.
+# **You need** Python and a little PyTorch. **Time**: 1 minute on two CPU cores. **Memory**: 4 GB.
 #
 # This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it
 # says, on the real model, with the real libraries. Each claim ends in a card: the guide says · we measured · verdict. Some

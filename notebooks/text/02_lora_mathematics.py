@@ -6,10 +6,16 @@
 # **After this notebook you can** build a [LoRA](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#lora) layer from `nn.Linear`, prove that it is PEFT's, say how A and B start and why, tell what [α](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#alpha)
 # does that the [learning rate](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#learning-rate) does not, read the spectrum of what training wrote, and judge r and α from a sweep.
 #
-# **You need** notebook 00 and matrix products. **Time**: 5 minutes on two CPU cores. **Memory**: 5 GB. A T4's minutes have not been measured.
+# **You need** notebook 00 and matrix products. **Time**: 5 minutes on two CPU cores. **Memory**: 5 GB. It runs on the processor, with or without a GPU; minutes on Colab's have not been measured.
 #
 # It follows section 2 of the guide and settles claims 8-13.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
+
+# %%
+# The modules measured here are transformers' own: with a GPU in sight Unsloth replaces some of them (the norm, the loss) as it is imported.
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.

@@ -7,10 +7,16 @@
 # and rebuild [NF4](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#nf4) and [double quantization](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#double-quantization) from a normal distribution.
 #
 # **You need** notebooks 00 and 02. **Time**: 2 minutes on two CPU cores. **Memory**: 7 GB.
-# A T4's minutes have not been measured.
+# It runs on the processor, with or without a GPU; minutes on Colab's have not been measured.
 #
 # It follows section 3 of the guide and settles claims 14-21, 37, 39 and 41. What needs a GPU was measured on one by `scripts/memory_runs.py` and is read from `assets/reference/memory.json`.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
+
+# %%
+# The modules measured here are transformers' own: with a GPU in sight Unsloth replaces some of them (the norm, the loss) as it is imported.
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # %% tags=["nbval-ignore-output"]
 # Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.

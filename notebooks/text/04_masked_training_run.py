@@ -7,7 +7,7 @@
 # fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals. You will also have read a full
 # before/after of the adapter that the other notebooks use.
 #
-# **You need** notebook 00. **Time**: 7 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 5 GB.
+# **You need** notebook 00. **Time**: 7 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 6 GB.
 # A T4's minutes have not been measured.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
@@ -519,14 +519,15 @@ plots.show(
 
 # %% [markdown]
 # This is the course's first promise, so it is asserted: a few minutes on two cores take the parse rate on wordings that the model has
-# never seen from almost nothing to at least 95 %.
+# never seen from almost nothing to at least 95 %. A GPU's run learns all domains with all their tools, a harder task: there 90 % are asked for.
 
 # %%
 gain = scoring.compare(before, after, "parse")
 assert before.rate("parse") <= 0.05 or checkpoint.name != "gemma-3-270m"
-assert after.rate("parse") >= 0.95, f"parse rate {after.rate('parse'):.2f}"
+least = 0.95 if sizes.name == "cpu" else 0.90
+assert after.rate("parse") >= least, f"parse rate {after.rate('parse'):.2f}"
 assert gain.low > 0.5 or checkpoint.name != "gemma-3-270m"
-print("parse rate: from at most 5 % to at least 95 %, and the paired interval excludes chance")
+print(f"parse rate: from at most 5 % to at least {100 * least:.0f} %, and the paired interval excludes chance")
 
 # %% [markdown]
 # Numbers hide what went wrong. Read the misses one by one: is it the function, a missing argument, or a value?

@@ -45,6 +45,7 @@ def settings() -> None:
 def libraries() -> None:
     """Import Unsloth before trl and transformers, as it asks, and turn third-party progress bars off."""
     settings()
+    warnings.filterwarnings("ignore", message="inductor::")  # torch.compile's own, some twenty times in a generation on a GPU
     from .checkpoints import hub_reachable
 
     if not hub_reachable():
