@@ -1,7 +1,7 @@
 """Rehearse Colab: a fresh Python 3.12 that has Colab's packages, the setup cell, then every notebook in order and each alone.
 
     python scripts/rehearse.py                              everything, on this machine
-    python scripts/rehearse.py 00 --passes order            the setup cell and notebook 00, as CI does
+    python scripts/rehearse.py 00 --passes order            the setup cell and notebook 00, as CI does where it has a Python 3.12
     python scripts/rehearse.py --passes setup               the setup cell alone
     python scripts/rehearse.py --t4 --write                 on a GPU: 14.7 GiB, no bf16; peaks into assets/reference/runtimes.json
     python scripts/rehearse.py --table                      the stored runtimes as a Markdown table
@@ -298,6 +298,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--python", help="the interpreter to make the environment with (a Python 3.12 if not named)")
     parser.add_argument("--host-packages", action="store_true", help="what the host has installed stands for Colab's packages")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "rehearsal", help="folder of the rehearsal; delete it to start anew")
+    parser.add_argument("--setup-limit", type=float, default=SETUP_LIMIT, help="seconds that the setup cell may take (%(default)s)")
     parser.add_argument("--write", action="store_true", help="store runtimes and peaks in assets/reference/runtimes.json")
     parser.add_argument("--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else")
     arguments = parser.parse_intermixed_args(argv)
@@ -309,7 +310,7 @@ def main(argv: list[str] | None = None) -> int:
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     python = make_environment(work, find_python(arguments.python), arguments.host_packages)
-    played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4)
+    played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4, arguments.setup_limit)
     failed = [p for p in played if p.fault]
     if arguments.write and not failed:
         told = provenance(python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]))
