@@ -329,6 +329,25 @@ def random_batch(model, tokens: int) -> dict:
     return {"input_ids": ids, "labels": labels, "attention_mask": ids.new_ones(ids.shape)}
 
 
+def warm_step(model, tokens: int) -> tuple:
+    """One step's forward and backward pass on a random row, as a function, after three that warm up (Unsloth compiles in the first); and its inputs."""
+    inputs = random_batch(model, tokens)
+
+    def step():
+        model(**inputs).loss.backward()
+
+    for _ in range(3):
+        step()
+        model.zero_grad(set_to_none=True)
+    return step, inputs
+
+
+def copies(names) -> dict[str, int]:
+    """Copies between GPU and host among the names of what ran."""
+    names = list(names)
+    return {way: sum(name.startswith(f"Memcpy {way}") for name in names) for way in ("DtoH", "HtoD")}
+
+
 def profiled(work) -> list:
     """Kernels and copies that ``work()`` starts on the device: (name, microseconds) each."""
     from torch.profiler import ProfilerActivity, profile
@@ -356,8 +375,7 @@ def offload(edges) -> None:
 
         step(), step()
         names = [name for name, _ in profiled(step)]
-        copies = {way: sum(name.startswith(f"Memcpy {way}") for name in names) for way in ("DtoH", "HtoD")}
-        report(kind="offload", layers=len(layers), tokens=tokens, activation_bytes=tokens * 640 * 2, copies=copies, names=sorted({n for n in names if "Memcpy" in n}))
+        report(kind="offload", layers=len(layers), tokens=tokens, activation_bytes=tokens * 640 * 2, copies=copies(names), names=sorted({n for n in names if "Memcpy" in n}))
 
 
 def kernels(library: str) -> None:
@@ -370,14 +388,7 @@ def kernels(library: str) -> None:
         model = tiny_llama()
     else:
         model, _ = loaded(library, False)
-    inputs = random_batch(model, tokens)
-
-    def step():
-        model(**inputs).loss.backward()
-
-    for _ in range(3):
-        step()
-        model.zero_grad(set_to_none=True)
+    step, inputs = warm_step(model, tokens)
     loss = model(**inputs).loss
     nodes = sources.graph_nodes(loss)
     del loss
@@ -414,18 +425,10 @@ def holders_at_peak(step) -> dict:
 def held(checkpointing_mode, tokens: int) -> None:
     """What is alive at the peak of Unsloth's step on one long row, long enough for ``"unsloth"`` to offload, and how much its step copies to the host and back."""
     model, _ = loaded("unsloth", checkpointing_mode)
-    inputs = random_batch(model, tokens)
-
-    def step():
-        model(**inputs).loss.backward()
-
-    for _ in range(3):
-        step()
-        model.zero_grad(set_to_none=True)
-    names = [name for name, _ in profiled(step)]
+    step, _ = warm_step(model, tokens)
+    copied = copies(name for name, _ in profiled(step))
     model.zero_grad(set_to_none=True)
-    copies = {way: sum(name.startswith(f"Memcpy {way}") for name in names) for way in ("DtoH", "HtoD")}
-    report(kind="held", library="unsloth", checkpointing=str(checkpointing_mode), tokens=tokens, layers=model.config.num_hidden_layers, copies=copies, **holders_at_peak(step))
+    report(kind="held", library="unsloth", checkpointing=str(checkpointing_mode), tokens=tokens, layers=model.config.num_hidden_layers, copies=copied, **holders_at_peak(step))
 
 
 def tiny_llama():
@@ -453,6 +456,11 @@ def tiny_llama():
 # --- one process each -------------------------------------------------------------------------------------------------
 
 
+def way(word: str) -> bool | str:
+    """``use_gradient_checkpointing`` as Unsloth takes it, from a word of ``KINDS``."""
+    return {"False": False, "True": True}.get(word, word)
+
+
 def measure(name: str, small: bool) -> None:
     if "unsloth" in name or name in ("offload", "kernels llama"):
         import unsloth  # noqa: F401  before transformers, as it asks
@@ -468,9 +476,9 @@ def measure(name: str, small: bool) -> None:
     elif kind == "range":
         activation_range()
     elif kind == "run":
-        run(given[0], {"False": False, "True": True}.get(given[1], given[1]))
+        run(given[0], way(given[1]))
     elif kind == "held":
-        held({"False": False, "True": True}.get(given[0], given[0]), LENGTHS[0] if small else LENGTHS[-1])
+        held(way(given[0]), LENGTHS[0] if small else LENGTHS[-1])
     elif kind == "offload":
         offload(EDGES[:1] if small else EDGES)
     else:

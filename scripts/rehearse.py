@@ -298,6 +298,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--python", help="the interpreter to make the environment with (a Python 3.12 if not named)")
     parser.add_argument("--host-packages", action="store_true", help="what the host has installed stands for Colab's packages")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "rehearsal", help="folder of the rehearsal; delete it to start anew")
+    parser.add_argument("--if-possible", action="store_true", help="where there is no Python 3.12, say so and end well")
     parser.add_argument("--setup-limit", type=float, default=SETUP_LIMIT, help="seconds that the setup cell may take (%(default)s)")
     parser.add_argument("--write", action="store_true", help="store runtimes and peaks in assets/reference/runtimes.json")
     parser.add_argument("--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else")
@@ -307,9 +308,16 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if arguments.write and arguments.passes == ["setup"]:
         raise CourseError("--write stores runtimes of notebooks, and only the setup cell is asked for", "add --passes order alone")
+    try:
+        interpreter = find_python(arguments.python)
+    except CourseError as error:
+        if not arguments.if_possible:
+            raise
+        print(f"not rehearsed: {error}")
+        return 0
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    python = make_environment(work, find_python(arguments.python), arguments.host_packages)
+    python = make_environment(work, interpreter, arguments.host_packages)
     played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4, arguments.setup_limit)
     failed = [p for p in played if p.fault]
     if arguments.write and not failed:

@@ -197,7 +197,7 @@ def test_the_real_tree_can_be_cloned(tmp_path):
         assert (tmp_path / "course" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_heads_and_readme_say_what_was_measured(tmp_path):
+def test_heads_and_readme_say_what_was_measured():
     """Filling again changes nothing; with another measurement it changes what it should."""
     told = runtimes.on_two_cores(reference.load("runtimes").results)
     assert sorted(told) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -211,3 +211,10 @@ def test_heads_and_readme_say_what_was_measured(tmp_path):
         assert readme != runtimes.filled_table(readme, {name: slower})
     with pytest.raises(ValueError, match="once"):
         runtimes.filled("a head without them", result)
+
+
+def test_without_a_python_it_fails_unless_asked_to_go_where_it_can(capsys):
+    with pytest.raises(CourseError, match="no-such-python cannot be run"):
+        script.main(["--python", "no-such-python"])
+    assert script.main(["--python", "no-such-python", "--if-possible"]) == 0
+    assert capsys.readouterr().out.startswith("not rehearsed: no-such-python cannot be run")

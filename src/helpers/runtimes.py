@@ -16,13 +16,22 @@ _MEMORY = re.compile(r"(?<=\*\*Memory\*\*: )\d+ GB")
 
 def on_two_cores(results: list[dict]) -> dict[str, dict]:
     """notebook -> its result on the CPU profile: played alone where that was measured, else in order. Results with a fault don't count."""
-    told = [r for r in results if r["profile"] == "cpu" and not r["fault"] and r["mode"] in ("order", "alone")]
-    return {r["notebook"]: r for r in sorted(told, key=lambda r: r["mode"] == "alone")}
+    return {r["notebook"]: r for r in _well(results) if r["profile"] == "cpu"}
+
+
+def _well(results: list[dict]) -> list[dict]:
+    """Whole notebooks that were played without a fault: in order first, then alone, so that the latter has the last word."""
+    told = [r for r in results if not r["fault"] and r["mode"] in ("order", "alone")]
+    return sorted(told, key=lambda r: r["mode"] == "alone")
+
+
+def _minutes(result: dict) -> int:
+    return max(1, round(result["seconds"] / 60))
 
 
 def minutes(result: dict) -> str:
     """Minutes, rounded, at least one."""
-    whole = max(1, round(result["seconds"] / 60))
+    whole = _minutes(result)
     return f"{whole} minute{'s' * (whole > 1)}"
 
 
@@ -69,12 +78,12 @@ def fill(root: Path = ROOT) -> list[Path]:
 
 def table(results: list[dict], titles: dict[str, str] | None = None) -> str:
     """Minutes and peak memory of each notebook, for every machine measured, as Markdown; a T4's are said to be missing until there are some."""
-    well = [r for r in results if r["mode"] in ("order", "alone") and not r["fault"]]
+    well = _well(results)
     machines = list(dict.fromkeys(_machine(r) for r in well))
     measured = any("T4" in r["device"] for r in well)
     lines = ["| notebook | " + " | ".join([*machines, *([] if measured else ["T4"])]) + " |", "|---|" + "---|" * (len(machines) + (not measured))]
     for name in sorted({r["notebook"] for r in well}):
-        found = {_machine(r): _cell(r) for r in sorted(well, key=lambda r: r["mode"] == "alone") if r["notebook"] == name}
+        found = {_machine(r): _cell(r) for r in well if r["notebook"] == name}
         cells = [found.get(machine, "–") for machine in machines]
         lines.append(f"| {(titles or {}).get(name, name)} | " + " | ".join([*cells, *([] if measured else ["not measured on a T4"])]) + " |")
     return "\n".join(lines) + "\n"
@@ -85,9 +94,8 @@ def _machine(result: dict) -> str:
 
 
 def _cell(result: dict) -> str:
-    whole = max(1, round(result["seconds"] / 60))
     gpu = f", {result['peak_gpu_reserved_bytes'] / 2**30:.1f} GiB of GPU memory" if result["peak_gpu_reserved_bytes"] else ""
-    return f"{whole} min{gpu}, {result['peak_host_bytes'] / 2**30:.1f} GiB of memory"
+    return f"{_minutes(result)} min{gpu}, {result['peak_host_bytes'] / 2**30:.1f} GiB of memory"
 
 
 if __name__ == "__main__":
