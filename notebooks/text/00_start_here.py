@@ -17,7 +17,7 @@
 # %% [markdown]
 # ## 0.1 · Setup
 #
-# The first cell is the same in all notebooks. On Colab it fetches the course and installs what is missing; in a clone it only
+# The setup cell is the same in all notebooks. On Colab it fetches the course and installs what is missing; in a clone it only
 # imports. It ends with the versions, the device and the model in use.
 
 # %% tags=["nbval-ignore-output"]
