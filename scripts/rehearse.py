@@ -8,7 +8,7 @@
 
 Each notebook starts in a fresh kernel, in a folder that holds nothing: the setup cell clones the course by its own git command, which git is
 told to answer from a copy of this working tree. ``order`` keeps one folder, one cache and one file of bets for all notebooks; ``alone`` gives
-each its own. The packages are installed once, by the first setup cell. After it and after each notebook, torch and numpy must be what they were.
+each its own; ``twice`` runs every cell twice in a row, because readers do, and takes twice as long. The packages are installed once, by the first setup cell. After it and after each notebook, torch and numpy must be what they were.
 
 What was played well is kept in the work folder: a rehearsal that was cut off goes on where it was, unless a file has changed. Offline, point PIP_FIND_LINKS at a folder of wheels
 and set PIP_NO_INDEX=1; ``--host-packages`` takes the torch that the host has for Colab's. What this cannot show: a T4's speed, its kernels
@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -44,6 +45,7 @@ T4_GIB = 14.7  # what torch finds on Colab's T4
 SETUP_LIMIT = 120  # seconds
 CELL_TIMEOUT = 1500  # seconds
 STANDS_FOR = "rehearsal/arabic-functiongemma-course"  # the address while the course has none
+RUNTIMES = {"order", "alone"}  # the passes whose minutes and peaks are a reader's
 FORGOTTEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "UNSLOTH_COMPILE_LOCATION", "MPLBACKEND")
 _FINGERPRINT = """
 import hashlib, importlib.metadata as m, json
@@ -63,7 +65,7 @@ print(json.dumps(told | environment.versions("unsloth", "numpy") | {"python": sy
 
 @dataclass(frozen=True)
 class Played:
-    """How one notebook went. ``mode``: setup, order or alone. ``fault``: None, or what went wrong and in which cell.
+    """How one notebook went. ``mode``: setup, order, alone or twice. ``fault``: None, or what went wrong and in which cell.
 
     Peaks are bytes of the one process that used most, of all that the notebook started; ``outside`` counts verdict cards outside their band.
     """
@@ -103,13 +105,14 @@ def make_environment(work: Path, python: str, host_packages: bool) -> Path:
     if (folder / ".ready").exists():
         return inside
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([python, "-m", "venv", *(["--without-pip"] if host_packages else []), str(folder)], check=True)
+    own = {key: value for key, value in os.environ.items() if key not in FORGOTTEN}  # pip takes what PYTHONPATH leads to for installed
+    subprocess.run([python, "-m", "venv", *(["--without-pip"] if host_packages else []), str(folder)], check=True, env=own)
     if host_packages:  # not --system-site-packages: a host's Python may live in an environment of its own, whose packages that would miss
-        seen = subprocess.run([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"], capture_output=True, text=True, check=True).stdout
+        seen = subprocess.run([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"], capture_output=True, text=True, check=True, env=own).stdout
         next(folder.glob("lib*/**/site-packages")).joinpath("host.pth").write_text(seen, encoding="utf-8")
     wanted = ["ipykernel"] if host_packages else ["-r", str(PARTS / "colab.txt")]
     print(f"installing what Colab has: {' '.join(wanted)}", flush=True)
-    subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
+    subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True, env=own)
     (folder / ".ready").touch()
     return inside
 
@@ -154,8 +157,20 @@ def fingerprint(python: Path, environment: dict[str, str]) -> dict:
 # --- one notebook -------------------------------------------------------------------------------------------------------------
 
 
+class Rehearsed(KernelSpecManager):
+    """The one kernel there is: the rehearsed environment's. The Python that drives the rehearsal needs none of its own."""
+
+    def __init__(self, python: Path):
+        super().__init__()
+        self.python = python
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        return KernelSpec(argv=argv, display_name="Colab, rehearsed", language="python")
+
+
 def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[str, str], setup_limit: float) -> Played:
-    """Run a notebook (only its setup cell in mode ``setup``) in a fresh kernel whose working folder is ``folder``."""
+    """Run a notebook (in mode ``setup`` only its setup cell, in mode ``twice`` each cell twice) in a fresh kernel whose working folder is ``folder``."""
     notebook = nbformat.read(path, as_version=4)
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     first = next(n for n, (_, cell) in enumerate(code) if "setup.prepare()" in cell.source)
@@ -166,9 +181,8 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
     peaks = folder / f"peaks-{mode}-{path.stem}"
     shutil.rmtree(peaks, ignore_errors=True)
     peaks.mkdir(parents=True)
-    seconds, fault, elapsed = [], None, 0.0
-    manager = AsyncKernelManager(kernel_name="python3")
-    manager.kernel_spec.argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+    seconds, repeated, fault, elapsed = [], [], None, 0.0
+    manager = AsyncKernelManager(kernel_spec_manager=Rehearsed(python))
     client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT, allow_errors=False, resources={"metadata": {"path": str(folder)}})
     started = time.perf_counter()
     try:
@@ -179,10 +193,12 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
                     begun = time.perf_counter()
                     client.execute_cell(cell, index, execution_count=count)
                     seconds.append(time.perf_counter() - begun)
+                    if mode == "twice" and (refused := _again(client, cell, index)):
+                        repeated.append(f"cell {count} of {len(code)}, run again: {refused}")
             finally:
                 elapsed = time.perf_counter() - started
                 _leave_peaks(client)
-        fault = None
+        fault = "; ".join(repeated) or None
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
         fault = (fault or "") + _last_line(error)
     if not fault and seconds[first] > setup_limit:
@@ -190,6 +206,15 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
     nbformat.write(notebook, folder / f"{mode}-{path.name}")
     outside = sum("outside its band" in json.dumps(output) for _, cell in code for output in cell.get("outputs", []))
     return Played(path.stem, mode, round(elapsed, 3), round(seconds[first], 3) if len(seconds) > first else 0.0, len(seconds), fault, **_peaks(peaks), outside=outside)
+
+
+def _again(client: NotebookClient, cell, index: int) -> str | None:
+    """Run a cell that has just been run. Returns what it raised; the notebook goes on, so that one rehearsal finds all such cells."""
+    try:
+        client.execute_cell(cell, index)
+    except CellExecutionError as error:
+        return _last_line(error)
+    return None
 
 
 def _leave_peaks(client: NotebookClient) -> None:
@@ -273,7 +298,7 @@ def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.R
     """Add the runtimes to ``runtimes.json``: one result for each notebook, mode and machine. Other machines' results stay."""
     path = folder / "runtimes.json"
     profile = told["profile"]
-    new = [asdict(p) | {"device": told["device"], "profile": profile, "gpu_gib": T4_GIB if t4 else None, "torch": told["torch"], "date": told["date"]} for p in played]
+    new = [asdict(p) | {"device": told["device"], "profile": profile, "gpu_gib": T4_GIB if t4 else None, "torch": told["torch"], "date": told["date"]} for p in played if p.mode in RUNTIMES | {"setup"}]
     key = ("notebook", "mode", "device", "profile", "gpu_gib")
     taken = {tuple(result[k] for k in key) for result in new}
     old = reference.load("runtimes", folder).results if path.exists() else []
@@ -293,7 +318,7 @@ def chosen(prefixes: list[str]) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
-    parser.add_argument("--passes", nargs="+", choices=("setup", "order", "alone"), default=["setup", "order", "alone"])
+    parser.add_argument("--passes", nargs="+", choices=("setup", "order", "alone", "twice"), default=["setup", "order", "alone"])
     parser.add_argument("--t4", action="store_true", help=f"on a GPU: {T4_GIB} GiB and no bf16")
     parser.add_argument("--python", help="the interpreter to make the environment with (a Python 3.12 if not named)")
     parser.add_argument("--host-packages", action="store_true", help="what the host has installed stands for Colab's packages")
@@ -306,8 +331,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.table:
         print(runtimes.table(reference.load("runtimes").results), end="")
         return 0
-    if arguments.write and arguments.passes == ["setup"]:
-        raise CourseError("--write stores runtimes of notebooks, and only the setup cell is asked for", "add --passes order alone")
+    if arguments.write and not RUNTIMES & set(arguments.passes):
+        raise CourseError(f"--write stores the minutes of a reader, and only {' and '.join(arguments.passes)} is asked for", "add --passes order alone")
     try:
         interpreter = find_python(arguments.python)
     except CourseError as error:

@@ -110,6 +110,25 @@ def test_a_notebook_that_fails_is_named_with_its_cell_and_the_others_run(course,
     assert rehearse(course, tmp_path / "work", ["order"])[0].fault is None
 
 
+def test_each_cell_can_be_run_again(course, tmp_path):
+    save(course, "00_first", "names = ['a']\nprint(len(names))")
+    save(course, "01_second", "import os; os.mkdir('mine')")
+    save(course, "02_third", "1 / 0")
+    first, second, third = rehearse(course, tmp_path / "work", ["twice"])
+    assert first.fault is None and first.cells == 2
+    assert second.fault.startswith("cell 2 of 2, run again: FileExistsError") and second.cells == 2
+    assert third.fault == "cell 2 of 2: ZeroDivisionError: division by zero"
+
+
+def test_the_kernel_is_the_rehearsed_environments(course, tmp_path, monkeypatch):
+    """Also where the Python that drives has no kernel installed: nothing but the environment's own is asked for."""
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "none"))
+    save(course, "00_first", "import sys; print(sys.executable)")
+    assert rehearse(course, tmp_path / "work", ["order"])[0].fault is None
+    assert said(tmp_path / "work", "order", "00_first", "order") == f"{sys.executable}\n"
+    assert script.Rehearsed(Path("/of/colab/python")).get_kernel_spec("anything").argv[0] == "/of/colab/python"
+
+
 def test_another_torch_or_numpy_is_found(course, tmp_path):
     """By its version, and by its files when the version is the same."""
     record = script.PARTS / "numpy-9.1.dist-info" / "RECORD"
