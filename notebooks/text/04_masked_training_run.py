@@ -405,7 +405,10 @@ bet_exact = exercises.bet("exact-after", "exact calls on unseen wordings", low=0
 # %% tags=["nbval-ignore-output"]
 import hashlib
 
-del model, out, logp, embedded, token_loss
+from helpers.freed import Freed
+
+model = out = logp = token_loss = Freed("4.4")  # their memory is wanted below
+embedded = Freed("4.5")
 
 
 def fingerprints(model):
