@@ -469,6 +469,26 @@ for library in ("plain", "unsloth"):
 
 # %% [markdown]
 # Under Unsloth half of the peak is buffers of compiled code and 64 MiB a buffer of the fused loss. In plain PyTorch the backward pass of the loss alone holds two copies of the logits' size.
+#
+# That step had 1,024 tokens, too few for Unsloth to offload anything. Here is one row of 4,096 in all three of its modes, each in a process of its own.
+
+# %% tags=["nbval-ignore-output"]
+held = measured("held").set_index("checkpointing").rename({"False": "none", "True": "layers", "unsloth": "offload"})
+sizes = [(way, "model" if c == "before" else "compiled code" if m == "compiled code" else "other", size) for way, row in held["holders"].items() for c, m, _, size in row]
+at_4096 = pandas.DataFrame(sizes, columns=["checkpointing", "holder", "bytes"]).pivot_table(index="checkpointing", columns="holder", values="bytes", aggfunc="sum")
+at_4096 = at_4096.loc[["none", "layers", "offload"], ["model", "compiled code", "other"]]
+at_4096["peak"] = held["peak_bytes"]
+explained = at_4096[["model", "compiled code", "other"]].sum(axis=1) / at_4096["peak"]
+assert explained.between(0.99, 1).all()
+print(f"named: {explained.min():.2%} of each peak or more; copies to the host in a step:", {way: held["copies"][way]["DtoH"] for way in at_4096.index})
+at_4096.style.format(lambda size: f"{size / 2**20:,.0f} MiB")
+
+# %% [markdown]
+# What the ledger cannot see has one name: buffers of compiled code. They are nearly all that a step adds to the model, 2,792 MiB without checkpointing, an eighth of it with layers. Offloading moves the inputs of 17 of 18 layers, 5 MiB each,
+# and takes 58 MiB from those buffers, not 85: the peak lies where a layer's own backward pass is under way and some inputs are back. Two buffers of 5 MiB that the copies go through stay on the GPU and count as model here. The three copies
+# that are left in every mode are not of layer inputs.
+#
+# **What it cannot conclude.** One row, one step, one GPU. The record names who asked for the memory, not which of the many tensors inside the compiled code it holds.
 
 # %% [markdown]
 # ## 3.8 · Half precision on a T4
@@ -527,8 +547,10 @@ verdict("37-fp16-on-t4", measured=over / 65_504)
 # %%
 from unsloth_zoo.model_lists import FORCE_FLOAT32
 
+from helpers.freed import Freed
+
 print([name for name in FORCE_FLOAT32 if "gemma3" in name.replace("_", "")])
-del precise, unsloth_model, model  # their memory is wanted below
+precise, unsloth_model, model = Freed("3.8"), Freed("3.3"), Freed("3.1")  # their memory is wanted below
 
 # %% [markdown]
 # So a T4 trains Gemma 3 with float32 arithmetic, slower than its float16 units could, and right. Nobody who trains with Unsloth has to do anything about it; whoever writes `fp16=True` into a trainer of their own has.
@@ -875,7 +897,8 @@ print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*s
 # in the bfloat16 model, and the copy is quantized from that, once to NF4 and once to the even grid. Every sixth passage will do.
 
 # %% tags=["nbval-ignore-output"]
-del exact, nf4_double, models, model  # two models fewer in memory; the float32 linear layers stay
+exact = Freed("3.9")  # the float32 linear layers stay
+nf4_double = models = model = Freed("3.12")
 copy = checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False)
 
 
@@ -965,9 +988,9 @@ bet_nested = exercises.bet("nested", "of 126 matrices, with nested scales", low=
 # We load the model as a reader of the guide would, with `load_in_4bit=True` and nothing else, and read the configuration that Unsloth built. A flag is only a wish, so we also count the weights whose scales really are nested.
 
 # %%
-del full, copy, nf4
 from unsloth import FastModel
 
+full = copy = nf4 = Freed("3.12")
 with quiet.quiet():
     unsloths, _ = FastModel.from_pretrained(base.path, max_seq_length=512, load_in_4bit=True)
 asked = unsloths.config.quantization_config
