@@ -297,8 +297,8 @@ def provenance(python: Path, environment: dict[str, str], command: str) -> dict:
 def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.REFERENCE) -> Path:
     """Add the runtimes to ``runtimes.json``: one result for each notebook, mode and machine. Other machines' results stay."""
     path = folder / "runtimes.json"
-    profile = told["profile"]
-    new = [asdict(p) | {"device": told["device"], "profile": profile, "gpu_gib": T4_GIB if t4 else None, "torch": told["torch"], "date": told["date"]} for p in played if p.mode in RUNTIMES | {"setup"}]
+    machine = {key: told[key] for key in ("device", "profile", "torch", "date", "revision")} | {"gpu_gib": T4_GIB if t4 else None}
+    new = [asdict(p) | machine for p in played if p.mode in RUNTIMES | {"setup"}]
     key = ("notebook", "mode", "device", "profile", "gpu_gib")
     taken = {tuple(result[k] for k in key) for result in new}
     old = reference.load("runtimes", folder).results if path.exists() else []
