@@ -21,8 +21,10 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -43,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "scripts" / "rehearsal"
 T4_GIB = 14.7  # what torch finds on Colab's T4
 SETUP_LIMIT = 120  # seconds
-CELL_TIMEOUT = 1500  # seconds
+CELL_LIMIT = 1500  # seconds
 STANDS_FOR = "rehearsal/arabic-functiongemma-course"  # the address while the course has none
 RUNTIMES = {"order", "alone"}  # the passes whose minutes and peaks are a reader's
 FORGOTTEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "UNSLOTH_COMPILE_LOCATION", "MPLBACKEND")
@@ -169,7 +171,7 @@ class Rehearsed(KernelSpecManager):
         return KernelSpec(argv=argv, display_name="Colab, rehearsed", language="python")
 
 
-def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[str, str], setup_limit: float) -> Played:
+def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[str, str], setup_limit: float, cell_limit: float = CELL_LIMIT) -> Played:
     """Run a notebook (in mode ``setup`` only its setup cell, in mode ``twice`` each cell twice) in a fresh kernel whose working folder is ``folder``."""
     notebook = nbformat.read(path, as_version=4)
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
@@ -183,7 +185,7 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
     peaks.mkdir(parents=True)
     seconds, repeated, fault, elapsed = [], [], None, 0.0
     manager = AsyncKernelManager(kernel_spec_manager=Rehearsed(python))
-    client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT, allow_errors=False, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, km=manager, timeout=cell_limit, allow_errors=False, resources={"metadata": {"path": str(folder)}})
     started = time.perf_counter()
     try:
         with client.setup_kernel(env=environment | {"REHEARSAL_PEAKS": str(peaks)}, cwd=str(folder), cleanup_kc=True):
@@ -195,10 +197,16 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
                     seconds.append(time.perf_counter() - begun)
                     if mode == "twice" and (refused := _again(client, cell, index)):
                         repeated.append(f"cell {count} of {len(code)}, run again: {refused}")
+                fault = None
+                _leave_peaks(client)
+            except CellTimeoutError:  # the kernel is busy and will answer nothing more, but a signal
+                fault += f"no end after {cell_limit:.0f} s, {_where(manager.provisioner.pid, peaks)}"
+            except CellExecutionError:
+                _leave_peaks(client)
+                raise
             finally:
                 elapsed = time.perf_counter() - started
-                _leave_peaks(client)
-        fault = "; ".join(repeated) or None
+        fault = "; ".join([*repeated, *([fault] if fault else [])]) or None
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
         fault = (fault or "") + _last_line(error)
     if not fault and seconds[first] > setup_limit:
@@ -215,6 +223,16 @@ def _again(client: NotebookClient, cell, index: int) -> str | None:
     except CellExecutionError as error:
         return _last_line(error)
     return None
+
+
+def _where(process: int, folder: Path) -> str:
+    """The innermost Python frames of a kernel that does not answer, as ``sitecustomize`` lets a signal write them: ``in qr (lora.py:69) < …``."""
+    with contextlib.suppress(OSError, AttributeError):  # it has ended after all, or this system has no such signal
+        os.kill(process, signal.SIGUSR1)
+    time.sleep(1)
+    written = folder / f"stack-{process}.txt"
+    frames = re.findall(r'File "(.*?)", line (\d+) in (\S+)', written.read_text(encoding="utf-8")) if written.exists() else []
+    return "in " + (" < ".join(f"{name} ({Path(file).name}:{line})" for file, line, name in frames[:6]) or "an unknown place")
 
 
 def _leave_peaks(client: NotebookClient) -> None:
@@ -248,7 +266,7 @@ def places(work: Path, mode: str, stem: str) -> tuple[Path, dict[str, str]]:
     return place / "content", {"COURSE_CACHE": str(place / "cache"), "COURSE_BETS": str(place / "bets.json")}
 
 
-def rehearse(work: Path, python: Path, notebooks: list[Path], modes: list[str], t4: bool, setup_limit: float = SETUP_LIMIT) -> list[Played]:
+def rehearse(work: Path, python: Path, notebooks: list[Path], modes: list[str], t4: bool, setup_limit: float = SETUP_LIMIT, cell_limit: float = CELL_LIMIT) -> list[Played]:
     """Play the notebooks in each mode; what was played well before, in the same work folder, is not played again."""
     origin = make_origin(work)
     state = {"tree": _tree(origin), "t4": t4}
@@ -266,7 +284,7 @@ def rehearse(work: Path, python: Path, notebooks: list[Path], modes: list[str], 
             if mode == "alone":
                 shutil.rmtree(folder)
                 folder.mkdir()
-            played = play(path, mode, python, folder, environment | own, setup_limit)
+            played = play(path, mode, python, folder, environment | own, setup_limit, cell_limit)
             if (after := fingerprint(python, environment)) != before:
                 played = Played(**asdict(played) | {"fault": f"torch and numpy were {before} and are {after}"})
             print(f"{mode:6} {played.notebook:28} {played.seconds:7.1f} s  {played.fault or 'finished'}", flush=True)
@@ -325,6 +343,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "rehearsal", help="folder of the rehearsal; delete it to start anew")
     parser.add_argument("--if-possible", action="store_true", help="where there is no Python 3.12, say so and end well")
     parser.add_argument("--setup-limit", type=float, default=SETUP_LIMIT, help="seconds that the setup cell may take (%(default)s)")
+    parser.add_argument("--cell-limit", type=float, default=CELL_LIMIT, help="seconds that any cell may take (%(default)s); where it hung is told")
     parser.add_argument("--write", action="store_true", help="store runtimes and peaks in assets/reference/runtimes.json")
     parser.add_argument("--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else")
     arguments = parser.parse_intermixed_args(argv)
@@ -343,7 +362,7 @@ def main(argv: list[str] | None = None) -> int:
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     python = make_environment(work, interpreter, arguments.host_packages)
-    played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4, arguments.setup_limit)
+    played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4, arguments.setup_limit, arguments.cell_limit)
     failed = [p for p in played if p.fault]
     if arguments.write and not failed:
         told = provenance(python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]))

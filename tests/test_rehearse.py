@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,15 @@ def test_each_cell_can_be_run_again(course, tmp_path):
     assert first.fault is None and first.cells == 2
     assert second.fault.startswith("cell 2 of 2, run again: FileExistsError") and second.cells == 2
     assert third.fault == "cell 2 of 2: ZeroDivisionError: division by zero"
+
+
+def test_where_a_cell_hangs_is_told_and_the_next_notebook_runs(course, tmp_path):
+    save(course, "00_first", "import time\ndef stuck():\n    time.sleep(600)\nstuck()")
+    first, second = rehearse(course, tmp_path / "work", ["order"], cell_limit=10)
+    assert re.fullmatch(r"cell 2 of 2: no end after 10 s, in stuck \(.*:3\) < .*", first.fault) and first.seconds < 30
+    assert second.fault is None
+    save(course, "00_first", "import time\ntime.sleep(globals().get('again', 0))\nagain = 600")
+    assert rehearse(course, tmp_path / "work", ["twice"], cell_limit=10)[0].fault.startswith("cell 2 of 2: no end after 10 s, in ")
 
 
 def test_the_kernel_is_the_rehearsed_environments(course, tmp_path, monkeypatch):
