@@ -46,6 +46,7 @@ PARTS = ROOT / "scripts" / "rehearsal"
 T4_GIB = 14.7  # what torch finds on Colab's T4
 SETUP_LIMIT = 120  # seconds
 CELL_LIMIT = 1500  # seconds
+KERNEL = "ipykernel<7"  # Colab's is 6; 7 hands its replies from thread to thread, and on a host of 16 cores one was lost
 STANDS_FOR = "rehearsal/arabic-functiongemma-course"  # the address while the course has none
 RUNTIMES = {"order", "alone"}  # the passes whose minutes and peaks are a reader's
 FORGOTTEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "UNSLOTH_COMPILE_LOCATION", "MPLBACKEND")
@@ -112,7 +113,7 @@ def make_environment(work: Path, python: str, host_packages: bool) -> Path:
     if host_packages:  # not --system-site-packages: a host's Python may live in an environment of its own, whose packages that would miss
         seen = subprocess.run([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"], capture_output=True, text=True, check=True, env=own).stdout
         next(folder.glob("lib*/**/site-packages")).joinpath("host.pth").write_text(seen, encoding="utf-8")
-    wanted = ["ipykernel"] if host_packages else ["-r", str(PARTS / "colab.txt")]
+    wanted = [KERNEL] if host_packages else ["-r", str(PARTS / "colab.txt")]
     print(f"installing what Colab has: {' '.join(wanted)}", flush=True)
     subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True, env=own)
     (folder / ".ready").touch()
@@ -186,6 +187,7 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
     seconds, repeated, fault, elapsed = [], [], None, 0.0
     manager = AsyncKernelManager(kernel_spec_manager=Rehearsed(python))
     client = NotebookClient(notebook, km=manager, timeout=cell_limit, allow_errors=False, resources={"metadata": {"path": str(folder)}})
+    client.comm_open_handlers.clear()  # nbclient's Output widget writes to the kernel while a cell runs; the cell's reply may then never come (its issue 312)
     started = time.perf_counter()
     try:
         with client.setup_kernel(env=environment | {"REHEARSAL_PEAKS": str(peaks)}, cwd=str(folder), cleanup_kc=True):
