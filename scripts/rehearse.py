@@ -46,7 +46,6 @@ PARTS = ROOT / "scripts" / "rehearsal"
 T4_GIB = 14.7  # what torch finds on Colab's T4
 SETUP_LIMIT = 120  # seconds
 CELL_LIMIT = 1500  # seconds
-KERNEL = "ipykernel<7"  # Colab's is 6; 7 hands its replies from thread to thread, and on a host of 16 cores one was lost
 STANDS_FOR = "rehearsal/arabic-functiongemma-course"  # the address while the course has none
 RUNTIMES = {"order", "alone"}  # the passes whose minutes and peaks are a reader's
 FORGOTTEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "UNSLOTH_COMPILE_LOCATION", "MPLBACKEND")
@@ -113,7 +112,8 @@ def make_environment(work: Path, python: str, host_packages: bool) -> Path:
     if host_packages:  # not --system-site-packages: a host's Python may live in an environment of its own, whose packages that would miss
         seen = subprocess.run([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"], capture_output=True, text=True, check=True, env=own).stdout
         next(folder.glob("lib*/**/site-packages")).joinpath("host.pth").write_text(seen, encoding="utf-8")
-    wanted = [KERNEL] if host_packages else ["-r", str(PARTS / "colab.txt")]
+    colab = PARTS / "colab.txt"
+    wanted = re.findall(r"(?m)^ipykernel.*", colab.read_text(encoding="utf-8")) if host_packages else ["-r", str(colab)]
     print(f"installing what Colab has: {' '.join(wanted)}", flush=True)
     subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True, env=own)
     (folder / ".ready").touch()
