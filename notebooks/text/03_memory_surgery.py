@@ -485,7 +485,7 @@ at_4096.style.format(lambda size: f"{size / 2**20:,.0f} MiB")
 
 # %% [markdown]
 # What the ledger cannot see has one name: buffers of compiled code. They are nearly all that a step adds to the model, 2,792 MiB without checkpointing, an eighth of it with layers. Offloading moves the inputs of 17 of 18 layers, 5 MiB each,
-# and takes 58 MiB from those buffers, not 85: the peak lies where a layer's own backward pass is under way and some inputs are back. Two buffers of 5 MiB that the copies go through stay on the GPU and count as model here. The three copies
+# and takes 58 MiB from those buffers, not 85; where the other 27 MiB are was not traced. Two buffers of 5 MiB that the copies go through stay on the GPU and count as model here. The three copies
 # that are left in every mode are not of layer inputs.
 #
 # **What it cannot conclude.** One row, one step, one GPU. The record names who asked for the memory, not which of the many tensors inside the compiled code it holds.
