@@ -1,5 +1,6 @@
 """Profiles, and that importing the package costs nothing."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -13,6 +14,15 @@ def test_the_cpu_profile_here(monkeypatch):
     assert environment.profile().name == "cpu"
     monkeypatch.delenv("COURSE_PROFILE")
     assert environment.profile().name == "cpu"
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [("AVX512", "bfloat16"), ("AVX2", "float32"), ("DEFAULT", "float32")])
+def test_a_cpu_without_bf16_products_gets_float32(capability, dtype, monkeypatch):
+    """Some of Colab's processors end at AVX2, where a step in bfloat16 takes fifty times as long."""
+    import torch
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert environment.profile() == dataclasses.replace(environment.PROFILES["cpu"], dtype=dtype)
 
 
 @pytest.mark.parametrize(("named", "words"), [("tpu", "no profile"), ("t4", "needs a GPU")])

@@ -190,12 +190,13 @@ weights = scores.masked_fill(~visible, float("-inf")).softmax(-1)  # (1, 4, N, N
 by_hand = attention_0.o_proj((weights @ v).transpose(1, 2).reshape(1, N, 1024))  # (1, N, 640)
 
 
-def off_by(ours, theirs):
-    """The largest difference, relative to the largest value."""
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+def close(ours, theirs, limit=1e-5):
+    """True, or how far apart: the largest difference, relative to the largest value."""
+    off = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+    return off < limit or f"no, {off:.1e}"
 
 
-print("off by less than 1e-5:", off_by(by_hand, from_module) < 1e-5)
+print("off by less than 1e-5:", close(by_hand, from_module))
 
 # %% [markdown]
 # Layer 5 is global: no window, and RoPE with θ = 1,000,000. From here on we use `architecture.attention`, which does the same steps; a test
@@ -205,8 +206,8 @@ print("off by less than 1e-5:", off_by(by_hand, from_module) < 1e-5)
 x5, from_module_5 = inputs[5]
 ours_5, weights_5 = architecture.attention(model.model.layers[5].self_attn, x5, config, layer=5)
 same_0, _ = architecture.attention(attention_0, x, config, layer=0)
-print("layer 5 off by less than 1e-5:", off_by(ours_5, from_module_5) < 1e-5)
-print("inline and helper agree:", off_by(by_hand, same_0) < 1e-5)
+print("layer 5 off by less than 1e-5:", close(ours_5, from_module_5))
+print("inline and helper agree:", close(by_hand, same_0))
 
 # %% [markdown]
 # **Your bet:** which ingredient would the model miss most?
@@ -284,7 +285,7 @@ def with_kv_heads(heads):
 
 for heads, kind in ((1, "MQA"), (2, "GQA"), (4, "MHA")):
     output, kept = with_kv_heads(heads)
-    print(f"{kind}: {heads} KV heads, same output {off_by(output, by_hand) < 1e-5}, cache x{kept // (2 * N * 256)}")
+    print(f"{kind}: {heads} KV heads, same output {close(output, by_hand)}, cache x{kept // (2 * N * 256)}")
 
 # %% [markdown]
 # The same function, four times the memory. (A *trained* four-head model could use its heads for different things; that is what [multi-query attention](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mqa) gives up.)
@@ -379,7 +380,7 @@ for shift in (0.0, -1.0):
 
 # %%
 gain_error = (architecture.rms_norm(h, norm.weight) - norm(h)).abs().max().item()
-print("our norm is the module's:", gain_error < 1e-5)
+print("our norm is the module's:", gain_error < 1e-5 or f"no, {gain_error:.1e}")
 verdict("05-rmsnorm-equation", measured=bool(gain_error < 1e-5))
 
 # %% [markdown]
