@@ -76,12 +76,15 @@ def execute(notebook, name: str) -> None:
 
 
 def tidy(notebook) -> None:
-    """Drop what differs from run to run and says nothing to a reader: timings, widget state, progress bars' returns."""
+    """Drop what differs from run to run and says nothing to a reader: timings, widget state, progress bars' returns, names of tables."""
     notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
+    for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [o for o in _joined(cell.outputs) if not (o.output_type == "stream" and not o.text.strip())]
+            for part, output in enumerate(cell.outputs):
+                if html := output.get("data", {}).get("text/html"):  # pandas draws a name for each styled table
+                    output.data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}(?=_| |\")", f"T_{number}_{part}", html)
 
 
 def _joined(outputs: list) -> list:
