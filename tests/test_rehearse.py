@@ -16,10 +16,16 @@ from helpers import reference, repository, runtimes
 from helpers.errors import CourseError
 from helpers.paths import ROOT
 
-_spec = importlib.util.spec_from_file_location("rehearse_script", ROOT / "scripts" / "rehearse.py")
-script = importlib.util.module_from_spec(_spec)
-sys.modules["rehearse_script"] = script  # dataclasses look their module up
-_spec.loader.exec_module(script)
+
+def _loaded(name: str):
+    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+script, stage = _loaded("rehearse"), _loaded("stage_rehearsal")
 
 TORCH = '''
 from types import SimpleNamespace
@@ -247,3 +253,27 @@ def test_without_a_python_it_fails_unless_asked_to_go_where_it_can(capsys):
         script.main(["--python", "no-such-python"])
     assert script.main(["--python", "no-such-python", "--if-possible"]) == 0
     assert capsys.readouterr().out.startswith("not rehearsed: no-such-python cannot be run")
+
+
+def test_wheels_travel_in_pieces_and_a_lost_or_damaged_one_is_named(tmp_path):
+    wheels, kit, host = tmp_path / "wheels", tmp_path / "kit", tmp_path / "host"
+    wheels.mkdir()
+    host.mkdir()
+    for name in ("a.whl", "b.whl"):
+        (wheels / name).write_bytes(os.urandom(5000))
+    assert stage.cut(wheels, kit, 4096) == len(list(kit.glob("*/piece.*"))) >= 3
+    for piece in kit.glob("*/*"):
+        shutil.copy(piece, host)
+    stage.join(host)
+    assert all((host / "wheels" / w.name).read_bytes() == w.read_bytes() for w in wheels.iterdir())
+    (host / "piece.01").write_bytes(b"another")
+    with pytest.raises(SystemExit, match=r"piece\.01 of \d+ is damaged → send it again"):
+        stage.join(host)
+    (host / "piece.01").unlink()
+    with pytest.raises(SystemExit, match=r"piece\.01 of \d+ is missing"):
+        stage.join(host)
+
+
+def test_what_the_host_has_stays_behind():
+    packages = {"torch": "2.14.1", "nvidia-cublas": "13.0", "triton": "3.6", "scikit-learn": "1.8", "unsloth": "2026.10.9", "nvidia": "0"}
+    assert stage.lacking(packages, ("torch", "Scikit_Learn")) == ["nvidia==0", "unsloth==2026.10.9"]
