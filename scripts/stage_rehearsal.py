@@ -38,12 +38,17 @@ UNUSED = {"unsloth": "studio/"}  # a web application of 80 MB that training neve
 def held(python: Path) -> dict[str, str]:
     """Normalized name -> version of what an environment holds."""
     told = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True).stdout
-    return {re.sub(r"[-_.]+", "-", entry["name"]).lower(): entry["version"] for entry in json.loads(told)}
+    return {_normal(entry["name"]): entry["version"] for entry in json.loads(told)}
+
+
+def _normal(name: str) -> str:
+    """A package's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def lacking(packages: dict[str, str], host: tuple[str, ...]) -> list[str]:
     """``name==version`` of what has to travel."""
-    stays = {re.sub(r"[-_.]+", "-", name).lower() for name in host}
+    stays = {_normal(name) for name in host}
     return sorted(f"{name}=={version}" for name, version in packages.items() if name not in stays and not re.fullmatch(ONLY_TORCH, name))
 
 
