@@ -18,7 +18,7 @@ def test_the_cpu_profile_here(monkeypatch):
 
 @pytest.mark.parametrize(("capability", "dtype"), [("AVX512", "bfloat16"), ("AVX2", "float32"), ("DEFAULT", "float32")])
 def test_a_cpu_without_bf16_products_gets_float32(capability, dtype, monkeypatch):
-    """Some of Colab's processors end at AVX2, where a step in bfloat16 takes fifty times as long."""
+    """Some of Colab's processors end at AVX2, where a backward pass in bfloat16 takes up to fifty times as long."""
     import torch
 
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
