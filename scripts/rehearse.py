@@ -308,10 +308,10 @@ def _kept(work: Path, state: dict) -> dict[tuple[str, str], Played]:
     return {(p.notebook, p.mode): p for p in (Played(**entry) for entry in told["played"]) if not p.fault} if same else {}
 
 
-def provenance(python: Path, environment: dict[str, str], command: str) -> dict:
-    """Where the runtimes come from: the rehearsed environment's own versions, this tree's revision."""
+def provenance(python: Path, environment: dict[str, str], command: str, revision: str = "") -> dict:
+    """Where the runtimes come from: the rehearsed environment's own versions, this tree's revision (``revision`` where it has no .git)."""
     told = subprocess.run([str(python), "-c", _PROVENANCE], env=environment | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{PARTS}"}, cwd=ROOT, capture_output=True, text=True, check=True)
-    return json.loads(told.stdout.splitlines()[-1]) | {"command": command}
+    return json.loads(told.stdout.splitlines()[-1]) | {"command": command} | ({"revision": revision} if revision else {})
 
 
 def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.REFERENCE) -> Path:
@@ -347,6 +347,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--setup-limit", type=float, default=SETUP_LIMIT, help="seconds that the setup cell may take (%(default)s)")
     parser.add_argument("--cell-limit", type=float, default=CELL_LIMIT, help="seconds that any cell may take (%(default)s); where it hung is told")
     parser.add_argument("--write", action="store_true", help="store runtimes and peaks in assets/reference/runtimes.json")
+    parser.add_argument("--revision", default="", help="the git revision, where the tree has no .git")
     parser.add_argument("--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else")
     arguments = parser.parse_intermixed_args(argv)
     if arguments.table:
@@ -367,7 +368,7 @@ def main(argv: list[str] | None = None) -> int:
     played = rehearse(work, python, chosen(arguments.notebooks), arguments.passes, arguments.t4, arguments.setup_limit, arguments.cell_limit)
     failed = [p for p in played if p.fault]
     if arguments.write and not failed:
-        told = provenance(python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]))
+        told = provenance(python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]), arguments.revision)
         print("written:", *(path.relative_to(ROOT) for path in (write(played, told, arguments.t4), *runtimes.fill())))
     print(f"{len(played) - len(failed)} of {len(played)} played well" + (f"; the notebooks as they ended: {work}" if failed else ""))
     return 1 if failed else 0

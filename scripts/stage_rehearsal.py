@@ -6,7 +6,7 @@
 
 and then, on the host:
 
-    PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels python3 scripts/rehearse.py --t4 --host-packages --write
+    PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels python3 scripts/rehearse.py --t4 --host-packages --write --revision SHA
 
 What the host has stays behind: name it with ``--host`` (torch's own requirements, CUDA among them, follow torch).
 """

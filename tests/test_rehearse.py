@@ -210,9 +210,9 @@ def test_the_table_says_that_no_t4_was_measured_until_one_was(tmp_path):
 
 def test_provenance_is_the_rehearsed_environments(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    found = script.provenance(Path(sys.executable), environment, "python scripts/rehearse.py")
+    found = script.provenance(Path(sys.executable), environment, "python scripts/rehearse.py", "0123abc")
     assert set(reference.PROVENANCE) <= set(found) and found["command"] == "python scripts/rehearse.py" and found["profile"] == "cpu" and found["unsloth"] != "missing"
-    assert json.dumps(found)
+    assert found["revision"] == "0123abc" and json.dumps(found)
 
 
 def test_what_cannot_be_done_is_said(monkeypatch, tmp_path):
