@@ -35,7 +35,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the workers, which start ane
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from helpers import calls, checkpoints, dataset, export, inference, reference, scoring  # noqa: E402
-from helpers.paths import ASSETS  # noqa: E402
 
 SEED = 0  # of the dither
 BLOCK = 10  # rows of a task
@@ -126,9 +125,7 @@ def divergences(task: dict) -> dict:
 
 def kl_texts(tokenizer, rows: list[dict], passages: int) -> list[dict]:
     """Passages whole; of gold calls only what the model would write."""
-    import yaml
-
-    told = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
+    told = dataset.retention()
     texts = [{"kind": kind, "ids": tokenizer("<bos>" + t, add_special_tokens=False).input_ids, "start": 0} for kind in ("arabic", "english") for t in told[kind][:passages]]
     for row in [row for row in rows if row["kind"] == "single"][: min(CALLS, passages)]:
         prompt = tokenizer(inference.prompt(row), add_special_tokens=False).input_ids

@@ -29,11 +29,9 @@ from pathlib import Path
 
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # asking for GPUs must not start CUDA before the fork
 import torch  # noqa: E402
-import yaml  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from helpers import augmentation, dataset, environment, inference, lora, masking, reference, scoring, training  # noqa: E402
-from helpers.paths import ASSETS  # noqa: E402
 
 SEEDS = (0, 1, 2)
 RATES = (5e-5, 2e-4, 5e-4, 1e-3, 3e-3)
@@ -148,7 +146,7 @@ def held_out(split: str, n: int) -> list[dict]:
 def english_rows() -> list[dict]:
     """The English requests of assets/data/retention.yaml as data rows, each with three other tools of the course."""
     declared, rows = dataset.read_declarations(), []
-    for number, entry in enumerate(retention()["calls"]):
+    for number, entry in enumerate(dataset.retention()["calls"]):
         draw = random.Random(number)
         names = [entry["name"], *draw.sample(sorted(set(declared) - {entry["name"]}), 3)]
         draw.shuffle(names)
@@ -158,10 +156,6 @@ def english_rows() -> list[dict]:
             "messages": json.dumps(dataset.conversation(entry["query"], calls)), "tools": json.dumps([declared[n] for n in names]),
         })  # fmt: skip
     return rows
-
-
-def retention() -> dict:
-    return yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
 
 
 def fused_norms() -> None:
@@ -340,7 +334,7 @@ def measure(job: Job, model, tokenizer, data: dict, seen: list, out: Path, resul
         result["frozen_loss"], result["batches"] = replay(model, data, seen), seen
         return []
     if job.group in ("learning_rate", "reference"):
-        texts = retention()
+        texts = dataset.retention()
         result |= {f"perplexity_{name}": perplexity(model, tokenizer, texts[name]) for name in ("arabic", "english")}
     if job.group == "reference":
         return measure_candidate(job, model, tokenizer, out, result)

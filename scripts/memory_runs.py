@@ -217,14 +217,11 @@ def losses(lengths) -> None:
 
 def activation_range() -> None:
     """The largest number in each layer over Arabic and English passages, in three dtypes."""
-    import yaml
-
-    from helpers import architecture, checkpoints
-    from helpers.paths import ASSETS
+    from helpers import architecture, checkpoints, dataset
 
     checkpoint = checkpoints.ensure()
     tokenizer = checkpoints.load_tokenizer(checkpoint)
-    told = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
+    told = dataset.retention()
     for dtype in ("float32", "bfloat16", "float16"):
         model = checkpoints.load_model(checkpoint, dtype=dtype, device=device())
         for language in ("arabic", "english"):

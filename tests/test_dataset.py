@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 
 import datasets
+import jsonschema
 import pytest
 
 from helpers import card, chat, dataset, sources, synthesis
@@ -233,6 +234,16 @@ def test_damaged_files_are_named(damage, words, tmp_path):
 
 
 # --- the data card ------------------------------------------------------------------------------------------------------
+
+
+def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
+    texts, declared = dataset.retention(), dataset.read_declarations()
+    assert {name: len(set(map(str, entries))) for name, entries in texts.items()} == {"english": 40, "arabic": 40, "calls": 60}
+    for entry in texts["calls"]:
+        jsonschema.validate(entry["arguments"], declared[entry["name"]]["function"]["parameters"])
+    assert not {entry["query"] for entry in texts["calls"]} & {row["query"] for row in every}
+    with pytest.raises(CourseError, match="retention.yaml is missing"):
+        dataset.retention(tmp_path)
 
 
 def test_the_cards_counts_are_those_of_the_data(splits, tokenizer):

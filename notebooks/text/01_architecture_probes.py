@@ -75,12 +75,9 @@ verdict("04-compact", measured=budget["embedding"] / sum(budget.values()))
 # for it? *[Fertility](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#fertility)* is the number of tokens a word is cut into; fewer is cheaper, in time, memory and money.
 
 # %%
-import yaml
-
 from helpers import dataset
-from helpers.paths import ASSETS
 
-english = [call["query"] for call in yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))["calls"]]
+english = [call["query"] for call in dataset.retention()["calls"]]
 test_rows = dataset.load("test")
 requests = {d: dataset.of_dialect(test_rows, d)["query"] for d in dataset.DIALECTS} | {"english": english}
 
@@ -152,7 +149,7 @@ verdict("01-mqa-single-kv-head", measured=shapes)
 # %%
 import torch
 
-passages = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))["arabic"]
+passages = dataset.retention()["arabic"]
 ids = tokenizer("<bos>" + " ".join(passages[:24]), add_special_tokens=False, return_tensors="pt").input_ids[:, :700]
 inputs = {}
 hooks = [

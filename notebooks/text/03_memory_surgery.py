@@ -501,14 +501,11 @@ at_4096.style.format(lambda size: f"{size / 2**20:,.0f} MiB")
 bet_largest = exercises.bet("largest-activation", "largest activation between layers, in thousands", low=0, high=200, step=5, unit="thousand")
 
 # %% tags=["nbval-ignore-output"]
-import yaml
+from helpers import architecture, checkpoints, dataset
 
-from helpers import architecture, checkpoints
-from helpers.paths import ASSETS
-
-passages = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
+texts = dataset.retention()
 tokenizer, precise = checkpoints.load_tokenizer(checkpoint), checkpoints.load_model(checkpoint, dtype="float32", device="cpu")
-batches = {f"{language} {i + 1}": tokenizer(text, return_tensors="pt").input_ids for language in ("arabic", "english") for i, text in enumerate(passages[language][:4])}
+batches = {f"{language} {i + 1}": tokenizer(text, return_tensors="pt").input_ids for language in ("arabic", "english") for i, text in enumerate(texts[language][:4])}
 largest = {name: architecture.largest_activations(precise, [batch])["residual"] for name, batch in batches.items()}  # 18 numbers each
 figure, axis = plt.subplots(figsize=(7.5, 3.2))
 for name, values in largest.items():
@@ -858,8 +855,8 @@ plots.show(figure, f"The embedding, untouched, is {weights.loc['NF4', 'embedding
 
 # %%
 tokenizer = checkpoints.load_tokenizer(base)
-told = yaml.safe_load((ASSETS / "data" / "retention.yaml").read_text(encoding="utf-8"))
-passages = {language: [tokenizer("<bos>" + text, add_special_tokens=False, return_tensors="pt").input_ids for text in told[language]] for language in ("english", "arabic")}
+texts = dataset.retention()
+passages = {language: [tokenizer("<bos>" + text, add_special_tokens=False, return_tensors="pt").input_ids for text in texts[language]] for language in ("english", "arabic")}
 
 
 def logits(model, ids):
@@ -894,28 +891,28 @@ print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*s
 
 # %% [markdown]
 # Two questions are left. Would *our* NF4 give the same logits? We write it into a copy of the model and compare with bitsandbytes. And what does the old grid do to these figures? The weights that lie on it are dithered
-# in the bfloat16 model, and the copy is quantized from that, once to NF4 and once to the even grid. Every sixth passage will do.
+# in a second copy, and the first is quantized from that, once to NF4 and once to the even grid. Every sixth passage will do.
 
 # %% tags=["nbval-ignore-output"]
 exact = Freed("3.9")  # the float32 linear layers stay
 nf4_double = models = model = Freed("3.12")
-copy = checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False)
+copy, dithered = (checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False) for _ in range(2))
 
 
-def rewritten(grid):
-    """The copy, every linear layer of it quantized from the bfloat16 model to a grid and back."""
+def rewritten(source, grid):
+    """The copy, every linear layer of it quantized from the source's to a grid and back."""
     for name in linears:
-        copy.get_submodule(name).weight.copy_(quantization.round_trip(full.get_submodule(name).weight, grid))
+        copy.get_submodule(name).weight.copy_(quantization.round_trip(source.get_submodule(name).weight, grid))
     return copy
 
 
-same = (logits(rewritten(table), passages["arabic"][0]) - logits(nf4, passages["arabic"][0])).abs().max().item()
+same = (logits(rewritten(full, table), passages["arabic"][0]) - logits(nf4, passages["arabic"][0])).abs().max().item()
 print("largest difference between our model's logits and bitsandbytes':", same)
 assert same < 0.5  # exactly 0 where the matrix products are the same
 for name, c in on_grid.items():
-    full.get_submodule(name).weight.copy_(quantization.dithered(linears[name], c, seed=0))
-shifts |= divergences(full, {"NF4, dithered": rewritten(table)}, every=6)
-shifts |= divergences(full, {"even grid, dithered": rewritten(even)}, every=6)
+    dithered.get_submodule(name).weight.copy_(quantization.dithered(linears[name], c, seed=0))
+shifts |= divergences(dithered, {"NF4, dithered": rewritten(dithered, table)}, every=6)
+shifts |= divergences(dithered, {"even grid, dithered": rewritten(dithered, even)}, every=6)
 
 # %% [markdown]
 # Tokens of one passage are not independent, so for the intervals whole passages are drawn again.
@@ -990,7 +987,7 @@ bet_nested = exercises.bet("nested", "of 126 matrices, with nested scales", low=
 # %%
 from unsloth import FastModel
 
-full = copy = nf4 = Freed("3.12")
+full = copy = dithered = nf4 = Freed("3.12")
 with quiet.quiet():
     unsloths, _ = FastModel.from_pretrained(base.path, max_seq_length=512, load_in_4bit=True)
 asked = unsloths.config.quantization_config

@@ -18,7 +18,7 @@ from pathlib import Path
 from . import chat
 from .errors import CourseError
 from .paths import ASSETS
-from .sources import DIALECTS
+from .sources import DIALECTS, read_yaml
 
 SPLITS = ("train", "validation", "test", "test_unseen_tools")
 KINDS = ("single", "parallel", "none", "followup")
@@ -67,6 +67,11 @@ def joined(stored: list[dict], declarations: dict[str, dict], tools_per_row: int
 def read_declarations(folder: Path = FOLDER) -> dict[str, dict]:
     """Tool name -> its JSON-Schema declaration."""
     return {t["function"]["name"]: t for t in map(json.loads, _lines(folder / "tools.jsonl"))}
+
+
+def retention(folder: Path = FOLDER) -> dict[str, list]:
+    """What fine-tuning may cost is measured by these: 40 plain passages each under ``english`` and ``arabic``, 60 English requests with their gold under ``calls``."""
+    return read_yaml(folder / "retention.yaml")
 
 
 def of_dialect(rows, dialect: str):

@@ -115,7 +115,8 @@ def _tool(name: str, body: dict, domain: str) -> Tool:
     )  # fmt: skip
 
 
-def _read(path: Path) -> dict:
+def read_yaml(path: Path) -> dict:
+    """A YAML file of the data. Raises CourseError when it is missing or damaged."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -126,7 +127,7 @@ def _read(path: Path) -> dict:
 
 def read_domain(path: Path) -> tuple[dict[str, Tool], dict[str, list[dict]]]:
     """The tools and the vocabularies of one domain file."""
-    body = _read(path)
+    body = read_yaml(path)
     tools = {name: _tool(name, tool, body["domain"]) for name, tool in body["tools"].items()}
     return tools, {name: _entries(items) for name, items in (body.get("vocabularies") or {}).items()}
 
@@ -134,7 +135,7 @@ def read_domain(path: Path) -> tuple[dict[str, Tool], dict[str, list[dict]]]:
 @cache
 def read(folder: Path = SOURCES) -> Sources:
     """Read every source file under ``folder``. Raises CourseError for a missing or malformed one."""
-    vocabularies = {name: _entries(items) for name, items in _read(folder / "vocabulary.yaml").items()}
+    vocabularies = {name: _entries(items) for name, items in read_yaml(folder / "vocabulary.yaml").items()}
     tools: dict[str, Tool] = {}
     for path in sorted((folder / "domains").glob("*.yaml")):
         found, own = read_domain(path)
@@ -142,7 +143,7 @@ def read(folder: Path = SOURCES) -> Sources:
             raise CourseError(f"{path.name} names again what another file has: {', '.join(sorted(twice))}", "rename it")
         tools.update(found)
         vocabularies.update(own)
-    return Sources(tools, vocabularies, _read(folder / "conversation.yaml"))
+    return Sources(tools, vocabularies, read_yaml(folder / "conversation.yaml"))
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] != "check":
         print("usage: python -m helpers.sources check [DOMAIN ...]", file=sys.stderr)
         return 2
-    shared = {name: _entries(items) for name, items in _read(SOURCES / "vocabulary.yaml").items()}
+    shared = {name: _entries(items) for name, items in read_yaml(SOURCES / "vocabulary.yaml").items()}
     paths = [SOURCES / "domains" / f"{d}.yaml" for d in argv[1:]] or sorted((SOURCES / "domains").glob("*.yaml"))
     lines = []
     for path in paths:
