@@ -233,9 +233,6 @@ def test_damaged_files_are_named(damage, words, tmp_path):
         dataset._read("validation", folder)
 
 
-# --- the data card ------------------------------------------------------------------------------------------------------
-
-
 def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
     texts, declared = dataset.retention(), dataset.read_declarations()
     assert {name: len(set(map(str, entries))) for name, entries in texts.items()} == {"english": 40, "arabic": 40, "calls": 60}
@@ -244,6 +241,9 @@ def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
     assert not {entry["query"] for entry in texts["calls"]} & {row["query"] for row in every}
     with pytest.raises(CourseError, match="retention.yaml is missing"):
         dataset.retention(tmp_path)
+
+
+# --- the data card ------------------------------------------------------------------------------------------------------
 
 
 def test_the_cards_counts_are_those_of_the_data(splits, tokenizer):

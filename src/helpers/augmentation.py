@@ -12,8 +12,6 @@ import json
 import random
 from functools import cache, cached_property
 
-import yaml
-
 from . import dataset, sources, synthesis
 from .paths import ASSETS
 
@@ -46,7 +44,7 @@ class FreshBuilder(synthesis.Builder):
 
     @cached_property
     def training_values(self) -> dict[str, list[str]]:
-        return yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+        return sources.read_yaml(VALUES)
 
     def entries(self, vocabulary: str, split: str, enum: bool = False) -> list[dict]:
         """What the split may use, and for training's free text the further values."""
@@ -90,7 +88,7 @@ def invented_like(values: list[str], draw: random.Random, n: int, order: int = 2
 @cache
 def synonyms() -> dict[str, list[str]]:
     """word -> other words, lower case, of letters and underscores."""
-    return yaml.safe_load(SYNONYMS.read_text(encoding="utf-8"))
+    return sources.read_yaml(SYNONYMS)
 
 
 def renamed(row: dict, seed: int = 0) -> dict:
