@@ -24,7 +24,7 @@ from helpers.errors import CourseError  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 CONSTANT = re.compile(r'^(REPOSITORY = ")(?P<now>[^"]*)(")', re.M)
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
-SETUP = re.compile(r"(?<=\n)# Setup, the same in every notebook.*?checkpoint = setup\.prepare\(\)", re.S)
+SETUP = re.compile(r"(?<=\n)# @title Setup: .*?checkpoint = setup\.prepare\(\)", re.S)
 ADDRESS = re.compile(r"((?:colab\.research\.google\.com/github/|git clone[^\n`]*?https://github\.com/))([\w.-]+/[\w.-]+?)(?=\.git\b|[/\s`)\"]|$)", re.M)
 OWN_PAGE = re.compile(r"(https://github\.com/)([\w.-]+/[\w.-]+)(?=/blob/main/(?:docs|notebooks)/)")  # the glossary, from a notebook
 PAGES = ("*.md", "docs/*.md", "notebooks/text/*.py")

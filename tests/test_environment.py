@@ -1,6 +1,7 @@
 """Profiles, and that importing the package costs nothing."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -52,3 +53,45 @@ def test_import_is_cheap():
 
 def test_missing_packages_say_so():
     assert environment.versions("no-such-package") == {"no-such-package": "missing"}
+
+
+def test_a_gpu_is_asked_for_where_one_helps_and_nowhere_else(monkeypatch):
+    import torch
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert environment.gpu_advice() is None  # not on Colab
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    assert "Change runtime type → T4 GPU" in environment.gpu_advice() and "\n" not in environment.gpu_advice()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # notebooks 01 to 03: the processor, on purpose
+    assert environment.gpu_advice() is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert environment.gpu_advice() is None
+
+
+OLD_TORCHAO = """
+import os, sys
+sys.path.insert(0, {folder!r})
+from helpers import quiet
+quiet.libraries()
+import torchao, torch
+from peft import LoraConfig, get_peft_model
+from importlib.metadata import version
+assert version("torchao") == torchao.__version__ == "0.10.0"
+model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(4, 4)), LoraConfig(r=2, target_modules=["0"]))
+print(type(model.base_model.model[0]).__name__)
+"""
+
+
+@pytest.mark.parametrize("seen", ["", "0"])
+def test_an_old_torchao_is_in_nobodys_way(tmp_path, seen):
+    """Colab has torchao 0.10.0, and PEFT 0.21 refuses any below 0.16 for every LoRA layer; with a visible GPU and without, and without a word."""
+    about = tmp_path / "torchao-0.10.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
+    (tmp_path / "torchao").mkdir()
+    (tmp_path / "torchao" / "__init__.py").write_text('__version__ = "0.10.0"\n')
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": seen}
+    done = subprocess.run([sys.executable, "-c", OLD_TORCHAO.format(folder=str(tmp_path))], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Linear\n" and "torchao" not in done.stderr

@@ -122,9 +122,11 @@ def test_an_index_out_of_reach_is_said(run):
 
 
 def test_on_colab_the_remedy_is_colabs(monkeypatch):
-    assert "restart the kernel" in setup._refusal("ERROR: something else", ["a==1"], "requirements.txt").remedy
+    assert "make the environment anew" in setup._refusal("ERROR: something else", ["a==1"], "requirements.txt").remedy
+    assert "restart the kernel" in setup._restart()
     monkeypatch.setitem(sys.modules, "google.colab", sys)
     assert setup.on_colab()
+    assert setup._restart() == "Runtime → Restart session, then Run all"  # deleting the machine would bring back the same packages
     assert "Disconnect and delete runtime" in setup._refusal("ERROR: something else", ["a==1"], "requirements.txt").remedy
     assert "Change runtime type" in setup._refusal("ERROR: No matching distribution found for a==1", ["a==1"], "requirements.txt").remedy
     assert setup._refusal("OSError: [Errno 28] No space left on device", ["a==1"], "r.txt").problem.startswith("the disk is full: a==1")
@@ -162,6 +164,14 @@ def test_a_library_that_cannot_be_imported_is_named(monkeypatch):
     setup.load(False, [])  # nothing was installed: only what every notebook uses
 
 
+def test_without_torch_nothing_is_installed(monkeypatch):
+    """Which build fits is the reader's to say; pip would choose one of several gigabytes."""
+    monkeypatch.setattr(setup, "_version", lambda name: None)
+    monkeypatch.setattr(setup, "install", lambda: pytest.fail("pip was asked"))
+    with pytest.raises(CourseError, match="torch is not installed.*→ on two CPU cores: make setup"):
+        setup.prepare()
+
+
 def test_libraries_are_declared():
     from test_dependencies import declared, distribution
 
@@ -183,11 +193,31 @@ def course(tmp_path):
     return root
 
 
-def cell(folder: Path, address: str = repository.REPOSITORY, **settings):
+COLAB = """
+import sys, types
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+"""
+
+
+def cell(folder: Path, address: str = repository.REPOSITORY, before: str = "", **settings):
     """Run the setup cell in a folder, where this course is neither on the path nor installed (-S)."""
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "COURSE_ROOT")} | {"PYTHONSAFEPATH": "1"} | settings
-    program = repository.setup_cell(address) + "\nassert checkpoint == 'ready'"
+    program = before + repository.setup_cell(address) + "\nassert checkpoint == 'ready'"
     return subprocess.run([sys.executable, "-S", "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def said(done) -> str:
+    """The one line that a cell ends with when it finds no course."""
+    assert done.returncode == 1, done.stdout
+    return done.stderr.splitlines()[-1]
+
+
+def zipped(course: Path, path: Path, deeper: str = "") -> Path:
+    """The course as a zip of one folder, as GitHub makes it; with ``deeper``, in a folder more."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(p for p in course.rglob("*") if p.is_file()):
+            archive.write(file, Path(deeper, file.relative_to(course.parent)))
+    return path
 
 
 @pytest.fixture
@@ -215,22 +245,120 @@ def test_alone_the_course_is_cloned_once(course, hosted, tmp_path):
         assert found(cell(content, "somebody/a-course", **settings)) == (content / "course" / "src" / "helpers" / "setup.py").resolve()
 
 
-def test_alone_and_no_address_yet_the_cell_says_what_to_upload_and_then_works(course, tmp_path):
-    """Nobody else's repository is cloned in its place; the course as a zip, as GitHub makes it, is enough."""
+NO_ADDRESS = "OWNER/arabic-functiongemma-course"
+
+
+def test_without_an_address_nobody_elses_repository_is_cloned(course, tmp_path):
     content = tmp_path / "content"
-    done = cell(content, "OWNER/arabic-functiongemma-course", GIT_TRACE="1")
-    assert done.returncode and "upload the repository as course.zip beside this notebook" in done.stderr and "git clone" not in done.stderr
-    assert not list(content.iterdir())
-    shutil.make_archive(str(content / "course"), "zip", course.parent, course.name)
-    for _ in range(2):
-        assert found(cell(content, "OWNER/arabic-functiongemma-course")) == (content / "course" / course.name / "src" / "helpers" / "setup.py").resolve()
+    done = cell(content, NO_ADDRESS, GIT_TRACE="1")
+    assert said(done) == "RuntimeError: no course here → put its zip beside this notebook, or set REPOSITORY above, and run this cell again"
+    assert "git clone" not in done.stderr and not list(content.iterdir())
 
 
-def test_a_repository_that_cannot_be_cloned_is_named(tmp_path, course):
+@pytest.mark.parametrize(("name", "deeper"), [
+    ("course.zip", ""), ("a-course-main.zip", ""), ("course (1).zip", ""), ("Kurs دورة.zip", "one folder more"), ("x.zip", "two/more"),
+])  # fmt: skip
+def test_any_zip_that_holds_the_course_is_enough(course, tmp_path, name, deeper):
+    content = tmp_path / "content"
+    (content / "other.zip").write_bytes(b"PK\x05\x06" + bytes(18))  # an empty zip of the reader's own, and a folder
+    (content / "sample_data").mkdir()
+    zipped(course, content / name, deeper)
+    for _ in range(2):  # the second time it is there
+        assert found(cell(content, NO_ADDRESS)) == (content / "course" / "src" / "helpers" / "setup.py").resolve()
+    assert sorted(p.name for p in content.iterdir()) == sorted(["course", name, "other.zip", "sample_data"])
+
+
+def test_an_empty_folder_of_that_name_is_in_nobodys_way(course, hosted, tmp_path):
+    content = tmp_path / "content"
+    (content / "course").mkdir()
+    zipped(course, content / "course.zip")
+    assert found(cell(content, NO_ADDRESS)).is_relative_to(content / "course")
+    shutil.rmtree(content / "course")
+    (content / "course.zip").unlink()
+    (content / "course").mkdir()
+    assert found(cell(content, "somebody/a-course", **hosted)).is_relative_to(content / "course")
+
+
+@pytest.mark.parametrize("kept", [0, 0.3, 0.98])
+def test_half_a_zip_is_named_and_leaves_nothing(course, tmp_path, kept):
+    (course / "filling.bin").write_bytes(os.urandom(20_000))
+    whole = zipped(course, tmp_path / "content" / "course.zip").read_bytes()
+    (tmp_path / "content" / "course.zip").write_bytes(whole[: int(kept * len(whole))])
+    line = said(cell(tmp_path / "content", NO_ADDRESS))
+    assert line.startswith("RuntimeError: no course here; course.zip: ") and line.endswith("run this cell again")
+    assert [p.name for p in (tmp_path / "content").iterdir()] == ["course.zip"]
+
+
+def test_a_damaged_zip_is_named_leaves_nothing_and_a_whole_one_beside_it_serves(course, tmp_path):
+    """One whose list is there and whose contents are not: unpacking stops half way."""
+    content = tmp_path / "content"
+    (course / "zz.bin").write_bytes(os.urandom(20_000))
+    damaged = bytearray(zipped(course, content / "a.zip").read_bytes())
+    at = len(damaged) // 2
+    damaged[at : at + 50] = bytes(50)
+    (content / "a.zip").write_bytes(damaged)
+    assert said(cell(content, NO_ADDRESS)).startswith("RuntimeError: no course here; a.zip: ") and [p.name for p in content.iterdir()] == ["a.zip"]
+    zipped(course, content / "b.zip")
+    assert found(cell(content, NO_ADDRESS)).is_relative_to(content / "course")
+
+
+def test_a_folder_of_that_name_that_holds_something_else_is_named_and_kept(course, hosted, tmp_path):
+    content = tmp_path / "content"
+    (content / "course").mkdir()
+    (content / "course" / "homework.txt").write_text("mine")
+    zipped(course, content / "course.zip")
+    assert "not empty" in said(cell(content, NO_ADDRESS)) and (content / "course" / "homework.txt").exists()
+    (content / "course.zip").unlink()
+    assert "already exists" in said(cell(content, "somebody/a-course", **hosted)) and (content / "course" / "homework.txt").exists()
+
+
+@pytest.mark.parametrize("loaded", ["", "import sys; sys.path.insert(0, '.'); import helpers\n"])
+def test_a_stray_helpers_module_hides_nothing(course, tmp_path, loaded):
+    """Somebody's own helpers.py beside the notebook, also when this kernel has imported it before."""
+    content = tmp_path / "content"
+    (content / "helpers.py").write_text("mine = 1\n")
+    assert said(cell(content, NO_ADDRESS, loaded, PYTHONSAFEPATH="")).startswith("RuntimeError: no course here → ")
+    zipped(course, content / "course.zip")
+    assert found(cell(content, NO_ADDRESS, loaded, PYTHONSAFEPATH="")).is_relative_to(content / "course")
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+@pytest.mark.parametrize("where", ["content/drive/MyDrive", "kaggle/input/a-course"])
+def test_drive_and_kaggles_input_are_looked_at(course, tmp_path, where, as_zip):
+    place = tmp_path / "machine" / where
+    place.mkdir(parents=True)
+    zipped(course, place / "course.zip") if as_zip else shutil.copytree(course, place / "a-course-main")
+    program = repository.setup_cell(NO_ADDRESS)
+    for root in ("/content/drive", "/kaggle"):
+        assert root in program
+        program = program.replace(f'"{root}', f'"{tmp_path}/machine{root}')
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=tmp_path / "content", env=os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": ""}, capture_output=True, text=True)
+    assert found(done).is_relative_to(tmp_path / "content" if as_zip else place)
+
+
+def test_on_colab_a_dialog_takes_the_zip(course, tmp_path):
+    zipped(course, tmp_path / "mine.zip")
+    colab = COLAB + f"""
+files = sys.modules["google.colab.files"] = types.ModuleType("google.colab.files")
+files.upload = lambda: __import__("shutil").copy({str(tmp_path / "mine.zip")!r}, "mine (2).zip")
+"""
+    done = cell(tmp_path / "content", NO_ADDRESS, colab)
+    assert found(done).is_relative_to(tmp_path / "content") and "No course here. Upload its zip" in done.stdout
+    assert "Upload" not in cell(tmp_path / "content", NO_ADDRESS, colab).stdout  # it is here now
+    nothing = COLAB + 'f = sys.modules["google.colab.files"] = types.ModuleType("f"); f.upload = lambda: {}\n'
+    (tmp_path / "empty").mkdir()
+    assert said(cell(tmp_path / "empty", NO_ADDRESS, nothing)).startswith("RuntimeError: no course here → put its zip")  # the dialog was closed
+
+
+def test_a_repository_that_cannot_be_reached_is_named(tmp_path, course):
     settings = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.file://{tmp_path}/none.insteadOf", "GIT_CONFIG_VALUE_0": "https://github.com/somebody/a-course"}
-    done = cell(tmp_path / "content", "somebody/a-course", **settings)
-    assert done.returncode and "no course here, and none at https://github.com/somebody/a-course → upload" in done.stderr
-    assert not (tmp_path / "content" / "course").exists()
+    line = said(cell(tmp_path / "content", "somebody/a-course", **settings))
+    assert line.startswith("RuntimeError: no course here; fatal: ") and "→ put its zip" in line and not list((tmp_path / "content").iterdir())
+    no_network = dict.fromkeys(("https_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    line = said(cell(tmp_path / "content", "somebody/a-course", **no_network))
+    assert "unable to access 'https://github.com/somebody/a-course" in line and not list((tmp_path / "content").iterdir())
+    line = said(cell(tmp_path / "content", "somebody/a-course", PATH="/nowhere"))  # no git
+    assert "a-course: " in line and "git" in line
 
 
 def test_an_installed_package_needs_no_clone(course, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import dataclass, replace
 from importlib import metadata
 
@@ -68,6 +69,23 @@ def _multiplies_bf16() -> bool:
     return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
+def on_colab() -> bool:
+    """Whether this kernel is Colab's."""
+    return "google.colab" in sys.modules
+
+
+def gpu_advice() -> str | None:
+    """One line for a reader on Colab whose machine has no GPU though this notebook would use one; else None.
+
+    Notebooks that measure on the processor hide the GPU themselves (``CUDA_VISIBLE_DEVICES`` is empty): there is nothing to advise.
+    """
+    import torch
+
+    if not on_colab() or torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return None
+    return "no GPU here: Runtime → Change runtime type → T4 GPU gives one, free; without, the cells below run in smaller sizes"
+
+
 def seed_everything(seed: int = SEED) -> None:
     """Seed Python, numpy and torch (all devices), as transformers does it."""
     from transformers import set_seed
@@ -97,8 +115,6 @@ def versions(*packages: str) -> dict[str, str]:
 
 def show(checkpoint=None) -> None:
     """Print what the cells below run on: profile, device, versions, model."""
-    import sys
-
     chosen = profile()
     rows = {"python": platform.python_version(), **versions("torch", "unsloth", "transformers", "trl", "peft", "datasets")}
     rows |= {"profile": f"{chosen.name} ({device_name()}, {chosen.dtype})"}

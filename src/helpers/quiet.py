@@ -55,7 +55,22 @@ def libraries() -> None:
         import unsloth  # noqa: F401  (first: it patches trl and transformers)
         from transformers.utils import logging as transformers_logging
 
+        _pass_over_an_old_torchao()
         transformers_logging.disable_progress_bar()
         transformers_logging.set_verbosity_error()
         datasets.disable_progress_bars()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def _pass_over_an_old_torchao() -> None:
+    """Let PEFT build LoRA layers beside a torchao that it refuses: Colab has 0.10.0, PEFT 0.21 wants 0.16 and raises for every layer.
+
+    Unsloth mends that where it finds a GPU (unsloth/_gpu_init.py); its mend is called here, so that notebooks that hide the GPU have it too. It warns
+    once, at the first question, which is asked here, where nobody reads it: the course uses nothing of torchao.
+    """
+    from unsloth.import_fixes import fix_peft_stale_torchao_import_error
+
+    fix_peft_stale_torchao_import_error()
+    from peft.import_utils import is_torchao_available
+
+    is_torchao_available()

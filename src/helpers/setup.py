@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from .environment import on_colab
 from .errors import CourseError
 from .paths import ROOT
 
@@ -104,22 +105,23 @@ def _refusal(told: str, wanted: list[str], file: str) -> CourseError:
         return CourseError(f"{which} of {file} do not go together with this machine's {kept}: {(errors or [''])[-1]}", _other_runtime())
     if names:
         return CourseError(f"the pin {which} of {file} cannot be met on Python {sys.version.split()[0]}", _other_runtime())
-    return CourseError(f"pip could not install {which} of {file}: {(errors or told.strip().splitlines() or ['it said nothing'])[-1]}", _restart())
-
-
-def on_colab() -> bool:
-    """Whether this kernel is Colab's."""
-    return "google.colab" in sys.modules
+    return CourseError(f"pip could not install {which} of {file}: {(errors or told.strip().splitlines() or ['it said nothing'])[-1]}", f"run this cell again; if that does not help: {_start_anew()}")
 
 
 def _restart() -> str:
-    return "Runtime → Disconnect and delete runtime, then Run all" if on_colab() else "restart the kernel and run this cell again"
+    """What helps when this kernel holds an older version than the one on disk: the packages stay, the kernel begins anew."""
+    return "Runtime → Restart session, then Run all" if on_colab() else "restart the kernel and run this cell again"
+
+
+def _start_anew() -> str:
+    """What helps when the packages on disk are wrong: a machine as it was before."""
+    return "Runtime → Disconnect and delete runtime, then Run all" if on_colab() else "make the environment anew (delete .venv, then make setup)"
 
 
 def _other_runtime() -> str:
     if on_colab():
         return "Runtime → Change runtime type → another runtime version; if there is none, the course's pins are too old for Colab: tell its authors"
-    return "use Python 3.11 or 3.12 in an environment of its own, as `make setup` in a clone makes it"
+    return "use Python 3.11, 3.12 or 3.13 in an environment of its own, as `make setup` in a clone makes it"
 
 
 def load(everything: bool, replaced: list[str]) -> None:
@@ -143,12 +145,12 @@ def load(everything: bool, replaced: list[str]) -> None:
 
 def prepare(which: str = "course"):
     """Make this kernel ready and print versions, device and model. Returns the Checkpoint that the notebook uses."""
+    if _version("torch") is None:  # said before pip pulls whichever build the packages below ask for
+        raise CourseError("torch is not installed, and which build fits depends on the machine", "on two CPU cores: make setup; with a GPU: see pytorch.org")
     started, before = time.perf_counter(), {name: _version(name) for name in KEPT}
     changed, replaced = install()
     if (after := {name: _version(name) for name in KEPT if before[name]}) != {name: version for name, version in before.items() if version}:
-        raise CourseError(f"an installation replaced {before} by {after}", _restart())
-    if _version("torch") is None:
-        raise CourseError("torch is not installed, and which build fits depends on the machine", "on two CPU cores: make setup; with a GPU: see pytorch.org")
+        raise CourseError(f"an installation replaced {before} by {after}", _start_anew())
     load(bool(changed), replaced)
     from . import checkpoints, environment, plots
 
@@ -156,6 +158,8 @@ def prepare(which: str = "course"):
     environment.seed_everything()
     checkpoint = checkpoints.ensure(which)
     environment.show(checkpoint)
+    if advice := environment.gpu_advice():
+        print(advice)
     if changed:
         print(f"installed {len(changed)} packages; ready after {time.perf_counter() - started:.0f} s")
     return checkpoint
