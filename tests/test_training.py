@@ -14,7 +14,7 @@ import pytest
 import torch
 from test_client import Bomb
 
-from helpers import dataset, inference, masking, training
+from helpers import dataset, environment, inference, masking, training
 from helpers.errors import CourseError
 
 BRIEF = training.Recipe(rank=4, alpha=8, max_steps=12, batch_size=2, warmup=0.0, rows_per_prompt=1)
@@ -44,6 +44,7 @@ def test_a_run_learns_and_says_what_it_did(whole):
     losses = [step["loss"] for step in whole.history]
     assert len(losses) == 12 and sum(losses[-3:]) < 0.8 * sum(losses[:3])
     assert all(step["grad_norm"] > 0 for step in whole.history)
+    assert whole.computed_in == environment.profile().dtype
     assert 0 < whole.audit.labelled < whole.audit.tokens and whole.peak_bytes > 1e9 and whole.seconds > 0
 
 
@@ -161,3 +162,87 @@ def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(training, "label_loss", exhausted)
     with pytest.raises(CourseError, match=r"out of memory.*halve batch_size \(now 2\)"):
         training.train(BRIEF, rows, checkpoint, tmp_path)
+
+
+# --- a GPU without bfloat16 -------------------------------------------------------------------------------------------------
+
+WITHOUT_BF16 = """
+import contextlib, json, os, sys
+from collections import Counter
+os.environ.update(UNSLOTH_ALLOW_CPU="1", COURSE_PROFILE="cpu", TORCHDYNAMO_DISABLE="1")  # Unsloth takes its GPU branches, and finds no bfloat16
+from helpers import quiet
+quiet.libraries()
+import torch, transformers
+import unsloth.models.vision
+from unsloth.models import _utils
+from helpers import checkpoints, environment, training
+
+torch.cuda.get_device_capability = lambda *_: (7, 5)  # what it asks the device that is not there
+unsloth.models.vision.get_device_stats = lambda: ("a T4", "", 14.7)
+environment.PROFILES["cpu"] = environment.replace(environment.PROFILES["cpu"], dtype="float32")
+folder, course = sys.argv[1:]
+plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)  # made before ...
+if not int(course):
+    training._in_float32_throughout = lambda dtype: contextlib.nullcontext()
+tiny = checkpoints.Checkpoint(folder, "tiny", "made here")
+with quiet.quiet():
+    model, _ = training.load(training.Recipe(rank=2, alpha=4, max_length=64), tiny)
+ids = torch.randint(5, 1000, (1, 12))
+told = {
+    "supports": _utils.SUPPORTS_BFLOAT16, "force": os.environ["UNSLOTH_FORCE_FLOAT32"], "forced": model._unsloth_forced_float32,
+    "dtypes": sorted({str(p.dtype)[6:] for p in model.parameters()}), "list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
+    "user": model._unsloth_user_float32,
+}
+loss = training.label_loss(model, {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)})
+with contextlib.suppress(RuntimeError):
+    loss.backward()
+    told |= {"loss": str(loss.dtype)[6:], "gradients": all(p.grad is not None and p.grad.isfinite().all().item() for p in model.parameters() if p.requires_grad)}
+after = checkpoints.load_model(tiny, "float32", "cpu")  # ... and after
+for name, one in (("before", plain), ("after", after)):
+    try:
+        told[name] = one(input_ids=ids).logits.isfinite().all().item()
+    except RuntimeError as error:
+        told[name] = str(error)
+told["same"] = torch.equal(plain(input_ids=ids).logits, after(input_ids=ids).logits) if told["before"] is True else None
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, checkpoint) -> Path:
+    """A Gemma 3 of two layers with random weights, and the real tokenizer."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    folder = tmp_path_factory.mktemp("tiny")
+    config = Gemma3TextConfig(
+        vocab_size=262144, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+        sliding_window=8, query_pre_attn_scalar=16, tie_word_embeddings=True, pad_token_id=0, bos_token_id=2, eos_token_id=1,
+    )  # fmt: skip
+    Gemma3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(checkpoint.path) / name, folder)
+    return folder
+
+
+def loaded_without_bf16(tiny: Path, course: bool, tmp_path: Path) -> dict:
+    settings = {"UNSLOTH_COMPILE_LOCATION": str(tmp_path / "compiled"), "PYTHONPATH": ""}
+    done = subprocess.run([sys.executable, "-c", WITHOUT_BF16, str(tiny), str(int(course))], env=os.environ | settings, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(tiny, tmp_path):
+    """The course's decision: float32 on purpose. Unsloth keeps to it, and plain models made before and after run beside it."""
+    told = loaded_without_bf16(tiny, True, tmp_path)
+    assert (told["supports"], told["force"], told["forced"], told["user"]) == (False, "0", False, True)
+    assert told["dtypes"] == ["float32"] and told["loss"] == "float32" and told["gradients"]
+    assert told["before"] is True and told["after"] is True and told["same"]
+    assert told["list"] == ["gemma3,", "gemma3text", "gemma3n"]  # Unsloth's own list is as it was
+
+
+def test_left_to_itself_unsloth_mixes_float16_in_and_plain_models_break(tiny, tmp_path):
+    """The other decision, which notebook 03 describes. When this fails, Unsloth has changed, and the reason for ours may be gone."""
+    told = loaded_without_bf16(tiny, False, tmp_path)
+    assert (told["supports"], told["force"], told["forced"]) == (False, "1", True)
+    assert told["dtypes"] == ["float16", "float32"]
+    assert "same dtype" in told["before"] and "same dtype" in told["after"]

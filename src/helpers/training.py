@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -59,7 +60,8 @@ class Run:
 
     ``adapter`` is the folder of the saved LoRA adapter (safetensors); ``history`` one dict per step (step, loss,
     learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps;
-    ``peak_bytes`` of the device's memory (on a CPU, of the process); ``audit`` what was found in the labels. ``model`` and ``tokenizer`` are ready to generate.
+    ``peak_bytes`` of the device's memory (on a CPU, of the process); ``audit`` what was found in the labels; ``computed_in`` the dtype of the
+    head's product as the steps computed it, autocast included ("" where nothing was computed: a finished run started again). ``model`` and ``tokenizer`` are ready to generate.
     """
 
     adapter: str
@@ -67,6 +69,7 @@ class Run:
     seconds: float
     peak_bytes: int
     audit: masking.Audit
+    computed_in: str
     model: object = field(repr=False, default=None)
     tokenizer: object = field(repr=False, default=None)
 
@@ -79,10 +82,10 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
     from .quiet import quiet
 
     chosen = profile()
-    with quiet():
+    dtype = recipe.dtype or chosen.dtype
+    with quiet(), _in_float32_throughout(dtype):
         model, tokenizer = FastModel.from_pretrained(
-            checkpoint.path, max_seq_length=recipe.max_length, dtype=getattr(torch, recipe.dtype or chosen.dtype),
-            load_in_4bit=recipe.load_in_4bit,
+            checkpoint.path, max_seq_length=recipe.max_length, dtype=getattr(torch, dtype), load_in_4bit=recipe.load_in_4bit,
         )  # fmt: skip
         if chosen.device == "cpu":
             model.set_attn_implementation("eager")  # on a CPU, at a few hundred tokens, the plain products are the faster ones
@@ -91,6 +94,26 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
             use_gradient_checkpointing=recipe.gradient_checkpointing, random_state=recipe.seed,
         )  # fmt: skip
     return model, tokenizer
+
+
+@contextlib.contextmanager
+def _in_float32_throughout(dtype: str):
+    """While a model is loaded that was asked for in float32: Unsloth does as it is told, also on a GPU without bfloat16.
+
+    There, for a family on its list ``FORCE_FLOAT32``, Unsloth overrules float32 by a mixture: weights and matrix products in float16, norms and the
+    stream between layers in float32 (unsloth/models/loader.py, unsloth_zoo/temporary_patches/gemma.py, 2026.10.9). The mixture is made by replacing Gemma 3's
+    classes for the whole process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both do, a T4
+    has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure.
+    """
+    from unsloth.models import loader
+
+    listed = list(loader.FORCE_FLOAT32)
+    if dtype == "float32":
+        loader.FORCE_FLOAT32[:] = [name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")]
+    try:
+        yield
+    finally:
+        loader.FORCE_FLOAT32[:] = listed
 
 
 def texts(rows) -> list[str]:
@@ -168,6 +191,7 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
     data, found = tokenize(rows, tokenizer, recipe)
     folder = Path(folder) if folder else cache_folder() / "runs" / _fingerprint(recipe, data, checkpoint)
     trainer = _trainer(recipe, model, tokenizer, data, folder)
+    computed_in = _watch_dtype(model)
     started, last = time.perf_counter(), _last_checkpoint(folder)
     try:
         trainer.train(resume_from_checkpoint=last)
@@ -184,7 +208,15 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
     model.save_pretrained(folder / "adapter")
     FastModel.for_inference(model)
     model.eval()
-    return Run(str(folder / "adapter"), _history(trainer), seconds, _peak_bytes(), found, model, tokenizer)
+    return Run(str(folder / "adapter"), _history(trainer), seconds, _peak_bytes(), found, "".join(computed_in), model, tokenizer)
+
+
+def _watch_dtype(model) -> set[str]:
+    """A set that fills with the dtype of the head's products. ``label_loss`` calls the head from outside all compiled code, so a hook disturbs nothing."""
+    seen = set()
+    head = model.get_base_model().lm_head
+    head.register_forward_hook(lambda module, arguments, product: seen.add(str(product.dtype).removeprefix("torch.")))
+    return seen
 
 
 def _fingerprint(recipe: Recipe, data, checkpoint: Checkpoint) -> str:
