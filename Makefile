@@ -3,29 +3,35 @@
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
-# make rehearse   a fresh Python 3.12 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
+# make rehearse   a fresh Python 3.13 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
+# make lock       find the newest versions that go together and write them into requirements-lock.txt, which every setup keeps to
 # make lab        set up and open JupyterLab
 # make fuzz       a million inputs to the call parser, guided by coverage (atheris, in a .venv of its own)
 # make data       rebuild assets/data from its sources
 
+# TORCH_INDEX     where to take torch from: on Linux the package index has a build with 2.6 GB of CUDA libraries, PyTorch's own index one without;
+#                 its address is what pytorch.org shows for Linux, Pip, CPU      (make run TORCH_INDEX=https://…/whl/cpu, or a folder of wheels)
+
 PYTHON ?= python3
 VENV   ?= .venv
-RUN    := $(VENV)/bin/python
+RUN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
+PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test notebooks pages badges rehearse lab data fuzz setup
+.PHONY: run test notebooks pages badges rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
 
-$(VENV)/.ready: requirements.txt requirements-nodeps.txt requirements-model.txt requirements-cpu.txt pyproject.toml
-	@echo "Setting up $(VENV): about 2.5 GB, a few minutes the first time"
+$(VENV)/.ready: requirements.txt requirements-nodeps.txt requirements-model.txt requirements-cpu.txt requirements-lock.txt pyproject.toml
+	@echo "Setting up $(VENV): a few minutes the first time, and 4 GB (with the package index's torch for Linux on x86-64 and CUDA 7: see README)"
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-cpu.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(if $(TORCH_INDEX),$(PIP) --constraint requirements-lock.txt $(if $(findstring ://,$(TORCH_INDEX)),--index-url,--no-index --find-links) $(TORCH_INDEX) --no-deps torch)
+	$(PIP) --constraint requirements-lock.txt -r requirements-cpu.txt
+	$(PIP) --no-deps -r requirements-nodeps.txt
+	$(PIP) --no-deps --editable .
 	@touch $@
 
 run: setup
@@ -52,6 +58,11 @@ lab: setup
 
 data: setup
 	$(RUN) -m helpers.dataset build
+
+lock: setup
+	$(PIP) uv
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" requirements-cpu.txt --output-file requirements-lock.txt
 
 fuzz:
 	@test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz

@@ -1,18 +1,21 @@
-"""Rehearse Colab: a fresh Python 3.12 that has Colab's packages, the setup cell, then every notebook in order and each alone.
+"""Rehearse Colab: a fresh Python 3.13 that has Colab's packages, the setup cell, then every notebook in order and each alone.
 
     python scripts/rehearse.py                              everything, on this machine
-    python scripts/rehearse.py 00 --passes order            the setup cell and notebook 00, as CI does where it has a Python 3.12
+    python scripts/rehearse.py 00 --passes order            the setup cell and notebook 00, as CI does where it has a Python 3.13
     python scripts/rehearse.py --passes setup               the setup cell alone
+    python scripts/rehearse.py 00 04 --passes setup standin   the same notebooks on a model that can call already, under FunctionGemma's name
     python scripts/rehearse.py --t4 --write                 on a GPU: 14.7 GiB, no bf16; peaks into assets/reference/runtimes.json
     python scripts/rehearse.py --table                      the stored runtimes as a Markdown table
 
 Each notebook starts in a fresh kernel, in a folder that holds nothing: the setup cell clones the course by its own git command, which git is
 told to answer from a copy of this working tree. ``order`` keeps one folder, one cache and one file of bets for all notebooks; ``alone`` gives
-each its own; ``twice`` runs every cell twice in a row, because readers do, and takes twice as long. The packages are installed once, by the first setup cell. After it and after each notebook, torch and numpy must be what they were.
+each its own; ``twice`` runs every cell twice in a row, because readers do, and takes twice as long; ``standin`` puts the base model with the reference
+adapter merged into it where FunctionGemma would come from the hub (``scripts/standin.py``). The packages are installed once, by the first setup cell. After it and after each notebook, torch and numpy must be what they were.
 
 What was played well is kept in the work folder: a rehearsal that was cut off goes on where it was, unless a file has changed. Offline, point PIP_FIND_LINKS at a folder of wheels
-and set PIP_NO_INDEX=1; ``--host-packages`` takes the torch that the host has for Colab's. What this cannot show: a T4's speed, its kernels
-(its compute capability is not imitated), and Colab's own front end.
+and set PIP_NO_INDEX=1; ``--host-packages`` takes the Python and the torch that the host has for Colab's. With ``--t4`` Unsloth decides as it does for
+compute capability 7.5, and a run that it took on another path than ``T4_PATH`` is a fault. What this cannot show: a T4's speed, its kernels, and
+Colab's own front end.
 """
 
 from __future__ import annotations
@@ -44,10 +47,14 @@ from helpers.errors import CourseError  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ROOT / "scripts" / "rehearsal"
 T4_GIB = 14.7  # what torch finds on Colab's T4
+T4_PATH = {  # how the course trains on a T4: in float32, as it asks (helpers.training)
+    "SUPPORTS_BFLOAT16": False, "UNSLOTH_FORCE_FLOAT32": "0", "_unsloth_forced_float32": False, "parameters": ["float32"], "computed_in": "float32",
+}  # fmt: skip
+COLAB_PYTHON = "3.13"
 SETUP_LIMIT = 120  # seconds
 CELL_LIMIT = 1500  # seconds
 STANDS_FOR = "rehearsal/arabic-functiongemma-course"  # the address while the course has none
-RUNTIMES = {"order", "alone"}  # the passes whose minutes and peaks are a reader's
+RUNTIMES = {"order", "alone", "standin"}  # the passes whose minutes and peaks are a reader's
 FORGOTTEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY", "UNSLOTH_COMPILE_LOCATION", "MPLBACKEND")
 _FINGERPRINT = """
 import hashlib, importlib.metadata as m, json
@@ -67,9 +74,10 @@ print(json.dumps(told | environment.versions("unsloth", "numpy") | {"python": sy
 
 @dataclass(frozen=True)
 class Played:
-    """How one notebook went. ``mode``: setup, order, alone or twice. ``fault``: None, or what went wrong and in which cell.
+    """How one notebook went. ``mode``: setup, order, alone, twice or standin. ``fault``: None, or what went wrong and in which cell.
 
-    Peaks are bytes of the one process that used most, of all that the notebook started; ``outside`` counts verdict cards outside their band.
+    Peaks are bytes of the one process that used most, of all that the notebook started; ``outside`` counts verdict cards outside their band. ``model`` is
+    the model that the notebook ran on, ``path`` how Unsloth trained it (see ``T4_PATH``; None where nothing was trained).
     """
 
     notebook: str
@@ -82,22 +90,25 @@ class Played:
     peak_gpu_reserved_bytes: int
     peak_host_bytes: int
     outside: int
+    model: str
+    path: dict | None
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------------
 
 
 def find_python(named: str | None = None) -> str:
-    """A Python 3.12: the one named, ``python3.12``, or one of pyenv's. Raises CourseError when there is none."""
-    pyenv = sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/3.12*/bin/python3.12"))
-    for candidate in [named] if named else ["python3.12", *map(str, pyenv)]:
+    """Colab's Python: the one named, ``python3.13``, or one of pyenv's. Raises CourseError when there is none."""
+    own = f"python{COLAB_PYTHON}"
+    pyenv = sorted(Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob(f"versions/{COLAB_PYTHON}*/bin/{own}"))
+    for candidate in [named] if named else [own, *map(str, pyenv)]:
         try:
             told = subprocess.run([candidate, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True, check=True).stdout
         except (OSError, subprocess.CalledProcessError):
             continue
-        if named or told.split() == ["3", "12"]:
+        if named or ".".join(told.split()) == COLAB_PYTHON:
             return candidate
-    raise CourseError(f"{named or 'Python 3.12'} cannot be run", "Colab runs 3.12: name one with --python")
+    raise CourseError(f"{named or f'Python {COLAB_PYTHON}'} cannot be run", f"Colab runs {COLAB_PYTHON}: name one with --python")
 
 
 def make_environment(work: Path, python: str, host_packages: bool) -> Path:
@@ -215,7 +226,16 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
         fault = f"the setup cell took {seconds[first]:.0f} s, more than {setup_limit:.0f}"
     nbformat.write(notebook, folder / f"{mode}-{path.name}")
     outside = sum("outside its band" in json.dumps(output) for _, cell in code for output in cell.get("outputs", []))
-    return Played(path.stem, mode, round(elapsed, 3), round(seconds[first], 3) if len(seconds) > first else 0.0, len(seconds), fault, **_peaks(peaks), outside=outside)
+    told = _peaks(peaks)
+    if not fault and "REHEARSAL_GPU_GIB" in environment and trains_on_gpu(code) and mode != "setup" and told["path"] != T4_PATH:
+        fault = f"trained on another path than a T4's: {told['path']}"
+    return Played(path.stem, mode, round(elapsed, 3), round(seconds[first], 3) if len(seconds) > first else 0.0, len(seconds), fault, **told, outside=outside)
+
+
+def trains_on_gpu(code: list) -> bool:
+    """Whether a notebook trains where the profile says, and not on the processor that some notebooks keep to."""
+    sources = [cell.source for _, cell in code]
+    return any("training.train(" in source for source in sources) and not any('"CUDA_VISIBLE_DEVICES"] = ""' in source for source in sources)
 
 
 def _again(client: NotebookClient, cell, index: int) -> str | None:
@@ -252,10 +272,12 @@ def _last_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else ''}"
 
 
-def _peaks(folder: Path) -> dict[str, int]:
+def _peaks(folder: Path) -> dict:
+    """What the processes of a notebook left: the largest peaks, and the model and path of the one that was the kernel."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     names = {"peak_gpu_bytes": "gpu_allocated_bytes", "peak_gpu_reserved_bytes": "gpu_reserved_bytes", "peak_host_bytes": "host_bytes"}
-    return {name: max((process[key] for process in told), default=0) for name, key in names.items()}
+    peaks = {name: max((process[key] for process in told), default=0) for name, key in names.items()}
+    return peaks | {"model": max((t["model"] for t in told), default=""), "path": next((t["path"] for t in told if t["path"]), None)}
 
 
 # --- all of them --------------------------------------------------------------------------------------------------------------
@@ -265,7 +287,24 @@ def places(work: Path, mode: str, stem: str) -> tuple[Path, dict[str, str]]:
     """The folder that a notebook runs in, and where its cache and bets are: shared in order, its own alone."""
     place = work / (mode if mode != "alone" else f"alone-{stem}")
     (place / "content").mkdir(parents=True, exist_ok=True)
-    return place / "content", {"COURSE_CACHE": str(place / "cache"), "COURSE_BETS": str(place / "bets.json")}
+    own = {"COURSE_CACHE": str(place / "cache"), "COURSE_BETS": str(place / "bets.json")}
+    return place / "content", own | (standin_settings(work) if mode == "standin" else {})
+
+
+def standin_settings(work: Path) -> dict[str, str]:
+    """The hub's cache that holds the stand-in, under the name that a reader with a GPU and the hub gets."""
+    return {"COURSE_MODEL": "unsloth/functiongemma-270m-it", "HF_HUB_CACHE": str(work / "hub"), "HF_HUB_OFFLINE": "1"}
+
+
+def make_standin(work: Path, python: Path, environment: dict[str, str]) -> None:
+    """Build the stand-in with the rehearsed environment's packages, once. Raises CourseError when they are not there yet."""
+    if (work / "hub" / ".ready").exists():
+        return
+    own = environment | {"PYTHONPATH": str(ROOT / "src"), "COURSE_CACHE": str(work / "standin" / "cache")}
+    done = subprocess.run([str(python), str(ROOT / "scripts" / "standin.py"), str(work / "hub")], env=own, capture_output=True, text=True)
+    if done.returncode:
+        raise CourseError(f"the stand-in cannot be built: {(done.stderr.strip().splitlines() or ['no word'])[-1]}", "play the setup cell first: --passes setup standin")
+    (work / "hub" / ".ready").touch()
 
 
 def rehearse(work: Path, python: Path, notebooks: list[Path], modes: list[str], t4: bool, setup_limit: float = SETUP_LIMIT, cell_limit: float = CELL_LIMIT) -> list[Played]:
@@ -282,6 +321,8 @@ def rehearse(work: Path, python: Path, notebooks: list[Path], modes: list[str], 
         for path in notebooks[:1] if mode == "setup" else notebooks:
             if (path.stem, mode) in done:
                 continue
+            if mode == "standin":
+                make_standin(work, python, environment)
             folder, own = places(work, mode, path.stem)
             if mode == "alone":
                 shutil.rmtree(folder)
@@ -317,7 +358,7 @@ def provenance(python: Path, environment: dict[str, str], command: str, revision
 def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.REFERENCE) -> Path:
     """Add the runtimes to ``runtimes.json``: one result for each notebook, mode and machine. Other machines' results stay."""
     path = folder / "runtimes.json"
-    machine = {key: told[key] for key in ("device", "profile", "torch", "date", "revision")} | {"gpu_gib": T4_GIB if t4 else None}
+    machine = {key: told[key] for key in ("device", "profile", "torch", "python", "date", "revision")} | {"gpu_gib": T4_GIB if t4 else None}
     new = [asdict(p) | machine for p in played if p.mode in RUNTIMES | {"setup"}]
     key = ("notebook", "mode", "device", "profile", "gpu_gib")
     taken = {tuple(result[k] for k in key) for result in new}
@@ -338,12 +379,12 @@ def chosen(prefixes: list[str]) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
-    parser.add_argument("--passes", nargs="+", choices=("setup", "order", "alone", "twice"), default=["setup", "order", "alone"])
-    parser.add_argument("--t4", action="store_true", help=f"on a GPU: {T4_GIB} GiB and no bf16")
-    parser.add_argument("--python", help="the interpreter to make the environment with (a Python 3.12 if not named)")
+    parser.add_argument("--passes", nargs="+", choices=("setup", "order", "alone", "twice", "standin"), default=["setup", "order", "alone"])
+    parser.add_argument("--t4", action="store_true", help=f"on a GPU: {T4_GIB} GiB, no bf16, and Unsloth decides as for compute capability 7.5")
+    parser.add_argument("--python", help=f"the interpreter to make the environment with (a Python {COLAB_PYTHON} if not named; with --host-packages this one)")
     parser.add_argument("--host-packages", action="store_true", help="what the host has installed stands for Colab's packages")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "rehearsal", help="folder of the rehearsal; delete it to start anew")
-    parser.add_argument("--if-possible", action="store_true", help="where there is no Python 3.12, say so and end well")
+    parser.add_argument("--if-possible", action="store_true", help=f"where there is no Python {COLAB_PYTHON}, say so and end well")
     parser.add_argument("--setup-limit", type=float, default=SETUP_LIMIT, help="seconds that the setup cell may take (%(default)s)")
     parser.add_argument("--cell-limit", type=float, default=CELL_LIMIT, help="seconds that any cell may take (%(default)s); where it hung is told")
     parser.add_argument("--write", action="store_true", help="store runtimes and peaks in assets/reference/runtimes.json")
@@ -356,7 +397,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.write and not RUNTIMES & set(arguments.passes):
         raise CourseError(f"--write stores the minutes of a reader, and only {' and '.join(arguments.passes)} is asked for", "add --passes order alone")
     try:
-        interpreter = find_python(arguments.python)
+        interpreter = find_python(arguments.python or (sys.executable if arguments.host_packages else None))
     except CourseError as error:
         if not arguments.if_possible:
             raise

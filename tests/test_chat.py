@@ -137,7 +137,10 @@ def test_our_tokenizer_has_the_control_tokens_and_another_is_refused(tokenizer):
         chat.check_tokenizer(Other())
 
 
-def test_another_template_is_compared():
-    chat.check_template(chat.CHAT_TEMPLATE)
-    with pytest.raises(CourseError, match="renders calls differently"):
-        chat.check_template(chat.CHAT_TEMPLATE.replace("call:", "CALL:"))
+def test_another_template_is_compared_and_what_differs_is_said():
+    assert chat.template_difference(chat.CHAT_TEMPLATE) is None
+    told = chat.template_difference(chat.CHAT_TEMPLATE.replace("call:", "CALL:"))
+    assert told.startswith("writes 'CALL:get_weather") and "where the course writes 'call:get_weather" in told and told.endswith("<start_function_call>'")
+    assert "writes ''" in chat.template_difference(chat.CHAT_TEMPLATE.replace("{{- '<start_function_response>' if not next -}}", ""))
+    for broken in ("{% for", "{{ messages + 1 }}", "{{ nothing.of.this }}"):
+        assert chat.template_difference(broken).startswith("cannot be read (")

@@ -95,3 +95,24 @@ def test_an_old_torchao_is_in_nobodys_way(tmp_path, seen):
     done = subprocess.run([sys.executable, "-c", OLD_TORCHAO.format(folder=str(tmp_path))], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Linear\n" and "torchao" not in done.stderr
+
+
+def test_the_peak_of_a_process_is_what_it_held():
+    program = """
+from helpers import environment
+before = environment.peak_host_bytes()
+held = b"x" * 300 * 2**20
+del held
+print((environment.peak_host_bytes() - before) / 2**20)
+"""
+    assert 290 < float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout) < 330
+
+
+def test_no_module_of_unix_alone_is_imported_elsewhere(monkeypatch):
+    """Windows has no ``resource``: a training run must not end in an ImportError when it is over."""
+    import psutil  # it, too, asks for the platform
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda *_: type("pmem", (), {"peak_wset": 7}))
+    assert environment.peak_host_bytes() == 7

@@ -70,6 +70,18 @@ def test_the_setup_cell_is_the_same_everywhere():
     assert len(set(hidden)) == 1 and hidden[0].endswith('os.environ["CUDA_VISIBLE_DEVICES"] = ""')
 
 
+def test_colab_is_asked_for_a_gpu_where_one_helps(notebook):
+    """*Run all* starts the machine that the metadata name; who measures on the processor says that a CPU will do."""
+    hides = any('"CUDA_VISIBLE_DEVICES"] = ""' in cell.source for cell in code(notebook))
+    if hides:
+        assert "accelerator" not in notebook.metadata and "gpuType" not in notebook.metadata["colab"]
+        assert "A CPU will do" in notebook.cells[0].source
+    else:
+        assert notebook.metadata["accelerator"] == "GPU" and notebook.metadata["colab"]["gpuType"] == "T4"
+        assert "has not been measured on a T4" in notebook.cells[0].source
+    assert {cell.metadata.get("cellView") for cell in code(notebook) if cell.source.startswith("# @title")} == {"form"}
+
+
 def test_cells_are_small_and_never_three_in_a_row(notebook):
     sizes = [lines_of(cell) for cell in code(notebook)]
     assert statistics.median(sizes) <= 8 and max(sizes) <= 40

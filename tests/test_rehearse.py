@@ -35,7 +35,7 @@ cuda = SimpleNamespace(
     memory=SimpleNamespace(), _lazy_call=lambda run: run(), is_initialized=lambda: True, device_count=lambda: 1,
     get_device_properties=lambda device: SimpleNamespace(total_memory=80 * 2**30), set_per_process_memory_fraction=lambda *a: calls.append(a),
     reset_peak_memory_stats=reset, max_memory_allocated=lambda device: marks[0], max_memory_reserved=lambda device: 2 * marks[0],
-    is_bf16_supported=lambda including_emulation=True: True,
+    is_bf16_supported=lambda including_emulation=True: True, get_device_capability=lambda device=None: (9, 0),
 )
 '''  # fmt: skip
 
@@ -168,6 +168,53 @@ def test_on_the_t4_path_memory_is_held_and_bf16_is_only_emulated(course, tmp_pat
     assert (second.peak_gpu_bytes, second.peak_gpu_reserved_bytes) == (70, 140)  # what the notebook itself set back
 
 
+UNSLOTH = """
+import torch
+CAPABILITY = torch.cuda.get_device_capability()
+SUPPORTS_BFLOAT16 = CAPABILITY >= (8, 0)
+"""
+TRAINED = """
+import os, types, torch
+from unsloth.models import _utils
+class training:
+    def train(dtype, force):
+        os.environ["UNSLOTH_FORCE_FLOAT32"] = force
+        weight = types.SimpleNamespace(dtype=f"torch.{dtype}")
+        model = types.SimpleNamespace(_unsloth_forced_float32=force == "1", parameters=lambda: [weight])
+        return types.SimpleNamespace(model=model, computed_in=dtype)
+run = training.train(dtype=DTYPE, force=FORCE)
+print(torch.cuda.get_device_capability(), _utils.CAPABILITY)
+"""
+
+
+def test_on_the_t4_path_unsloth_is_told_a_t4s_capability_and_held_to_the_courses_path(course, tmp_path):
+    """A run in float32 throughout passes; Unsloth's own mixture, or a notebook that left no run to look at, is a fault."""
+    (script.PARTS / "unsloth" / "models").mkdir(parents=True)
+    for name, text in (("__init__", ""), ("models/__init__", ""), ("models/_utils", UNSLOTH)):
+        (script.PARTS / "unsloth" / f"{name}.py").write_text(text)
+    save(course, "00_first", TRAINED.replace("DTYPE", "'float32'").replace("FORCE)", "'0')"))
+    save(course, "01_second", TRAINED.replace("DTYPE", "'float16'").replace("FORCE)", "'1')"))
+    save(course, "02_third", "x = 1  # nothing is trained here")
+    save(course, "03_fourth", "def forgets():\n    return training.train()")
+    first, second, third, fourth = rehearse(course, tmp_path / "work", ["order"], t4=True)
+    assert first.fault is None and first.path == script.T4_PATH and (third.fault, third.path) == (None, None)
+    assert said(tmp_path / "work", "order", "00_first", "order") == "(9, 0) (7, 5)\n"  # torch and Triton are told the truth
+    assert second.fault.startswith("trained on another path than a T4's: {'SUPPORTS_BFLOAT16': False, 'UNSLOTH_FORCE_FLOAT32': '1'")
+    assert fourth.fault == "trained on another path than a T4's: None"
+    assert rehearse(course, tmp_path / "elsewhere", ["order"])[1].fault is None  # no GPU is imitated: nothing is asked
+
+
+def test_a_stand_in_plays_where_the_hub_would_give_functiongemma(course, tmp_path):
+    save(course, "00_first", "import os\ncheckpoint = __import__('types').SimpleNamespace(name=os.environ['COURSE_MODEL'])\nprint(os.path.basename(os.environ['HF_HUB_CACHE']))")
+    (course / "scripts").mkdir()
+    (course / "scripts" / "standin.py").write_text("raise SystemExit('there is no peft')")
+    with pytest.raises(CourseError, match="the stand-in cannot be built: there is no peft → play the setup cell first"):
+        rehearse(course, tmp_path / "work", ["standin"])
+    (course / "scripts" / "standin.py").write_text("import sys, pathlib; pathlib.Path(sys.argv[1]).mkdir()")
+    played = rehearse(course, tmp_path / "work", ["standin"])[0]
+    assert (played.fault, played.model) == (None, "unsloth/functiongemma-270m-it") and said(tmp_path / "work", "standin", "00_first", "standin") == "hub\n"
+
+
 def test_the_real_torch_takes_the_t4_path(tmp_path):
     """On a machine without a GPU nothing is held, and torch still loads and says so; a child process gets it too."""
     program = "import subprocess, sys, torch; print(torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.reset_peak_memory_stats.__module__)"
@@ -183,11 +230,11 @@ def test_the_real_torch_takes_the_t4_path(tmp_path):
 
 def played(name: str, mode: str = "alone", **changed) -> script.Played:
     return script.Played(**{"notebook": name, "mode": mode, "seconds": 90.0, "setup_seconds": 9.0, "cells": 3, "fault": None, "peak_gpu_bytes": 2**30,
-                            "peak_gpu_reserved_bytes": 2 * 2**30, "peak_host_bytes": 3 * 2**30, "outside": 0} | changed)  # fmt: skip
+                            "peak_gpu_reserved_bytes": 2 * 2**30, "peak_host_bytes": 3 * 2**30, "outside": 0, "model": "gemma-3-270m", "path": None} | changed)  # fmt: skip
 
 
 def told(device: str, profile: str = "t4") -> dict:
-    return dict.fromkeys(reference.PROVENANCE, "x") | {"device": device, "profile": profile, "seeds": [3407], "torch": "9.1", "date": "2026-11-23"}
+    return dict.fromkeys(reference.PROVENANCE, "x") | {"device": device, "profile": profile, "seeds": [3407], "torch": "9.1", "python": "3.13.0", "date": "2026-11-23"}
 
 
 def test_runtimes_are_stored_in_the_contracts_form_and_other_machines_stay(tmp_path):

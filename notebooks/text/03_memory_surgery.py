@@ -7,7 +7,7 @@
 # and rebuild [NF4](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#nf4) and [double quantization](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#double-quantization) from a normal distribution.
 #
 # **You need** notebooks 00 and 02. **Time**: 2 minutes on two CPU cores. **Memory**: 7 GB.
-# It runs on the processor, with or without a GPU; minutes on Colab's have not been measured.
+# A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
 # It follows section 3 of the guide and settles claims 14-21, 37, 39 and 41. What needs a GPU was measured on one by `scripts/memory_runs.py` and is read from `assets/reference/memory.json`.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
@@ -19,22 +19,54 @@ import os
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # %% tags=["nbval-ignore-output"]
-# Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
-import importlib.util, os, pathlib, shutil, subprocess, sys
+# @title Setup: find the course or fetch it, install what is missing, show what we run on
+REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"  # @param {type: "string"}
+import importlib, itertools, os, pathlib, shutil, subprocess, sys, zipfile
 
-REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"
-here = pathlib.Path.cwd()
-if (here / "course.zip").exists() and not (here / "course").exists():
-    shutil.unpack_archive("course.zip", "course")
-near = (here, *here.parents, here / "course", *here.glob("course/*"))
-root = next((p for p in near if (p / "src" / "helpers").is_dir()), None)
-if root is None and not importlib.util.find_spec("helpers"):
-    clone = ["git", "clone", "--quiet", "--depth=1", REPOSITORY, "course"]
-    if "/OWNER/" in REPOSITORY or subprocess.run(clone, env=os.environ | {"GIT_TERMINAL_PROMPT": "0"}).returncode:
-        raise RuntimeError(f"no course here, and none at {REPOSITORY} → upload the repository as course.zip beside this notebook, run this cell again")
-    root = here / "course"
-if root:
-    sys.path.insert(0, str(root / "src"))
+HERE, MARK, told = pathlib.Path.cwd(), "helpers/setup.py", []
+PLACES = [HERE, pathlib.Path("/content/drive/MyDrive"), *pathlib.Path("/kaggle/input").glob("*")]
+
+
+def find():  # the folder that holds the package: above us, below one of the places, or installed
+    near = (p / "src" for p in HERE.parents)
+    deep = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{MARK}"))
+    anywhere = itertools.chain(near, deep, map(pathlib.Path, sys.path))
+    return next((p for p in anywhere if (p / MARK).is_file()), None)
+
+
+def sources():  # what to try, one after the other
+    yield from [z for p in PLACES for z in sorted(p.glob("*.zip"))]
+    yield REPOSITORY
+    if "google.colab" in sys.modules and not find():
+        print("No course here. Upload its zip (on GitHub: Code, Download ZIP):")
+        importlib.import_module("google.colab.files").upload()
+        yield from sorted(HERE.glob("*.zip"))
+
+
+def fetch(source):
+    if source == REPOSITORY:
+        words = ["git", "clone", "-q", "--depth=1", source, "course"]
+        asks = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+        done = subprocess.run(words, env=asks, stderr=subprocess.PIPE, text=True)
+        told.extend(done.stderr.splitlines()[:1])
+    elif inside := [n for n in zipfile.ZipFile(source).namelist() if n.endswith("src/" + MARK)]:
+        zipfile.ZipFile(source).extractall("course.part")  # then moved: half a zip leaves nothing
+        os.replace(pathlib.Path("course.part", inside[0]).parents[2], "course")
+
+
+for source in sources():
+    try:
+        find() or (source == REPOSITORY and "/OWNER/" in source) or fetch(source)
+    except Exception as error:
+        told.append(f"{pathlib.PurePath(source).name}: {error}")
+    finally:
+        shutil.rmtree("course.part", ignore_errors=True)
+if not find():
+    remedy = "put its zip beside this notebook, or set REPOSITORY above, and run this cell again"
+    raise RuntimeError("; ".join(["no course here", *told]) + f" → {remedy}")
+if not hasattr(sys.modules.get("helpers"), "__path__"):  # a file of that name, which is not ours
+    sys.modules.pop("helpers", None)
+sys.path.insert(0, str(find()))
 from helpers import setup
 
 checkpoint = setup.prepare()
@@ -539,7 +571,7 @@ over = ranges[ranges["dtype"] == "float32"]["largest between layers"].max()
 verdict("37-fp16-on-t4", measured=over / 65_504)
 
 # %% [markdown]
-# **What Unsloth does.** It keeps a list of model families that it computes in float32 wherever bfloat16 is missing:
+# **What Unsloth does.** It keeps a list of model families that must not be trained in plain float16:
 
 # %%
 from unsloth_zoo.model_lists import FORCE_FLOAT32
@@ -550,7 +582,17 @@ print([name for name in FORCE_FLOAT32 if "gemma3" in name.replace("_", "")])
 precise, unsloth_model, model = Freed("3.8"), Freed("3.3"), Freed("3.1")  # their memory is wanted below
 
 # %% [markdown]
-# So a T4 trains Gemma 3 with float32 arithmetic, slower than its float16 units could, and right. Nobody who trains with Unsloth has to do anything about it; whoever writes `fp16=True` into a trainer of their own has.
+# On a GPU without bfloat16, Unsloth 2026.10.9 gives these families a *mixture*, whatever dtype is asked for: the frozen weights and their matrix
+# products stay in float16, where a T4 has fast units for them; the norms, the LoRA factors and the stream between layers, the one that overflows, are
+# float32. The mixture is made by replacing Gemma 3's classes for the whole process. A plain float32 model in the same process then stops with
+# *expected m1 and m2 to have the same dtype*. A test of the course loads a small Gemma 3 both ways and sees both (`tests/test_training.py`).
+#
+# **What this course does on a T4.** It asks for float32 and takes Gemma 3 off that list while it loads. Unsloth then trains as it was asked to, in float32
+# throughout, and says so. Three reasons. Notebook 04 holds plain models beside the trained one, and both must run. What a T4 measures is then
+# what two cores measure. And the price can be paid: the weights take 1.07 GB instead of 0.54, and a run of notebook 04 fits a T4's 14.7 GiB with 3 to spare.
+# What it costs in time is not known, because no T4 was at hand: a T4's float16 units are rated eight times as fast as its float32 ones (NVIDIA's T4 data
+# sheet: 65 and 8.1 TFLOPS), and how much of that the mixture would win here was not measured. For a model of your own that is trained alone
+# Unsloth's mixture may well be the better choice. `fp16=True` in a trainer of your own, without Unsloth, is the wrong one: it puts the stream into float16 as well.
 
 # %% [markdown]
 # ## 3.9 · NF4 from nothing

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 04 · The masked training run: from no call at all to calls in five dialects
+# # 04 · The masked training run: calls in five dialects, before and after
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/04_masked_training_run.ipynb)
 #
@@ -8,28 +8,60 @@
 # before/after of the adapter that the other notebooks use.
 #
 # **You need** notebook 00. **Time**: 7 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 6 GB.
-# A T4's minutes have not been measured.
+# On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory took 11 minutes, and we guess 20 to 40.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
-# Setup, the same in every notebook: find the course (or fetch it), install what is missing, show what we run on.
-import importlib.util, os, pathlib, shutil, subprocess, sys
+# @title Setup: find the course or fetch it, install what is missing, show what we run on
+REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"  # @param {type: "string"}
+import importlib, itertools, os, pathlib, shutil, subprocess, sys, zipfile
 
-REPOSITORY = "https://github.com/OWNER/arabic-functiongemma-course"
-here = pathlib.Path.cwd()
-if (here / "course.zip").exists() and not (here / "course").exists():
-    shutil.unpack_archive("course.zip", "course")
-near = (here, *here.parents, here / "course", *here.glob("course/*"))
-root = next((p for p in near if (p / "src" / "helpers").is_dir()), None)
-if root is None and not importlib.util.find_spec("helpers"):
-    clone = ["git", "clone", "--quiet", "--depth=1", REPOSITORY, "course"]
-    if "/OWNER/" in REPOSITORY or subprocess.run(clone, env=os.environ | {"GIT_TERMINAL_PROMPT": "0"}).returncode:
-        raise RuntimeError(f"no course here, and none at {REPOSITORY} → upload the repository as course.zip beside this notebook, run this cell again")
-    root = here / "course"
-if root:
-    sys.path.insert(0, str(root / "src"))
+HERE, MARK, told = pathlib.Path.cwd(), "helpers/setup.py", []
+PLACES = [HERE, pathlib.Path("/content/drive/MyDrive"), *pathlib.Path("/kaggle/input").glob("*")]
+
+
+def find():  # the folder that holds the package: above us, below one of the places, or installed
+    near = (p / "src" for p in HERE.parents)
+    deep = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{MARK}"))
+    anywhere = itertools.chain(near, deep, map(pathlib.Path, sys.path))
+    return next((p for p in anywhere if (p / MARK).is_file()), None)
+
+
+def sources():  # what to try, one after the other
+    yield from [z for p in PLACES for z in sorted(p.glob("*.zip"))]
+    yield REPOSITORY
+    if "google.colab" in sys.modules and not find():
+        print("No course here. Upload its zip (on GitHub: Code, Download ZIP):")
+        importlib.import_module("google.colab.files").upload()
+        yield from sorted(HERE.glob("*.zip"))
+
+
+def fetch(source):
+    if source == REPOSITORY:
+        words = ["git", "clone", "-q", "--depth=1", source, "course"]
+        asks = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+        done = subprocess.run(words, env=asks, stderr=subprocess.PIPE, text=True)
+        told.extend(done.stderr.splitlines()[:1])
+    elif inside := [n for n in zipfile.ZipFile(source).namelist() if n.endswith("src/" + MARK)]:
+        zipfile.ZipFile(source).extractall("course.part")  # then moved: half a zip leaves nothing
+        os.replace(pathlib.Path("course.part", inside[0]).parents[2], "course")
+
+
+for source in sources():
+    try:
+        find() or (source == REPOSITORY and "/OWNER/" in source) or fetch(source)
+    except Exception as error:
+        told.append(f"{pathlib.PurePath(source).name}: {error}")
+    finally:
+        shutil.rmtree("course.part", ignore_errors=True)
+if not find():
+    remedy = "put its zip beside this notebook, or set REPOSITORY above, and run this cell again"
+    raise RuntimeError("; ".join(["no course here", *told]) + f" → {remedy}")
+if not hasattr(sys.modules.get("helpers"), "__path__"):  # a file of that name, which is not ours
+    sys.modules.pop("helpers", None)
+sys.path.insert(0, str(find()))
 from helpers import setup
 
 checkpoint = setup.prepare()
@@ -405,6 +437,8 @@ bet_exact = exercises.bet("exact-after", "exact calls on unseen wordings", low=0
 # %% tags=["nbval-ignore-output"]
 import hashlib
 
+import pandas
+
 from helpers.freed import Freed
 
 model = out = logp = token_loss = Freed("4.4")  # their memory is wanted below
@@ -502,8 +536,8 @@ del logits
 plots.token_table(tokenizer, ids, labels, last=26, loss_before=before_training, loss_after=after_training)
 
 # %% [markdown]
-# The format's own tokens cost next to nothing any more, and neither does the city, which is copied. In the stored run what is left sits on the closing
-# brace: whether another argument follows. The misses below are about just that.
+# The format's own tokens cost next to nothing any more, and neither does the city, which is copied. In the run on two cores what is left sits on the
+# closing brace: whether another argument follows. Many of the misses below are about just that.
 #
 # Whiskers are Wilson 95 % intervals: with so few rows they are wide, and that is what they are for.
 
@@ -511,7 +545,7 @@ plots.token_table(tokenizer, ids, labels, last=26, loss_before=before_training, 
 levels = ["parse", "stop", "name", "keys", "exact"]
 plots.show(
     plots.scores({"before": before, "after": after}, levels),
-    f"After training {after.rate('parse'):.0%} of unseen requests get a well-formed call, {after.rate('name'):.0%} the right function and {after.rate('exact'):.0%} the exact call; before, none did.",
+    f"After training {after.rate('parse'):.0%} of unseen requests get a well-formed call, {after.rate('name'):.0%} the right function and {after.rate('exact'):.0%} the exact call; before, {before.rate('parse'):.0%}, {before.rate('name'):.0%} and {before.rate('exact'):.0%}.",
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -521,16 +555,18 @@ plots.show(
 )
 
 # %% [markdown]
-# This is the course's first promise, so it is asserted: a few minutes on two cores take the parse rate on wordings that the model has
-# never seen from almost nothing to at least 95 %. A GPU's run learns all domains with all their tools, a harder task: there 90 % are asked for.
+# This is the course's first promise, so it is asserted: a few minutes on two cores take the base model's parse rate on wordings that it
+# has never seen from almost nothing to at least 95 %. A GPU's run learns all domains with all their tools, a harder task: there 90 % are
+# asked for. A model that calls already has less to gain, and is held to the same end.
 
 # %%
 gain = scoring.compare(before, after, "parse")
-assert before.rate("parse") <= 0.05 or checkpoint.name != "gemma-3-270m"
+starts_at_zero = checkpoint.name == "gemma-3-270m"
 least = 0.95 if sizes.name == "cpu" else 0.90
 assert after.rate("parse") >= least, f"parse rate {after.rate('parse'):.2f}"
-assert gain.low > 0.5 or checkpoint.name != "gemma-3-270m"
-print(f"parse rate: from at most 5 % to at least {100 * least:.0f} %, and the paired interval excludes chance")
+assert not starts_at_zero or (before.rate("parse") <= 0.05 and gain.low > 0.5)
+begin = "at most 5 %" if starts_at_zero else f"{before.rate('parse'):.0%}"
+print(f"parse rate: from {begin} to at least {100 * least:.0f} %" + ", and the paired interval excludes chance" * (gain.low > 0))
 
 # %% [markdown]
 # Numbers hide what went wrong. Read the misses one by one: is it the function, a missing argument, or a value?
@@ -541,13 +577,26 @@ for r, g in misses[:: max(1, len(misses) // 6)][:6]:
     print(f"{r['dialect']}: {r['query']}\n  gold {r['calls']}\n  got  {g.text[:150]}\n")
 
 # %% [markdown]
-# Most misses share a pattern. The form is right and so is the function; what fails is an *optional argument*: a `moment` that the
-# request names is left out, a `pollutant` that it does not name is put in. Values copied from the request, cities and dates
-# among them, are mostly right. Form is learned from a few dozen rows; when to say nothing takes longer.
+# What is it mostly? Count where each row fails first, on the way from a well-formed call to the exact one.
+
+# %% tags=["nbval-ignore-output"]
+def first_failure(judged):
+    """The first level that a row's answer does not reach."""
+    return next(level for level in levels if judged[level] is False)
+
+
+fails_at = pandas.Series([first_failure(j) for j in after.rows if j["exact"] is False]).value_counts()
+print(len(misses), "misses:", ", ".join(f"{n} at {level}" for level, n in fails_at.items()))
+no_call = {name: report.cell("no_call") for name, report in (("before", before), ("after", after))}
+print("no call where none is wanted:", ", ".join(f"{name} {c['hits']} of {c['n']}" for name, c in no_call.items()))
+
+# %% [markdown]
+# *Keys* are arguments: an optional one that the request names is left out (`moment`), or one that it does not name is put in (`pollutant`).
+# *Exact* are values: a wrong date, a cut name. Form is learned from a few dozen rows; what to say nothing about takes longer.
 #
-# The same holds for whole turns. Before training *no_call* looked perfect, because a model that never calls is right wherever no call is
-# wanted. Afterwards it calls every time: one training row in sixteen wants no call, too few for so short a run. Only more
-# training can tell how far this goes; the reference adapter, trained on a GPU, will.
+# The last line is the same question for whole turns. A model that never calls is right wherever no call is wanted, so a perfect score before
+# training says little. Few training rows want no call, and a short run tends to call every time. How far more training goes, the reference
+# adapter shows, which was trained on a GPU.
 
 # %% [markdown]
 # ## 4.11 · Without a stop
@@ -633,7 +682,7 @@ for name, answer in zip(("pasted", "rendered"), answers):
     print(f"{name:<9} {answer.text[:160]}")
 
 # %% [markdown]
-# This model usually does not: after so little training it picks among the tools of the first turn. Do not build on that. A refusal which nobody
+# Whatever it did here, do not build on it. After so little training a model often picks among the tools of the first turn; a refusal which nobody
 # trained is an accident, and one attack that fails says nothing about the next. Nor does rendering stop a request that is
 # written in plain words: it keeps the *structure* of the prompt yours, not its contents.
 #
@@ -652,7 +701,7 @@ except CourseError as error:
 # %% [markdown]
 # ## 4.13 · What two cores cannot run
 #
-# One run of four minutes cannot compare settings. These comparisons were made on a GPU: 200 steps of 16 rows over all eight domains, each setting
+# One run of a few minutes cannot compare settings. These comparisons were made on a GPU: 200 steps of 16 rows over all eight domains, each setting
 # with three seeds (`scripts/gpu_runs.py`). The predictions are stored, and the cells below score them again.
 
 # %%
@@ -679,8 +728,6 @@ bet_rate = exercises.bet("learning-rate", "the rate with the most exact calls", 
 # suffer and Arabic should not. So every run also read 40 plain passages in each language, which have nothing to do with tools.
 
 # %% tags=["nbval-ignore-output"]
-import pandas
-
 judged = dataset.load("validation").select(range(300)).to_list()
 tried = sorted({(r["name"], r["learning_rate"]) for r in rates.results})
 scored = {(name, rate): rates.reports(judged, name=name, learning_rate=rate) for name, rate in tried}
@@ -1205,8 +1252,7 @@ exercises.recap({
 })
 
 # %% [markdown]
-# **What this run cannot tell.** It is one seed, a few dozen rows per level, and a training set seen for a few percent of one
-# pass. It shows that the method works and what is learned first. It does not rank dialects, and it says nothing yet about
+# **What this run cannot tell.** It is one seed, a few dozen rows per level, and less than one pass over the training rows. It shows that the method works and what is learned first. It does not rank dialects, and it says nothing yet about
 # tools that the model has never seen.
 #
 # **Quiz 1.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?

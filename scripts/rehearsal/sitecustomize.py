@@ -1,7 +1,8 @@
 """Loaded by every Python that a rehearsal starts: kernels, and the processes that notebooks start.
 
-With ``REHEARSAL_GPU_GIB`` the GPU has that much memory and, asked for bf16, answers as a T4 does: only by emulation. The compute capability
-stays the real one, since Triton compiles for it. With ``REHEARSAL_PEAKS`` each process leaves its peak memory in that folder as it ends.
+With ``REHEARSAL_GPU_GIB`` the GPU has that much memory and, asked for bf16, answers as a T4 does: only by emulation. Asked for its compute capability
+it answers Unsloth, which decides by it how to train, with a T4's 7.5, and everybody else with the truth, since Triton compiles for it. With
+``REHEARSAL_PEAKS`` each process leaves its peak memory in that folder as it ends, with the model it ran on and the path that Unsloth took.
 """
 
 import atexit
@@ -13,7 +14,9 @@ import os
 import signal
 import sys
 
+T4_CAPABILITY = (7, 5)
 _peak = {"gpu_allocated_bytes": 0, "gpu_reserved_bytes": 0}
+_told = {"model": "", "path": None}
 
 
 def _note():
@@ -34,7 +37,27 @@ def write():
     _note()
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     with open(os.path.join(folder, f"{os.getpid()}.json"), "w", encoding="utf-8") as file:
-        json.dump({**_peak, "host_bytes": host}, file)
+        _told.update({key: value for key, value in (("model", _model()), ("path", _path())) if value})  # as it ends, a kernel's names are gone
+        json.dump({**_peak, **_told, "host_bytes": host}, file)
+
+
+def _model():
+    """The name of the model that a notebook's setup cell chose."""
+    return getattr(getattr(sys.modules["__main__"], "checkpoint", None), "name", "")
+
+
+def _path():
+    """How Unsloth trained here, from its own marks and from the model that the notebook's run left; None where there was no run."""
+    run, utils = getattr(sys.modules["__main__"], "run", None), sys.modules.get("unsloth.models._utils")
+    if utils is None or not hasattr(run, "computed_in"):
+        return None
+    return {
+        "SUPPORTS_BFLOAT16": utils.SUPPORTS_BFLOAT16,
+        "UNSLOTH_FORCE_FLOAT32": os.environ.get("UNSLOTH_FORCE_FLOAT32"),
+        "_unsloth_forced_float32": getattr(run.model, "_unsloth_forced_float32", None),
+        "parameters": sorted({str(p.dtype).removeprefix("torch.") for p in run.model.parameters()}),
+        "computed_in": run.computed_in,
+    }
 
 
 def _shape(torch):
@@ -55,6 +78,14 @@ def _shape(torch):
 
         cuda._lazy_call(cap)  # when CUDA starts, not now: a process may still fork
         cuda.is_bf16_supported = lambda including_emulation=True: including_emulation
+        truth = cuda.get_device_capability
+
+        def get_device_capability(device=None):
+            asks = sys._getframe(1).f_globals.get("__name__", "")
+            return T4_CAPABILITY if asks.split(".")[0].startswith("unsloth") else truth(device)
+
+        get_device_capability._unsloth_per_device_cache = True  # or Unsloth caches its own answer and gives it to Triton, too
+        cuda.get_device_capability = get_device_capability
 
 
 class _WhenTorchLoads(importlib.abc.MetaPathFinder):

@@ -294,8 +294,9 @@ def check_tokenizer(tokenizer) -> None:
             )
 
 
-def check_template(template: str) -> None:
-    """Raise CourseError unless another template (the hub's own) renders a probe conversation exactly as ours does."""
+def template_difference(template: str) -> str | None:
+    """How another template (the hub's own) writes a probe conversation differently from ours; None when it writes the same."""
+    from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     probe_tool = {
@@ -307,6 +308,13 @@ def check_template(template: str) -> None:
     tools = [{"type": "function", "function": probe_tool}]
     call = {"type": "function", "function": {"name": "get_weather", "arguments": {"days": 2, "city": "جدة"}}}
     messages = [{"role": "user", "content": "الطقس؟"}, {"role": "assistant", "tool_calls": [call]}]
-    theirs = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
-    if theirs.render(messages=messages, tools=tools, bos_token="<bos>") != render(messages, tools):
-        raise CourseError("this model's own chat template renders calls differently from the course's", "update helpers.chat")
+    ours = render(messages, tools)
+    try:
+        other = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
+        theirs = other.render(messages=messages, tools=tools, bos_token="<bos>")
+    except (TemplateError, TypeError, ValueError) as error:
+        return f"cannot be read ({str(error).splitlines()[0]})"
+    if theirs == ours:
+        return None
+    at = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours)))
+    return f"writes {theirs[at : at + 24]!r} where the course writes {ours[at : at + 24]!r}, after {ours[max(0, at - 24) : at]!r}"

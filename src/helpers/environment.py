@@ -7,6 +7,7 @@ import platform
 import sys
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 
 from .errors import CourseError
 
@@ -100,6 +101,30 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name(0)
     return f"{platform.machine()} CPU, {os.cpu_count()} cores"
+
+
+def peak_bytes() -> int:
+    """Most bytes that were allocated on the GPU since its marks were last reset; without a GPU, most that this process has held resident."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_host_bytes()
+
+
+def peak_host_bytes() -> int:
+    """Largest resident size of this process so far, in bytes, libraries included.
+
+    On Linux it is read from /proc: ``getrusage`` there begins with the size of the process that started this one.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from . import calls, chat, checkpoints
+from . import calls, chat, checkpoints, environment
 from .adapter import FOLDER
 from .errors import CourseError
 from .inference import LIMIT, Generation, prompt
@@ -504,19 +504,8 @@ def main() -> int:
     """The process that ``benchmark`` starts: what is asked on stdin, what was found on the last line of stdout."""
     asked = json.load(sys.stdin)
     found = {"llama.cpp": _bench_llama, "transformers": _bench_transformers}[asked["engine"]](asked)
-    print(json.dumps(found | {"peak_bytes": _peak_bytes()}))
+    print(json.dumps(found | {"peak_bytes": environment.peak_host_bytes()}))
     return 0
-
-
-def _peak_bytes() -> int:
-    """Largest resident size of this process. Linux's ru_maxrss begins with that of the process that started it, so it is read elsewhere."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

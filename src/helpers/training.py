@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import chat, masking, packing
 from .checkpoints import Checkpoint, cache_folder
-from .environment import SEED, profile
+from .environment import SEED, peak_bytes, profile
 from .errors import CourseError
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -208,7 +208,7 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
     model.save_pretrained(folder / "adapter")
     FastModel.for_inference(model)
     model.eval()
-    return Run(str(folder / "adapter"), _history(trainer), seconds, _peak_bytes(), found, "".join(computed_in), model, tokenizer)
+    return Run(str(folder / "adapter"), _history(trainer), seconds, peak_bytes(), found, "".join(computed_in), model, tokenizer)
 
 
 def _watch_dtype(model) -> set[str]:
@@ -253,17 +253,6 @@ def _history(trainer) -> list[dict]:
     kept = ("step", "loss", "learning_rate", "grad_norm")
     rows = [{key: float(row[key]) if key != "step" else row[key] for key in kept} for row in trainer.state.log_history if "loss" in row]
     return [row | {"seconds": trainer.step_seconds.get(row["step"], float("nan"))} for row in rows]
-
-
-def _peak_bytes() -> int:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kilobytes
 
 
 def label_loss(model, inputs: dict, num_items_in_batch=None):
