@@ -124,7 +124,7 @@ def make_environment(work: Path, python: str, host_packages: bool) -> Path:
         seen = subprocess.run([python, "-c", "import site; print(*site.getsitepackages(), sep='\\n')"], capture_output=True, text=True, check=True, env=own).stdout
         next(folder.glob("lib*/**/site-packages")).joinpath("host.pth").write_text(seen, encoding="utf-8")
     colab = PARTS / "colab.txt"
-    wanted = re.findall(r"(?m)^ipykernel.*", colab.read_text(encoding="utf-8")) if host_packages else ["-r", str(colab)]
+    wanted = re.findall(r"(?m)^(?:ipykernel|torchao).*", colab.read_text(encoding="utf-8")) if host_packages else ["-r", str(colab)]
     print(f"installing what Colab has: {' '.join(wanted)}", flush=True)
     subprocess.run([str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True, env=own)
     (folder / ".ready").touch()

@@ -1,6 +1,6 @@
 """Carry a rehearsal to a GPU host that reaches no package index: its wheels for Python 3.12, cut into pieces.
 
-    python scripts/rehearse.py --passes setup               here first: pip resolves what a reader's kernel gets
+    python scripts/rehearse.py --passes setup --python python3.12   here first, with the host's Python: pip resolves what a reader's kernel gets
     python scripts/stage_rehearsal.py pack                  the wheels of that environment, as .gpu_kit/00/piece.00, .gpu_kit/01/piece.01, …
     python3 scripts/stage_rehearsal.py unpack FOLDER        on the host, where FOLDER holds every piece: FOLDER/wheels, and FOLDER/driver to drive with
 
@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 KIT = ROOT / ".gpu_kit"
 LIST = "pieces.json"
-HOST = ("torch", "numpy", "scipy", "scikit-learn", "transformers", "pip", "setuptools", "wheel")
+HOST = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "transformers", "pip", "setuptools", "wheel")
 ONLY_TORCH = r"nvidia-.*|cuda-.*|triton"
 DRIVER = ("nbclient", "nbformat", "jupyter-client")
 PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (39, 35, 34, 31, 28, 27, 24, 17, 12, 5)] + ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
