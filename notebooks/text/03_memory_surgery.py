@@ -83,7 +83,7 @@ checkpoint = setup.prepare()
 # %%
 import torch
 
-from helpers import checkpointing, memory
+from helpers.probes import checkpointing, memory
 
 model = checkpointing.adapted(checkpoint, device="cpu")  # plain transformers + PEFT, no Unsloth
 ids = checkpointing.random_ids(model, batch=1, tokens=256)  # (1, 256)
@@ -103,7 +103,7 @@ with torch.autograd.graph.saved_tensors_hooks(count_storage, lambda tensor: tens
     loss = model(input_ids=ids, labels=ids).loss
 
 # %% [markdown]
-# `helpers.memory.saved` does the same and remembers each tensor's shape and module. The two must agree.
+# `helpers.probes.memory.saved` does the same and remembers each tensor's shape and module. The two must agree.
 
 # %% tags=["nbval-ignore-output"]
 with memory.saved(model) as found:
@@ -533,7 +533,8 @@ at_4096.style.format(lambda size: f"{size / 2**20:,.0f} MiB")
 bet_largest = exercises.bet("largest-activation", "largest activation between layers, in thousands", low=0, high=200, step=5, unit="thousand")
 
 # %% tags=["nbval-ignore-output"]
-from helpers import architecture, checkpoints, dataset
+from helpers import checkpoints, dataset
+from helpers.probes import architecture
 
 texts = dataset.retention()
 tokenizer, precise = checkpoints.load_tokenizer(checkpoint), checkpoints.load_model(checkpoint, dtype="float32", device="cpu")
@@ -576,10 +577,8 @@ verdict("37-fp16-on-t4", measured=over / 65_504)
 # %%
 from unsloth_zoo.model_lists import FORCE_FLOAT32
 
-from helpers.freed import Freed
-
 print([name for name in FORCE_FLOAT32 if "gemma3" in name.replace("_", "")])
-precise, unsloth_model, model = Freed("3.8"), Freed("3.3"), Freed("3.1")  # their memory is wanted below
+precise = unsloth_model = model = None  # their memory is wanted below
 
 # %% [markdown]
 # On a GPU without bfloat16, Unsloth 2026.10.9 gives these families a *mixture*, whatever dtype is asked for: the frozen weights and their matrix
@@ -606,7 +605,8 @@ import bitsandbytes.functional as bnb
 from scipy.stats import bootstrap, norm
 from tqdm import tqdm
 
-from helpers import quantization, quiet
+from helpers import environment
+from helpers.probes import quantization
 
 # %%
 outermost = 1 - (1 / 32 + 1 / 30) / 2
@@ -936,8 +936,8 @@ print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*s
 # in a second copy, and the first is quantized from that, once to NF4 and once to the even grid. Every sixth passage will do.
 
 # %% tags=["nbval-ignore-output"]
-exact = Freed("3.9")  # the float32 linear layers stay
-nf4_double = models = model = Freed("3.12")
+exact = None  # the float32 linear layers stay
+nf4_double = models = model = None
 copy, dithered = (checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False) for _ in range(2))
 
 
@@ -1029,8 +1029,8 @@ bet_nested = exercises.bet("nested", "of 126 matrices, with nested scales", low=
 # %%
 from unsloth import FastModel
 
-full = copy = dithered = nf4 = Freed("3.12")
-with quiet.quiet():
+full = copy = dithered = nf4 = None
+with environment.quiet():
     unsloths, _ = FastModel.from_pretrained(base.path, max_seq_length=512, load_in_4bit=True)
 asked = unsloths.config.quantization_config
 quantized = quantization.linears(unsloths)

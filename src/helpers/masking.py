@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .chat import CONTROL_TOKENS, STOP_IDS
+from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
