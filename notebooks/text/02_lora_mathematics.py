@@ -534,7 +534,7 @@ assert same >= len(few) - 2
 # > r = 8 is enough to learn JSON, but not Arabic. r = 32 learns both.
 #
 # No experiment stands behind this in the guide, and we know of none elsewhere. So here is one: ranks 1 to 128, 200 steps of 16 rows, three seeds each with α = 2r and with α = 64 whatever
-# the rank (`scripts/gpu_runs.py`). *JSON* we read as the call's syntax, *Arabic* as what has to be understood: which function, and which arguments.
+# the rank (`scripts/experiments/gpu_runs.py`). *JSON* we read as the call's syntax, *Arabic* as what has to be understood: which function, and which arguments.
 #
 # **Your bet:** by how many points of exact calls is r = 32 ahead of r = 8?
 

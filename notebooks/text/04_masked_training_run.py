@@ -92,7 +92,7 @@ print(f"{len(train_rows)} rows to train on, {len(test_rows)} to test on; domains
 # `train_rows, refused = public_data.from_hub("Sa74ll/arabic-mobile-actions")`
 #
 # `refused` counts the rows that break their own declarations, by reason. Of the 100 rows in that set's public sample, 51 are refused,
-# 41 of them because the call has an argument that its tool does not declare (`tests/test_dataset.py` counts them). On the CPU profile add `rows_per_prompt=1` to the
+# 41 of them because the call has an argument that its tool does not declare (`tests/helpers/test_dataset.py` counts them). On the CPU profile add `rows_per_prompt=1` to the
 # recipe of section 4.8, because such rows do not come in runs.
 
 # %% [markdown]
@@ -699,7 +699,7 @@ except CourseError as error:
 # ## 4.13 · What two cores cannot run
 #
 # One run of a few minutes cannot compare settings. These comparisons were made on a GPU: 200 steps of 16 rows over all eight domains, each setting
-# with three seeds (`scripts/gpu_runs.py`). The predictions are stored, and the cells below score them again.
+# with three seeds (`scripts/experiments/gpu_runs.py`). The predictions are stored, and the cells below score them again.
 
 # %%
 from helpers import reference
@@ -831,7 +831,7 @@ print("more than twice the noise:", ", ".join(sorted(large)))
 # ### What makes the run possible on two cores
 #
 # The run of section 4.8 takes a few seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
-# (`scripts/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
+# (`scripts/experiments/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
 
 # %%
 steps = reference.load("cpu_step")

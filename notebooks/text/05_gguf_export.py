@@ -413,7 +413,7 @@ live_reports = {kind: scoring.score(generations, rows) for kind, generations in 
 pandas.DataFrame({kind: {level: report.rate(level) for level in scoring.LEVELS} for kind, report in live_reports.items()}).T.round(2)
 
 # %% [markdown]
-# Two formats are not eight. `scripts/format_runs.py` asks every format the same rows; its predictions are stored, and the cells below score them again. With
+# Two formats are not eight. `scripts/experiments/format_runs.py` asks every format the same rows; its predictions are stored, and the cells below score them again. With
 # `--decoded`, the files' weights run on a GPU instead of llama.cpp, which is what makes many rows affordable; `engine` says which it was.
 
 # %% tags=["nbval-ignore-output"]

@@ -1,6 +1,6 @@
 """Set the repository's address everywhere: every badge, every clone line, every link, and the setup cell of every notebook.
 
-    python -m scripts.publish.badges owner/name   set the one constant (helpers.repository.REPOSITORY) and write what is made of it
+    python -m scripts.publish.badges owner/name   set the one constant (scripts.publish.repository.REPOSITORY) and write what is made of it
     python -m scripts.publish.badges              write what is made of the constant as it is: brings a new or older notebook in line
     python -m scripts.publish.badges --check      write nothing; name every place that disagrees, exit 1 if there is one
 

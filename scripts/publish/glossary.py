@@ -29,7 +29,7 @@ _NO_PROSE = re.compile(  # where a link would break something or would not be se
 )
 INTRODUCTION = """# Glossary · مسرد المصطلحات
 
-The course's terms in the order in which the notebooks first use them. Written by `python -m helpers.glossary` from
+The course's terms in the order in which the notebooks first use them. Written by `make generate` from
 `assets/glossary.yaml`; a test holds it to the notebooks. The Arabic is model-written and has not been reviewed yet.
 """
 

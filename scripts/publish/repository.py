@@ -1,6 +1,6 @@
 """Where the course lives on GitHub: the one constant, the addresses made of it, and the setup cell that every notebook starts with.
 
-``make badges REPO=owner/name`` (``scripts/publish/badges.py``) sets the constant and writes whatever is made of it; ``tests/test_badges.py`` finds
+``make badges REPO=owner/name`` (``scripts/publish/badges.py``) sets the constant and writes whatever is made of it; ``tests/scripts/test_badges.py`` finds
 what disagrees.
 """
 

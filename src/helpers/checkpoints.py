@@ -164,6 +164,16 @@ def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = Non
     return {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
 
 
+def load_adapter(folder: str | Path, checkpoint: Checkpoint):
+    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate. Raises CourseError."""
+    from peft import PeftModel
+
+    folder = Path(folder)
+    if not (folder / "adapter_model.safetensors").exists():
+        raise CourseError(f"{folder.name} holds no adapter_model.safetensors", "train it, or save it as safetensors: pickled adapters are not loaded")
+    return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
+
+
 # --- the packaged model -----------------------------------------------------------------------------------------------
 
 

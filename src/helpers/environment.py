@@ -29,7 +29,7 @@ class Profile:
     course's training run, ``eval_rows`` how many rows are generated for one score, ``tools_per_row`` how many tools a
     prompt declares (None: all that the row has), ``rows_per_prompt`` how many training rows share one computation of
     their common prompt (see ``helpers.packing``), ``domains`` which domains of the data the run covers (None: all).
-    The CPU's sizes were chosen on the validation split by ``scripts/tune_live_run.py``.
+    The CPU's sizes were chosen on the validation split by ``scripts/experiments/tune_live_run.py``.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from itertools import cycle
 
+from .masking import IGNORED
 from .paths import ASSETS
 
 # Okabe and Ito (2008), "Color Universal Design"; black last, for references.
@@ -115,8 +116,6 @@ def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losse
     import html
 
     from IPython.display import HTML
-
-    from .masking import IGNORED
 
     names = [name.replace("_", " ") for name in losses]
     head = "".join(f'<th scope="col" style="text-align:right">{html.escape(name)}</th>' for name in ["position", "id", "token", "label", *names])

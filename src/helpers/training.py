@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import chat, masking, packing
-from .checkpoints import Checkpoint, load_model
+from .checkpoints import Checkpoint
 from .environment import SEED, peak_bytes, profile, quiet, seed_everything
 from .errors import CourseError
 from .paths import cache_folder
@@ -232,16 +232,6 @@ def _last_checkpoint(folder: Path) -> str | None:
         else:
             return str(checkpoint)
     return None
-
-
-def load_adapter(folder: str | Path, checkpoint: Checkpoint):
-    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate. Raises CourseError."""
-    from peft import PeftModel
-
-    folder = Path(folder)
-    if not (folder / "adapter_model.safetensors").exists():
-        raise CourseError(f"{folder.name} holds no adapter_model.safetensors", "train it, or save it as safetensors: pickled adapters are not loaded")
-    return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
 
 
 def _history(trainer) -> list[dict]:

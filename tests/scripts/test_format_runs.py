@@ -1,4 +1,4 @@
-"""The plan of scripts/format_runs.py: every format on a block before the next block, the constrained question put off when time is short."""
+"""The plan of scripts/experiments/format_runs.py: every format on a block before the next block, the constrained question put off when time is short."""
 
 import time
 

@@ -278,7 +278,7 @@ def test_heads_and_readme_say_what_was_measured():
     assert runtimes.filled_table(readme, told) == readme
     for name, result in told.items():
         text = (ROOT / "notebooks" / "text" / f"{name}.py").read_text(encoding="utf-8")
-        assert runtimes.filled(text, result) == text, f"{name}: run python -m helpers.runtimes"
+        assert runtimes.filled(text, result) == text, f"{name}: make generate"
         slower = result | {"seconds": 3000.0, "peak_host_bytes": 20.1e9}
         assert "**Time**: 50 minutes on" in runtimes.filled(text, slower) and "**Memory**: 21 GB" in runtimes.filled(text, slower)
         assert readme != runtimes.filled_table(readme, {name: slower})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..scoring import wilson as truth
 from . import CORRECT, returned
 
 
@@ -57,8 +58,6 @@ def check_until_stop(until_stop) -> str:
 
 
 def check_wilson(wilson) -> str:
-    from ..scoring import wilson as truth
-
     def close(value, wanted):
         return len(value) == 2 and all(abs(v - w) < 1e-3 for v, w in zip(value, wanted, strict=True))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from ..probes.architecture import rms_norm as truth
 from . import CORRECT, returned
 
 
 def check_rms_norm(rms_norm) -> str:
     import torch
-
-    from ..probes.architecture import rms_norm as truth
 
     x = torch.tensor([[3.0, -4.0, 0.0, 1e-3], [2e-3, 0.0, 1e-3, -1e-3]])
     w = torch.tensor([0.5, -0.25, 0.0, 1.0])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from ..probes.quantization import nf4_levels
 from . import CORRECT, returned
 
 
 def check_block_by_hand(nf4_block) -> str:
     import torch
-
-    from ..probes.quantization import nf4_levels
 
     levels, x = nf4_levels(), torch.tensor([0.03, -0.2, 0.0, 0.11, -0.045, 0.07])
     got = returned(nf4_block, x, levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..chat import neutralize
 from . import CORRECT, returned
 
 
@@ -56,8 +57,6 @@ def check_bypass(bypass) -> str:
         return "return the text that a user would type"
     passed = _filtered(text)
     if "<end_of_turn>" in passed:
-        from ..chat import neutralize
-
         return CORRECT if "<end_of_turn>" not in neutralize(text) else "that gets past neutralize, too: please report it"
     if text == passed and any(ord(c) > 127 for c in text) and "<end" in text:
         return "the filter does not see a disguised token, but neither does the tokenizer: what remains must be <end_of_turn> itself"
