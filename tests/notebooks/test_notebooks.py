@@ -155,29 +155,3 @@ def test_a_token_table_counts_positions_in_the_row(tokenizer):
     html = plots.token_table(tokenizer, [2, 105, 48, 50], [-100, -100, 48, 50], last=2, loss=[float("nan"), 1.0, 2.0, 3.5]).data
     assert html.count("<tr") == 3 and ">2</td>" in html and ">3</td>" in html and ">1</td>" not in html
     assert "&lt;start_function_call&gt;" in html and "3.50" in html
-
-
-def test_what_is_freed_names_the_section_that_makes_it(notebook):
-    """``name = Freed("4.4")``: section 4.4 assigns that name, and earlier."""
-    section, made = "", {}  # name -> sections that assign it
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (found := re.search(r"^## (\d+\.\d+) ·", cell.source, re.MULTILINE)):
-            section = found[1]
-        elif cell.cell_type == "code":
-            tree = ast.parse(cell.source)
-            for name, of in freed(tree):
-                assert of in made.get(name, ()), f"{name} is said to be made in section {of}, it is made in {made.get(name)}"
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    made.setdefault(node.id, []).append(section)
-
-
-def freed(tree: ast.AST) -> list[tuple[str, str]]:
-    """(name, section) of all that a cell frees."""
-    pairs = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and "Freed(" in ast.unparse(node.value):
-            sections = re.findall(r"Freed\('([\d.]+)'\)", ast.unparse(node.value))
-            names = [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)]
-            pairs += zip(names, sections * len(names) if len(sections) == 1 else sections, strict=False)
-    return pairs
