@@ -1,9 +1,11 @@
 # make run        set up, execute the notebooks on the real model, leave notebooks and HTML under build/   (one: make run NB=04)
 # make test       set up, check the style, run the unit tests and every notebook's stored outputs
+# make check      the same without the notebooks' outputs
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
 # make rehearse   a fresh Python 3.13 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
+# make generate   write every table, address and minute of the pages anew from what was measured (CI fails when that changes anything)
 # make lock       find the newest versions that go together and write them into requirements-lock.txt, which every setup keeps to
 # make lab        set up and open JupyterLab
 # make fuzz       a million inputs to the call parser, guided by coverage (atheris, in a .venv of its own)
@@ -20,7 +22,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test notebooks pages badges rehearse lab data fuzz lock setup
+.PHONY: run test check notebooks pages badges generate rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -35,29 +37,36 @@ $(VENV)/.ready: requirements.txt requirements-nodeps.txt requirements-model.txt 
 	@touch $@
 
 run: setup
-	$(RUN) scripts/notebooks.py run $(NB)
+	$(RUN) -m scripts.publish.notebooks run $(NB)
 
 notebooks: setup
-	$(RUN) scripts/notebooks.py store $(NB)
+	$(RUN) -m scripts.publish.notebooks store $(NB)
 
 test: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest --nbval
 
+check: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest tests
+
+generate: setup
+	$(RUN) -m scripts.publish
+
 pages: setup
-	$(RUN) scripts/check_pages.py $(NB)
+	$(RUN) -m scripts.publish.check_pages $(NB)
 
 badges: setup
-	$(RUN) scripts/badges.py $(REPO)
+	$(RUN) -m scripts.publish.badges $(REPO)
 
 rehearse: setup
-	$(RUN) scripts/rehearse.py $(OPTIONS)
+	$(RUN) -m scripts.rehearsal.rehearse $(OPTIONS)
 
 lab: setup
 	$(RUN) -m jupyter lab notebooks
 
 data: setup
-	$(RUN) -m helpers.dataset build
+	$(RUN) -m scripts.dataset build
 
 lock: setup
 	$(PIP) uv
@@ -68,5 +77,5 @@ fuzz:
 	@test -x .venv-fuzz/bin/python || $(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
 	@mkdir -p build/fuzz
-	.venv-fuzz/bin/python scripts/fuzz_parser.py build/fuzz -runs=1000000 -max_len=300 -seed=1 -print_final_stats=1
-	.venv-fuzz/bin/python scripts/fuzz_parser.py build/fuzz --keep
+	.venv-fuzz/bin/python tests/fuzz_parser.py build/fuzz -runs=1000000 -max_len=300 -seed=1 -print_final_stats=1
+	.venv-fuzz/bin/python tests/fuzz_parser.py build/fuzz --keep

@@ -14,9 +14,9 @@ os.environ.update(
 
 import pytest  # noqa: E402
 
-from helpers import quiet  # noqa: E402
+from helpers import environment  # noqa: E402
 
-quiet.settings()
+environment.set_variables()
 SHARED = Path(__file__).resolve().parents[1] / "shared"  # test material that is not ours to commit; beside the clone in CI
 
 
@@ -34,7 +34,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint():
-    quiet.libraries()
+    environment.import_libraries()
     from helpers import checkpoints
 
     return checkpoints.ensure("gemma")

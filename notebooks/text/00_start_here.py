@@ -164,16 +164,16 @@ bet = exercises.bet("baseline-calls", "valid calls among five dialects", low=0, 
 # every step the most probable token is taken.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import checkpoints, inference
+from helpers import checkpoints, generation
 
 tokenizer = checkpoints.load_tokenizer(checkpoint)
 model = checkpoints.load_model(checkpoint)
 prompts = [prompt_for(text) for text in requests.values()]
-generations = inference.generate_texts(model, tokenizer, prompts, max_new_tokens=40)
+generations = generation.generate_texts(model, tokenizer, prompts, max_new_tokens=40)
 
 # %% tags=["nbval-ignore-output"]
-for dialect, generation in zip(requests, generations):
-    print(f"{dialect:10} stopped by {generation.stopped_by}\n    {generation.text[:110]!r}")
+for dialect, g in zip(requests, generations):
+    print(f"{dialect:10} stopped by {g.stopped_by}\n    {g.text[:110]!r}")
 
 # %% [markdown]
 # Read them before you count them. A base model continues text: it repeats the instruction, the [tool's declaration](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#tool-declaration) or the request.
@@ -308,7 +308,7 @@ exercises.check("0.1", write_call)
 #
 # <details><summary>Hint 2</summary>
 #
-# `type(value) is int` tells an integer from a boolean; `isinstance` does not. In a program use `jsonschema`, as `helpers.client` does.
+# `type(value) is int` tells an integer from a boolean; `isinstance` does not. In a program use `jsonschema`, as `helpers.dispatch` does.
 #
 # </details>
 #

@@ -88,7 +88,8 @@ bet_share = exercises.bet("embedding-share", "share of the parameters that is th
 # We load the model in float32, because further down we compare to a ten-thousandth, and count.
 
 # %%
-from helpers import architecture, checkpoints
+from helpers import checkpoints
+from helpers.probes import architecture
 
 tokenizer = checkpoints.load_tokenizer(checkpoint)
 model = checkpoints.load_model(checkpoint, dtype="float32").requires_grad_(False)

@@ -100,7 +100,8 @@ class LoRALinear(torch.nn.Module):
 # %%
 from peft import LoraConfig, get_peft_model
 
-from helpers import checkpoints, lora
+from helpers import checkpoints
+from helpers.probes import lora
 
 model = checkpoints.load_model(checkpoint, dtype="float32").requires_grad_(False)
 peft_model = get_peft_model(model, LoraConfig(r=32, lora_alpha=64, target_modules=["q_proj"]))
@@ -449,11 +450,10 @@ assert back < 1e-5
 # From every ΔW we take the [singular values](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#singular-values), 32 of them in 126 weights.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import adapter
-from helpers.freed import Freed
+from helpers import reference
 
-trained = optimizer = Freed("2.8")  # their memory is wanted below
-tuned, tuned_tokenizer = adapter.load()
+trained = optimizer = None  # their memory is wanted below
+tuned, tuned_tokenizer = reference.load_adapter()
 written = lora.layers(tuned)
 spectra = {name: lora.singular_values(module) for name, module in written.items()}  # name -> (32,)
 print(len(spectra), "weights; singular values of each:", len(next(iter(spectra.values()))))
@@ -499,7 +499,7 @@ bet_cut = exercises.bet("cut-to-8", "share of exact calls left with 8 of 32 dire
 from helpers import scoring
 
 judged = dataset.load("test").select(range(300)).to_list()
-cut = {k: scoring.score(adapter.generations(judged, "test", rank_kept=None if k == 32 else k), judged) for k in (1, 2, 4, 8, 16, 32)}
+cut = {k: scoring.score(reference.adapter_generations(judged, "test", rank_kept=None if k == 32 else k), judged) for k in (1, 2, 4, 8, 16, 32)}
 kept = cut[8].rate("exact") / cut[32].rate("exact")
 figure, axis = plt.subplots(figsize=(7.5, 3.2))
 for level, colour, marker in zip(("parse", "name", "exact"), plots.OKABE_ITO, plots.MARKERS):
@@ -515,12 +515,12 @@ plots.show(figure, f"Cut to 16 directions nothing is lost that 300 rows could sh
 # A cut takes syntax last: at k = 4 most calls still parse. It takes whole calls first. And one cut of this curve can be made here.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import inference
+from helpers import generation
 
 lora.truncate(tuned, 8)
 few = judged[:8]
-here = inference.generate(tuned, tuned_tokenizer, few)
-same = sum(a.text == b.text for a, b in zip(here, adapter.generations(few, "test", rank_kept=8), strict=True))
+here = generation.generate(tuned, tuned_tokenizer, few)
+same = sum(a.text == b.text for a, b in zip(here, reference.adapter_generations(few, "test", rank_kept=8), strict=True))
 print(same, "of", len(few), "generations are those that the GPU wrote at k = 8; largest rank of a ΔW now:", max(int((lora.singular_values(m) > 1e-3).sum()) for m in lora.layers(tuned).values()))
 assert same >= len(few) - 2
 
@@ -534,7 +534,7 @@ assert same >= len(few) - 2
 # > r = 8 is enough to learn JSON, but not Arabic. r = 32 learns both.
 #
 # No experiment stands behind this in the guide, and we know of none elsewhere. So here is one: ranks 1 to 128, 200 steps of 16 rows, three seeds each with α = 2r and with α = 64 whatever
-# the rank (`scripts/gpu_runs.py`). *JSON* we read as the call's syntax, *Arabic* as what has to be understood: which function, and which arguments.
+# the rank (`scripts/experiments/gpu_runs.py`). *JSON* we read as the call's syntax, *Arabic* as what has to be understood: which function, and which arguments.
 #
 # **Your bet:** by how many points of exact calls is r = 32 ahead of r = 8?
 

@@ -9,7 +9,7 @@
 # **You need** notebooks 00 and 02. **Time**: 2 minutes on two CPU cores. **Memory**: 7 GB.
 # A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
-# It follows section 3 of the guide and settles claims 14-21, 37, 39 and 41. What needs a GPU was measured on one by `scripts/memory_runs.py` and is read from `assets/reference/memory.json`.
+# It follows section 3 of the guide and settles claims 14-21, 37, 39 and 41. What needs a GPU was measured on one by `scripts/experiments/memory_runs.py` and is read from `assets/reference/memory.json`.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %%
@@ -83,7 +83,7 @@ checkpoint = setup.prepare()
 # %%
 import torch
 
-from helpers import checkpointing, memory
+from helpers.probes import checkpointing, memory
 
 model = checkpointing.adapted(checkpoint, device="cpu")  # plain transformers + PEFT, no Unsloth
 ids = checkpointing.random_ids(model, batch=1, tokens=256)  # (1, 256)
@@ -103,7 +103,7 @@ with torch.autograd.graph.saved_tensors_hooks(count_storage, lambda tensor: tens
     loss = model(input_ids=ids, labels=ids).loss
 
 # %% [markdown]
-# `helpers.memory.saved` does the same and remembers each tensor's shape and module. The two must agree.
+# `helpers.probes.memory.saved` does the same and remembers each tensor's shape and module. The two must agree.
 
 # %% tags=["nbval-ignore-output"]
 with memory.saved(model) as found:
@@ -157,7 +157,7 @@ pandas.DataFrame([{"for": c, "module": m, "made by": k, "MiB": round(size / 2**2
 # %% [markdown]
 # `_log_softmax` and `nll_loss_backward` belong to the loss, one float32 number for each of 262,144 words at every position. `_to_copy` is PEFT, which keeps adapters in float32 and copies each input to match.
 #
-# Is the ledger right? On a GPU the allocator keeps its own account. `scripts/memory_runs.py` took the same step on one and compared.
+# Is the ledger right? On a GPU the allocator keeps its own account. `scripts/experiments/memory_runs.py` took the same step on one and compared.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import reference
@@ -460,7 +460,7 @@ spread = curves.max(0) - curves.min(0)
 print(f"apart at step 0: {spread[0]:.4f} of {curves[:, 0].mean():.2f}; median over steps {np.median(spread):.3f}; most, at step {spread.argmax()}: {spread.max():.3f} of {curves[:, spread.argmax()].mean():.2f}")
 assert spread[0] < 0.01 and np.median(spread) < 0.05
 cpu = {r["way"]: r for r in reference.load("cpu_step").results}
-print(f"on two CPU cores: Trainer + PEFT {cpu['Trainer + PEFT']['median_seconds']:.1f} s a step, Unsloth {cpu['Unsloth']['median_seconds']:.1f} s (scripts/benchmark_step.py)")
+print(f"on two CPU cores: Trainer + PEFT {cpu['Trainer + PEFT']['median_seconds']:.1f} s a step, Unsloth {cpu['Unsloth']['median_seconds']:.1f} s (scripts/experiments/benchmark_step.py)")
 
 # %% [markdown]
 # One run of each, so a difference of a tenth in speed means little. Four of the runs share a host, whose CPUs had other work; "unsloth" was repeated on a second host of the same kind, where it was
@@ -533,7 +533,8 @@ at_4096.style.format(lambda size: f"{size / 2**20:,.0f} MiB")
 bet_largest = exercises.bet("largest-activation", "largest activation between layers, in thousands", low=0, high=200, step=5, unit="thousand")
 
 # %% tags=["nbval-ignore-output"]
-from helpers import architecture, checkpoints, dataset
+from helpers import checkpoints, dataset
+from helpers.probes import architecture
 
 texts = dataset.retention()
 tokenizer, precise = checkpoints.load_tokenizer(checkpoint), checkpoints.load_model(checkpoint, dtype="float32", device="cpu")
@@ -576,16 +577,14 @@ verdict("37-fp16-on-t4", measured=over / 65_504)
 # %%
 from unsloth_zoo.model_lists import FORCE_FLOAT32
 
-from helpers.freed import Freed
-
 print([name for name in FORCE_FLOAT32 if "gemma3" in name.replace("_", "")])
-precise, unsloth_model, model = Freed("3.8"), Freed("3.3"), Freed("3.1")  # their memory is wanted below
+precise = unsloth_model = model = None  # their memory is wanted below
 
 # %% [markdown]
 # On a GPU without bfloat16, Unsloth 2026.10.9 gives these families a *mixture*, whatever dtype is asked for: the frozen weights and their matrix
 # products stay in float16, where a T4 has fast units for them; the norms, the LoRA factors and the stream between layers, the one that overflows, are
 # float32. The mixture is made by replacing Gemma 3's classes for the whole process. A plain float32 model in the same process then stops with
-# *expected m1 and m2 to have the same dtype*. A test of the course loads a small Gemma 3 both ways and sees both (`tests/test_training.py`).
+# *expected m1 and m2 to have the same dtype*. A test of the course loads a small Gemma 3 both ways and sees both (`tests/helpers/test_training.py`).
 #
 # **What this course does on a T4.** It asks for float32 and takes Gemma 3 off that list while it loads. Unsloth then trains as it was asked to, in float32
 # throughout, and says so. Three reasons. Notebook 04 holds plain models beside the trained one, and both must run. What a T4 measures is then
@@ -606,7 +605,8 @@ import bitsandbytes.functional as bnb
 from scipy.stats import bootstrap, norm
 from tqdm import tqdm
 
-from helpers import quantization, quiet
+from helpers import environment
+from helpers.probes import quantization
 
 # %%
 outermost = 1 - (1 / 32 + 1 / 30) / 2
@@ -936,8 +936,8 @@ print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*s
 # in a second copy, and the first is quantized from that, once to NF4 and once to the even grid. Every sixth passage will do.
 
 # %% tags=["nbval-ignore-output"]
-exact = Freed("3.9")  # the float32 linear layers stay
-nf4_double = models = model = Freed("3.12")
+exact = None  # the float32 linear layers stay
+nf4_double = models = model = None
 copy, dithered = (checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False) for _ in range(2))
 
 
@@ -1029,8 +1029,8 @@ bet_nested = exercises.bet("nested", "of 126 matrices, with nested scales", low=
 # %%
 from unsloth import FastModel
 
-full = copy = dithered = nf4 = Freed("3.12")
-with quiet.quiet():
+full = copy = dithered = nf4 = None
+with environment.quiet():
     unsloths, _ = FastModel.from_pretrained(base.path, max_seq_length=512, load_in_4bit=True)
 asked = unsloths.config.quantization_config
 quantized = quantization.linears(unsloths)

@@ -79,7 +79,7 @@ checkpoint = setup.prepare()
 # %%
 import json
 
-from helpers import chat, dataset, environment
+from helpers import chat, dataset, environment, public_data
 
 sizes = environment.profile()
 train_rows = dataset.load("train", sizes.tools_per_row, sizes.rows_per_prompt, sizes.domains)
@@ -89,10 +89,10 @@ print(f"{len(train_rows)} rows to train on, {len(test_rows)} to test on; domains
 # %% [markdown]
 # With the hub in reach, a public set takes the place of the course's training rows in one line:
 #
-# `train_rows, refused = dataset.from_hub("Sa74ll/arabic-mobile-actions")`
+# `train_rows, refused = public_data.from_hub("Sa74ll/arabic-mobile-actions")`
 #
 # `refused` counts the rows that break their own declarations, by reason. Of the 100 rows in that set's public sample, 51 are refused,
-# 41 of them because the call has an argument that its tool does not declare (`tests/test_dataset.py` counts them). On the CPU profile add `rows_per_prompt=1` to the
+# 41 of them because the call has an argument that its tool does not declare (`tests/helpers/test_dataset.py` counts them). On the CPU profile add `rows_per_prompt=1` to the
 # recipe of section 4.8, because such rows do not come in runs.
 
 # %% [markdown]
@@ -412,11 +412,11 @@ verdict("27-loss-is-a-sum", measured=where)
 # never used to choose anything.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import inference, scoring
+from helpers import generation, scoring
 
 per_dialect = sizes.eval_rows // 5
 chosen = [r for d in dataset.DIALECTS for r in dataset.of_dialect(test_rows, d).select(range(per_dialect))]
-before = scoring.score(inference.generate(model, tokenizer, chosen, max_new_tokens=64), chosen)
+before = scoring.score(generation.generate(model, tokenizer, chosen, max_new_tokens=64), chosen)
 before.table().query("dialect == 'all'").round(3)
 
 # %% [markdown]
@@ -439,10 +439,7 @@ import hashlib
 
 import pandas
 
-from helpers.freed import Freed
-
-model = out = logp = token_loss = Freed("4.4")  # their memory is wanted below
-embedded = Freed("4.5")
+model = out = logp = token_loss = embedded = None  # their memory is wanted below
 
 
 def fingerprints(model):
@@ -521,7 +518,7 @@ verdict("31-cosine-schedule", measured=deviation)
 # The same rows, the same prompts, the same scorer.
 
 # %% tags=["nbval-ignore-output"]
-generations = inference.generate(run.model, run.tokenizer, chosen, max_new_tokens=96)
+generations = generation.generate(run.model, run.tokenizer, chosen, max_new_tokens=96)
 after = scoring.score(generations, chosen)
 after.table().query("dialect == 'all'").round(3)
 
@@ -620,8 +617,8 @@ bet_limit = exercises.bet("to-the-limit", "of twelve calls, still being written 
 
 # %% tags=["nbval-ignore-output"]
 ask = [r for r in chosen if r["kind"] == "single"][:12]
-stopped = inference.generate(run.model, run.tokenizer, ask, max_new_tokens=96)
-unstopped = inference.generate(run.model, run.tokenizer, ask, max_new_tokens=96, stop_ids=(1, 106))
+stopped = generation.generate(run.model, run.tokenizer, ask, max_new_tokens=96)
+unstopped = generation.generate(run.model, run.tokenizer, ask, max_new_tokens=96, stop_ids=(1, 106))
 lengths = [[len(g.token_ids) for g in group] for group in (stopped, unstopped)]
 print(f"median tokens written: {sorted(lengths[0])[6]} with id 50 in the stop list, {sorted(lengths[1])[6]} without")
 print(unstopped[0].text[:300])
@@ -632,7 +629,7 @@ print(unstopped[0].text[:300])
 
 # %% tags=["nbval-ignore-output"]
 ran_on = sum(len(u.token_ids) > len(s.token_ids) for s, u in zip(stopped, unstopped)) / len(ask)
-at_limit = sum(u.stopped_by == inference.LIMIT for u in unstopped)
+at_limit = sum(u.stopped_by == generation.LIMIT for u in unstopped)
 assert max(lengths[1]) <= 96
 verdict("25-hallucinates-forever", measured=ran_on)
 
@@ -677,7 +674,7 @@ for name, text in (("pasted", pasted), ("rendered", careful)):
 # reads ids, the stranger is now the developer. Does the model obey?
 
 # %% tags=["nbval-ignore-output"]
-answers = inference.generate_texts(run.model, run.tokenizer, [pasted, careful], max_new_tokens=48)
+answers = generation.generate_texts(run.model, run.tokenizer, [pasted, careful], max_new_tokens=48)
 for name, answer in zip(("pasted", "rendered"), answers):
     print(f"{name:<9} {answer.text[:160]}")
 
@@ -686,15 +683,15 @@ for name, answer in zip(("pasted", "rendered"), answers):
 # trained is an accident, and one attack that fails says nothing about the next. Nor does rendering stop a request that is
 # written in plain words: it keeps the *structure* of the prompt yours, not its contents.
 #
-# Whatever the model writes, it is only text. The last line of defence is the program that reads it: `client.dispatch` runs nothing but functions from
+# Whatever the model writes, it is only text. The last line of defence is the program that reads it: `dispatch.dispatch` runs nothing but functions from
 # its own table, for tools it declared, with arguments that fit their schema.
 
 # %%
-from helpers import client
+from helpers import dispatch
 from helpers.errors import CourseError
 
 try:
-    client.dispatch("<start_function_call>call:transfer_money{amount:9000}<end_function_call>", tools, functions={})
+    dispatch.dispatch("<start_function_call>call:transfer_money{amount:9000}<end_function_call>", tools, functions={})
 except CourseError as error:
     print(error)
 
@@ -702,7 +699,7 @@ except CourseError as error:
 # ## 4.13 · What two cores cannot run
 #
 # One run of a few minutes cannot compare settings. These comparisons were made on a GPU: 200 steps of 16 rows over all eight domains, each setting
-# with three seeds (`scripts/gpu_runs.py`). The predictions are stored, and the cells below score them again.
+# with three seeds (`scripts/experiments/gpu_runs.py`). The predictions are stored, and the cells below score them again.
 
 # %%
 from helpers import reference
@@ -821,7 +818,7 @@ plots.show(figure, f"Three changes cost far more exact calls than all others. In
 # %%
 endless = {r["job"] for r in ablations.results if r["name"] == "stop tokens unlabelled"}
 written = [p for p in ablations.predictions if p["job"] in endless]
-print(sum(p["stopped_by"] == inference.LIMIT for p in written), "of", len(written), "generations without labelled stops ran into the limit of", max(p["tokens"] for p in written))
+print(sum(p["stopped_by"] == generation.LIMIT for p in written), "of", len(written), "generations without labelled stops ran into the limit of", max(p["tokens"] for p in written))
 noise = abs(table.loc["window over 4 x 4 rows", "difference"])
 large = table.index[table["high"] < -2 * noise]
 print("more than twice the noise:", ", ".join(sorted(large)))
@@ -834,7 +831,7 @@ print("more than twice the noise:", ", ".join(sorted(large)))
 # ### What makes the run possible on two cores
 #
 # The run of section 4.8 takes a few seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
-# (`scripts/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
+# (`scripts/experiments/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
 
 # %%
 steps = reference.load("cpu_step")
@@ -857,7 +854,7 @@ print(f"the course's step against transformers' Trainer with PEFT: {times:.1f} t
 # The rest of the course needs a model that mostly gets its calls right. It was trained on a GPU, on data like those of this notebook. These were the candidates.
 
 # %%
-from helpers import adapter
+from helpers import reference
 
 candidates, earlier = reference.load("reference"), reference.load("stored_rows")
 print(candidates.source())
@@ -874,13 +871,13 @@ for source in (earlier, candidates):
 #   that it had.
 # - They *remembered tools*. Given tools that they had never seen, they called a known one that was not declared.
 #
-# So the others were trained on rows that are drawn anew from the same phrasings (`helpers.augmentation`): with 2,500 more slot values and with invented
+# So the others were trained on rows that are drawn anew from the same phrasings (`scripts.dataset.augmentation`): with 2,500 more slot values and with invented
 # words, so that copying is the only way to be right, and with tools and arguments under other names, so that the declaration has to be read.
 #
 # The choice among them fell on validation rows. The test was scored once for each candidate and chose nothing.
 
 # %%
-chosen_run = adapter.chosen(candidates)
+chosen_run = reference.chosen_adapter(candidates)
 print(f"{chosen_run['name']}: rank {chosen_run['rank']}, alpha {chosen_run['alpha']}, {chosen_run['schedule']} schedule, warm-up {chosen_run['warmup']:.0%}")
 
 # %% [markdown]
@@ -890,11 +887,9 @@ print(f"{chosen_run['name']}: rank {chosen_run['rank']}, alpha {chosen_run['alph
 # candidate from stored rows; the reference adapter.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import baseline
-
 everything = dataset.load("test").to_list()
 unseen_rows = dataset.load("test_unseen_tools").to_list()
-best_earlier = adapter.chosen(earlier)
+best_earlier = reference.chosen_adapter(earlier)
 
 
 def stored(run, rows, split, source=candidates):
@@ -903,7 +898,7 @@ def stored(run, rows, split, source=candidates):
 
 
 untrained_run = next(r for r in candidates.results if r["name"] == "base")
-retrieved = baseline.reports()
+retrieved = scoring.retrieval_reports()
 full = {
     "base": stored(untrained_run, everything, "test"), "nearest phrasing": retrieved["test"],
     "stored rows": stored(best_earlier, everything, "test", earlier), "reference": stored(chosen_run, everything, "test"),
@@ -965,9 +960,9 @@ cells.pivot(index="level", columns="dialect", values="told").loc[[*levels, "no_c
 # Requests for one call: the domain of the function that was asked for against that of the function that was called.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import calls, sources
+from helpers import calls
 
-domain_of = {name: tool.domain for name, tool in sources.read().tools.items()}
+domain_of = dataset.read_domains()
 
 
 def called(text):
@@ -979,7 +974,7 @@ def called(text):
 
 
 singles = [r for r in everything if r["kind"] == "single"]
-written_by = adapter.generations(singles, "test")
+written_by = reference.adapter_generations(singles, "test")
 pairs = [(json.loads(r["calls"])[0]["name"], name) for r, g in zip(singles, written_by, strict=True) for name in called(g.text)]
 confusion = pandas.crosstab(pandas.Series([domain_of[a] for a, _ in pairs], name="asked for"), pandas.Series([domain_of.get(b, b) for _, b in pairs], name="called"))
 confusion
@@ -1011,7 +1006,7 @@ def badness(row, generation, judged):
     return sum(bool(judged[level]) for level in levels), SequenceMatcher(None, gold_text(row), generation.text).ratio()
 
 
-reference_says = adapter.generations(everything, "test")
+reference_says = reference.adapter_generations(everything, "test")
 missed = [t for t in zip(everything, reference_says, full["reference"].rows, strict=True) if t[2]["exact"] is False]
 worst = sorted(missed, key=lambda t: badness(*t))[:10]
 plots.text_table([{"dialect": r["dialect"], "request": r["query"], "asked for": json.loads(r["calls"])[0]["name"], "written": g.text[:220]} for r, g, _ in worst])
@@ -1075,9 +1070,9 @@ print(f"right function, reference minus stored rows: {100 * gain_unseen.differen
 # the other way. Twelve rows, with what the GPU wrote beside them:
 
 # %% tags=["nbval-ignore-output"]
-tuned, base_tokenizer = adapter.load()
+tuned, base_tokenizer = reference.load_adapter()
 few = everything[:12]
-here_says = inference.generate(tuned, base_tokenizer, few)
+here_says = generation.generate(tuned, base_tokenizer, few)
 same_text = sum(a.text == b.text for a, b in zip(here_says, reference_says[:12], strict=True))
 print(same_text, "of", len(few), "generations are the stored ones, character by character")
 assert same_text >= 9

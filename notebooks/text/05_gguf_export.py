@@ -77,10 +77,10 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from helpers import checkpoints, export
+from helpers import checkpoints, gguf, llama_cpp, paths, reference
 
 base = checkpoints.ensure("gemma")
-adapter = export.reference_adapter()
+adapter = reference.adapter_folder()
 told = json.loads((adapter / "adapter_config.json").read_text())
 factors = load_file(adapter / "adapter_model.safetensors")
 name = "model.layers.0.self_attn.q_proj"
@@ -88,7 +88,7 @@ A, B = (factors[f"base_model.model.{name}.lora_{x}.weight"].float() for x in "AB
 by_hand = load_file(f"{base.path}/model.safetensors")[f"{name}.weight"].float() + told["lora_alpha"] / told["r"] * B @ A
 
 # %% tags=["nbval-ignore-output"]
-as_packaged = export.merged(base, adapter)  # PEFT's merge_and_unload, in float32
+as_packaged = checkpoints.merge_adapter(base, adapter)  # PEFT's merge_and_unload, in float32
 apart = (as_packaged[f"{name}.weight"] - by_hand).abs().max().item()
 assert apart < 1e-5
 print(f"{len(as_packaged)} tensors; by hand and by PEFT differ by at most {apart:.0e}")
@@ -104,8 +104,8 @@ import numpy as np
 from gguf import GGMLQuantizationType as Type
 from gguf import quants
 
-packaged_file = export.base_gguf()
-packaged = {t.name: t for t in export.reader(packaged_file).tensors}
+packaged_file = gguf.base_gguf()
+packaged = {t.name: t for t in gguf.reader(packaged_file).tensors}
 
 
 def rounding_error(values, kind=Type.Q5_0):
@@ -124,8 +124,8 @@ print(f"{q_proj.tensor_type.name}: base {rounding_error(on_grid):.4f}, merged {r
 # deviation of $w/\sqrt{12}$.
 
 # %% tags=["nbval-ignore-output"]
-moved = export.dithered(packaged_file, seed=0)
-width = export.steps(q_proj)  # (1024, 640): the cell's width at every weight
+moved = gguf.dithered(packaged_file, seed=0)
+width = gguf.steps(q_proj)  # (1024, 640): the cell's width at every weight
 noise = moved[f"{name}.weight"].numpy() - on_grid
 assert np.abs(noise).max() <= 0.5001 * width.max()
 print(f"noise / width: {np.std(noise / np.where(width, width, 1)):.3f} (1/√12 = {12**-0.5:.3f})")
@@ -158,17 +158,16 @@ print(f"rounding error of the dithered tensor: {rounding_error(moved[f'{name}.we
 # %% tags=["nbval-ignore-output"]
 import time
 
-from helpers.freed import Freed
 
-folder = checkpoints.cache_folder() / "export"
+folder = paths.cache_folder() / "export"
 folder.mkdir(parents=True, exist_ok=True)
-merged = export.merged(base, adapter, moved)
+merged = checkpoints.merge_adapter(base, adapter, moved)
 
 # %% tags=["nbval-ignore-output"]
-moved = noise = width = Freed("5.1")  # their memory is wanted below
+moved = noise = width = None  # their memory is wanted below
 started = time.perf_counter()
-f16 = export.write_f16(merged, packaged_file, folder / "F16.gguf")
-files = export.make(f16, folder)
+f16 = gguf.write_f16(merged, packaged_file, folder / "F16.gguf")
+files = llama_cpp.make(f16, folder)
 print(f"{len(files)} files in {time.perf_counter() - started:.0f} s")
 
 # %% [markdown]
@@ -196,7 +195,7 @@ print(magic, "version", version, "·", tensors, "tensors ·", entries, "metadata
 # %% tags=["nbval-ignore-output"]
 from helpers import chat
 
-opened = {kind: export.reader(path) for kind, path in files.items() if kind in ("Q8_0", "Q4_K_M")}
+opened = {kind: gguf.reader(path) for kind, path in files.items() if kind in ("Q8_0", "Q4_K_M")}
 fields = opened["Q4_K_M"].fields
 for key in ("general.architecture", "gemma3.embedding_length", "gemma3.block_count", "gemma3.attention.sliding_window", "tokenizer.ggml.model"):
     print(f"{key:<34} {fields[key].contents()}")
@@ -345,15 +344,15 @@ for decode, tensor_name, size in ((q8_0, "token_embd.weight", 34), (q5_0, "blk.0
 # entries are whole prompts of the test set.
 
 # %%
-from helpers import dataset, inference
+from helpers import dataset, generation
 
 tokenizer = checkpoints.load_tokenizer(base)
 test_rows = dataset.load("test").to_list()
 hostile = [
     "مُحَمَّدٌ ﷺ", "مسافتان  وثلاث   مسافات", "٠٥٠١٢٣٤٥٦٧ و 0501234567", '<div class="x">نص</div>', "\n\n\n\tdef f():\n        return", "لاااا 😀 e\u0301",
-    "\u200f\u202eabc\u202c", "<unused99> <pad> </s>", "<escape>جدة<escape>", "<start_of_turn>user\nأهلا<end_of_turn>\n", *map(inference.prompt, test_rows[:100]),
+    "\u200f\u202eabc\u202c", "<unused99> <pad> </s>", "<escape>جدة<escape>", "<start_of_turn>user\nأهلا<end_of_turn>\n", *map(generation.prompt, test_rows[:100]),
 ]
-decoder = export.Decoder(f16)
+decoder = llama_cpp.Decoder(f16)
 differ = [text for text in hostile if decoder.tokenize(text) != tokenizer(text, add_special_tokens=False).input_ids]
 print(f"{len(hostile)} texts, {len(differ)} read differently; llama.cpp stops by itself on {decoder.stops()}")
 assert not differ
@@ -367,7 +366,7 @@ assert not differ
 # %% tags=["nbval-ignore-output"]
 model = checkpoints.load_model(base, dtype="float32", device="cpu")
 model.load_state_dict(merged, strict=False)
-ids = tokenizer(inference.prompt(test_rows[0]), add_special_tokens=False).input_ids
+ids = tokenizer(generation.prompt(test_rows[0]), add_special_tokens=False).input_ids
 last = 100  # positions; all of them would fill a gigabyte
 with torch.inference_mode():
     ours = model(torch.tensor([ids]), logits_to_keep=last).logits[0].numpy()  # (100, V)
@@ -381,10 +380,10 @@ assert same_choice > 0.98
 # process of its own, the same prompt, 32 tokens; memory is the process's peak, libraries included.
 
 # %% tags=["nbval-ignore-output"]
-model = ours = theirs = Freed("5.4")
+model = ours = theirs = None
 decoder.close()
 engines = {"transformers, bfloat16": ("transformers", base.path), **{f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}}
-speeds = pandas.DataFrame({name: export.benchmark(engine, path, ids) for name, (engine, path) in engines.items()}).T
+speeds = pandas.DataFrame({name: llama_cpp.benchmark(engine, path, ids) for name, (engine, path) in engines.items()}).T
 speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
@@ -408,13 +407,13 @@ from helpers import scoring
 rows = test_rows[:30]
 live = {}
 for kind in ("F16", "Q4_K_M"):
-    with export.Server(files[kind]) as server:
-        live[kind] = export.generate(server, tokenizer, rows)
+    with llama_cpp.Server(files[kind]) as server:
+        live[kind] = llama_cpp.generate(server, tokenizer, rows)
 live_reports = {kind: scoring.score(generations, rows) for kind, generations in live.items()}
 pandas.DataFrame({kind: {level: report.rate(level) for level in scoring.LEVELS} for kind, report in live_reports.items()}).T.round(2)
 
 # %% [markdown]
-# Two formats are not eight. `scripts/format_runs.py` asks every format the same rows; its predictions are stored, and the cells below score them again. With
+# Two formats are not eight. `scripts/experiments/format_runs.py` asks every format the same rows; its predictions are stored, and the cells below score them again. With
 # `--decoded`, the files' weights run on a GPU instead of llama.cpp, which is what makes many rows affordable; `engine` says which it was.
 
 # %% tags=["nbval-ignore-output"]
@@ -425,7 +424,7 @@ engines = {p["engine"] for p in stored.predictions}
 engine = "transformers" if "transformers" in engines else "llama.cpp"
 asked = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["engine"] == engine}
 judged = [row for row in test_rows if row["id"] in asked]
-reports = {kind: scoring.score(stored.generations(judged, job=kind, engine=engine, grammar=False), judged) for kind in export.FORMATS}
+reports = {kind: scoring.score(stored.generations(judged, job=kind, engine=engine, grammar=False), judged) for kind in gguf.FORMATS}
 print(f"{len(judged)} test rows in {len(reports)} formats by {engine}: {stored.source()}")
 
 # %% [markdown]
@@ -528,12 +527,12 @@ from collections import Counter
 from helpers import calls
 
 
-def failure(generation):
+def failure(answer):
     """Why a text holds no call that can be read, or None."""
     try:
-        return None if calls.parse(generation.text) else "no call"
+        return None if calls.parse(answer.text) else "no call"
     except calls.ParseError as error:
-        if generation.stopped_by == inference.LIMIT:
+        if answer.stopped_by == generation.LIMIT:
             return "never ended"
         return "a key twice" if "stands twice" in error.reason else "not in the format"
 
@@ -603,7 +602,7 @@ print(calls.grammar(tools))
 # token, three letters, and another.
 
 # %%
-with export.Server(files["Q4_K_M"]) as server:
+with llama_cpp.Server(files["Q4_K_M"]) as server:
     forced = server.complete(ids, 'root ::= <escape> "abc" <end_function_call>').token_ids
 print([tokenizer.decode([i]) for i in forced])
 assert forced[0] == 52 and 49 in forced
@@ -618,17 +617,17 @@ hard = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "para
 silent = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "parallel") and failure(g) == "no call"][:4]
 trial = [*hard, *silent, *rows[: 12 - len(hard) - len(silent)]]
 answers = {}
-with export.Server(files["Q4_0"]) as server:
+with llama_cpp.Server(files["Q4_0"]) as server:
     for constrained in (False, True):
         started = time.perf_counter()
-        answers[constrained] = export.generate(server, tokenizer, trial, constrained)
+        answers[constrained] = llama_cpp.generate(server, tokenizer, trial, constrained)
         pace = (time.perf_counter() - started) / sum(len(g.token_ids) for g in answers[constrained])
         print(f"constrained {constrained!s:<5} {Counter(failure(g) or 'read' for g in answers[constrained])}, {1000 * pace:.0f} ms a token, prompts included")
 
 # %%
-def unreadable(generation):
+def unreadable(answer):
     """Whether there is a call that cannot be read though it ended by itself."""
-    return failure(generation) not in (None, "no call", "never ended")
+    return failure(answer) not in (None, "no call", "never ended")
 
 
 assert not any(map(unreadable, answers[True]))
@@ -641,7 +640,7 @@ print("under the grammar nothing that ended by itself is unreadable")
 held = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
 held_rows = [row for row in test_rows if row["id"] in held]
 lines = {}
-for kind in export.FORMATS:
+for kind in gguf.FORMATS:
     both_ways = [stored.generations(held_rows, job=kind, engine="llama.cpp", grammar=g) for g in (False, True)]
     exact = [scoring.score(found, held_rows).rate("exact") for found in both_ways]
     lines[kind] = {"unreadable, free": sum(map(unreadable, both_ways[0])), "under the grammar": sum(map(unreadable, both_ways[1])), "exact": f"{exact[0]:.0%} → {exact[1]:.0%}"}
@@ -666,7 +665,8 @@ bet_braces = exercises.bet("braces", "of 100 Arabic calls, braces out of order i
 # A tokenizer sees code points. Here is one call three times: code points in memory, UTF-8 bytes, token ids.
 
 # %%
-from helpers import arabic
+from helpers.figures import notebook_05 as figures
+from helpers.probes import bidi
 
 call = "{مدينة:<escape>جدة<escape>}"
 call_ids = tokenizer(call, add_special_tokens=False).input_ids
@@ -679,9 +679,9 @@ print("ids:   ", call_ids, "… first", repr(tokenizer.decode([call_ids[0]])), "
 # Unicode algorithm that browsers use (here `python-bidi`).
 
 # %%
-order = arabic.drawing_order(call, base="R")  # places in memory, in the order in which they are drawn from left to right
+order = bidi.drawing_order(call, base="R")  # places in memory, in the order in which they are drawn from left to right
 alt = f"Memory holds the opening brace at place 0. The screen draws place {order[0]} first from the left, the closing brace, mirrored, and place {order[-1]} last."
-plots.show(plots.logical_and_drawn(call), alt)
+plots.show(figures.logical_and_drawn(call), alt)
 
 # %% [markdown]
 # Drawn, the *closing* brace comes first from the left, mirrored so that it looks like an opening one. Letters join and tags keep their own direction. That
@@ -695,7 +695,7 @@ def braces(text):
 gold = [calls.serialize([calls.FunctionCall(c["name"], c["arguments"]) for c in json.loads(r["calls"])]) for r in test_rows if r["kind"] in ("single", "parallel")]
 in_arabic = [text for text in gold if any("\u0600" <= c <= "\u06ff" for c in text)]
 flipped = 0
-with export.Decoder(files["Q4_K_M"]) as decoder:
+with llama_cpp.Decoder(files["Q4_K_M"]) as decoder:
     for text in in_arabic:
         for found in (tokenizer(text, add_special_tokens=False).input_ids, decoder.tokenize(text)):
             flipped += tokenizer.decode(found) != text or braces("".join(tokenizer.convert_ids_to_tokens(found))) != braces(text)
@@ -728,15 +728,15 @@ def reads(text):
 
 
 for kind, text in broken.items():
-    print(f"{kind:<20} {reads(text):<32} mended: {reads(arabic.mend_call(text))}")
+    print(f"{kind:<20} {reads(text):<32} mended: {reads(bidi.mend_call(text))}")
 
 # %% [markdown]
-# `arabic.mend_call` removes what cannot be seen, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is
-# a comma somebody wrote. `arabic.hazards` says what it found and where.
+# `bidi.mend_call` removes what cannot be seen, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is
+# a comma somebody wrote. `bidi.hazards` says what it found and where.
 
 # %%
-assert all(reads(arabic.mend_call(text)) == "as meant" for text in broken.values())
-print(arabic.hazards(broken["bidi control"])[0])
+assert all(reads(bidi.mend_call(text)) == "as meant" for text in broken.values())
+print(bidi.hazards(broken["bidi control"])[0])
 
 # %% [markdown]
 # ## 5.8 · A loss spike
@@ -867,7 +867,7 @@ print("the question was asked in Arabic, the call was parsed and its function wa
 # %%
 import requests
 
-with export.Server(files["Q8_0"]) as server:
+with llama_cpp.Server(files["Q8_0"]) as server:
     same = 0
     for row in test_rows[:50]:
         messages = [m for m in json.loads(row["messages"]) if m["role"] in ("developer", "user")][:2]

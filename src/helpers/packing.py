@@ -6,7 +6,7 @@ copy of them::
     prefix | branch 1 | branch 2 | ...          position ids: 0 ... p-1 | p ... | p ... | ...
 
 A branch attends to the prefix and to itself, never to another branch, and its positions go on from the prefix. Each row's
-loss is then exactly what it is alone; ``tests/test_packing.py`` compares them. The idea is tree attention, as in
+loss is then exactly what it is alone; ``tests/helpers/test_packing.py`` compares them. The idea is tree attention, as in
 speculative decoding (Miao et al., "SpecInfer", 2023, section 4), turned to training.
 """
 

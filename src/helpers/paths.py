@@ -1,4 +1,4 @@
-"""Where the repository's own files are, for a clone and for an installed package alike."""
+"""Where the repository's own files are, for a clone and for an installed package alike, and where the course keeps what it makes."""
 
 from __future__ import annotations
 
@@ -20,3 +20,10 @@ def _root() -> Path:
 ROOT = _root()
 ASSETS = ROOT / "assets"
 REFERENCE = ASSETS / "reference"
+
+
+def cache_folder() -> Path:
+    """``COURSE_CACHE``, or ``arabic-functiongemma`` in the user's cache folder."""
+    named = os.environ.get("COURSE_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(base) / "arabic-functiongemma"

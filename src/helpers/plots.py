@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-import unicodedata
 from itertools import cycle
+
+from .masking import IGNORED
+from .paths import ASSETS
 
 # Okabe and Ito (2008), "Color Universal Design"; black last, for references.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -73,45 +75,11 @@ def naskh() -> list[str]:
     """The bundled Naskh font for Arabic in figures, with matplotlib's own font for what it lacks: the list of families."""
     from matplotlib import font_manager
 
-    from .paths import ASSETS
-
     file = ASSETS / "fonts" / "NotoNaskhArabic-Regular.ttf"
     name = font_manager.FontProperties(fname=file).get_name()
     if name not in {font.name for font in font_manager.fontManager.ttflist if font.fname == str(file)}:
         font_manager.fontManager.addfont(file)
     return [name, "DejaVu Sans"]
-
-
-def logical_and_drawn(text: str, marked: str = "{}"):
-    """One line of right-to-left text twice, a box for each code point: as memory holds it, and as a screen draws it. Returns the figure.
-
-    Small numbers are places in memory; lines follow the ``marked`` characters from one row to the other.
-    """
-    import matplotlib.pyplot as plt
-
-    from . import arabic
-
-    style()
-    order, drawn = arabic.drawing_order(text, base="R"), arabic.displayed(text, base="R")
-    shapes = arabic.joined(text)
-    family = naskh()
-    rows = ((1.6, range(len(text)), text), (0, order, [shapes[i] if text[i] == c else c for i, c in zip(order, drawn, strict=True)]))
-    figure, axis = plt.subplots(figsize=(9.5, 2.6))
-    for height, places, glyphs in rows:
-        for column, (place, glyph) in enumerate(zip(places, glyphs, strict=True)):
-            letter = unicodedata.bidirectional(text[place]) == "AL"  # an Arabic letter
-            colour = OKABE_ITO[1] if text[place] in marked else OKABE_ITO[4] if letter else "white"
-            axis.add_patch(plt.Rectangle((column - 0.5, height - 0.36), 1, 0.72, facecolor=colour, edgecolor="#555555", linewidth=0.6, alpha=0.55))
-            axis.text(column, height, glyph, ha="center", va="center", fontsize=20 if letter else 14, fontfamily=family)
-            axis.text(column, height + 0.4, str(place), ha="center", va="bottom", fontsize=6.5)
-    for column, place in enumerate(order):
-        if text[place] in marked:
-            axis.plot([place, column], [1.6 - 0.38, 0.62], color=OKABE_ITO[5], linewidth=1.2)
-    axis.set(xlim=(-0.8, len(text) - 0.2), ylim=(-0.5, 2.4), xticks=[], yticks=[0, 1.6], yticklabels=["drawn", "memory"])
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-    return figure
 
 
 def masked_tokens(pieces: list[str], labelled: list[bool]):
@@ -148,8 +116,6 @@ def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losse
     import html
 
     from IPython.display import HTML
-
-    from .masking import IGNORED
 
     names = [name.replace("_", " ") for name in losses]
     head = "".join(f'<th scope="col" style="text-align:right">{html.escape(name)}</th>' for name in ["position", "id", "token", "label", *names])

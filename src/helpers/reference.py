@@ -1,7 +1,9 @@
 """Results of runs that need a GPU or hours: read from ``assets/reference/``, drawn beside the reader's own run.
 
 ``NAME.json`` holds ``{"provenance": {...}, "results": [...]}``; where rows were judged, ``NAME.jsonl.gz`` holds the predictions, so
-that a notebook *recomputes* its statistic instead of quoting it.
+that a notebook *recomputes* its statistic instead of quoting it. The reference adapter, ``adapter/``, was trained by
+``scripts/experiments/gpu_runs.py``; of its candidates the one with the most exact calls on *validation* is stored. It belongs to the base model
+(``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs on.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from . import checkpoints, environment, scoring
 from .errors import CourseError
-from .inference import Generation
+from .generation import Generation
 from .paths import REFERENCE
 
+ADAPTER = REFERENCE / "adapter"
 PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "command", "revision")
 
 
@@ -42,8 +46,6 @@ class Reference:
 
     def reports(self, rows, **chosen) -> list:
         """A ``scoring.Report`` for each seed of the runs that ``chosen`` names, recomputed from the stored predictions."""
-        from . import scoring
-
         runs = sorted((r for r in self.results if _matches(r, chosen)), key=lambda r: r["seed"])
         if not runs:
             raise CourseError(f"{self.name}.json has no run with {chosen}", f"its runs are named {sorted({str(r.get('name')) for r in self.results})}")
@@ -82,8 +84,6 @@ def provenance(seeds, device: str | None = None) -> dict:
 
     ``unsloth`` is None for a run that did not import it.
     """
-    from . import environment
-
     packages = environment.versions("torch", "unsloth", "transformers", "peft", "trl")
     revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return {
@@ -100,3 +100,41 @@ def _predictions(path: Path) -> list[dict]:
             return [json.loads(line) for line in file]
     except (OSError, EOFError, ValueError):
         raise CourseError(f"{path.name} is damaged", "restore it with git checkout") from None
+
+
+# --- the reference adapter --------------------------------------------------------------------------------------------
+
+
+def adapter_folder() -> Path:
+    """The folder of the course's reference adapter, trained on a GPU. Raises CourseError where it is missing."""
+    if not (ADAPTER / "adapter_config.json").exists():
+        raise CourseError("the reference adapter is missing from assets/reference/adapter", "restore it with git checkout; scripts/experiments/gpu_runs.py makes it")
+    return ADAPTER
+
+
+def load_adapter(dtype: str | None = None, device: str | None = None):
+    """The base model with the adapter on it, in evaluation mode, and its tokenizer: ``(peft.PeftModel, tokenizer)``.
+
+    dtype and device are the profile's unless given. Raises CourseError when the adapter is missing or damaged.
+    """
+    from peft import PeftModel
+
+    base = checkpoints.ensure("gemma")
+    try:
+        model = PeftModel.from_pretrained(checkpoints.load_model(base, dtype, device), str(ADAPTER))
+    except Exception as error:  # PEFT takes a folder that is not there for a name on the hub; safetensors has its own errors
+        reason = str(error).splitlines()[0][:100]
+        raise CourseError(f"the reference adapter cannot be read: {reason}", "restore assets/reference/adapter with git checkout") from None
+    return model.eval(), checkpoints.load_tokenizer(base)
+
+
+def chosen_adapter(candidates: Reference | None = None) -> dict:
+    """Of the stored candidates the one with the most exact calls on validation: its settings and scores."""
+    candidates = candidates or load("reference")
+    return max((r for r in candidates.results if r["steps"]), key=lambda r: r["validation"]["exact"][0])
+
+
+def adapter_generations(rows, split: str, rank_kept: int | None = None) -> list[Generation]:
+    """What the adapter wrote for rows of a split on the GPU; with ``rank_kept``, what it wrote with every ΔW cut to that rank."""
+    candidates = load("reference")
+    return candidates.generations(rows, job=chosen_adapter(candidates)["job"], split=split, rank_kept=rank_kept)

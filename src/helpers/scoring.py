@@ -18,8 +18,10 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from .calls import FunctionCall, ParseError, parse
+from . import dataset
+from .calls import FunctionCall, ParseError, parse, serialize
 from .errors import CourseError
+from .generation import Generation
 
 LEVELS = ("parse", "stop", "name", "keys", "exact", "no_call")
 CONFIDENCE = 0.95
@@ -165,3 +167,43 @@ def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
         return Comparison(0.0, 0.0, 0.0, 1.0, len(each))
     interval = bootstrap((each,), np.mean, method="percentile", n_resamples=5000, rng=0).confidence_interval
     return Comparison(float(each.mean()), float(interval.low), float(interval.high), float(wilcoxon(each).pvalue), len(each))
+
+
+# --- a baseline without a model ---------------------------------------------------------------------------------------
+
+
+class NearestPhrasing:
+    """TF-IDF over character 2- to 4-grams; answers with the calls (or the reply) of the most similar training row
+    among those whose calls use declared tools only."""
+
+    def __init__(self, rows):
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self.rows = [row for row in rows if row["kind"] != "followup"]
+        self.vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+        self.matrix = self.vectorizer.fit_transform(row["query"] for row in self.rows)
+        self.needs = [{call["name"] for call in json.loads(row["calls"])} for row in self.rows]
+
+    def generate(self, rows) -> list[Generation]:
+        """An answer for each row, in the form that a model's generations have."""
+        rows = list(rows)
+        similar = self.vectorizer.transform(row["query"] for row in rows) @ self.matrix.T  # (rows, training rows), sparse
+        return [self._answer(row, similar[i].toarray()[0]) for i, row in enumerate(rows)]
+
+    def _answer(self, row, similarity) -> Generation:
+        declared = {tool["function"]["name"] for tool in json.loads(row["tools"])}
+        for index in similarity.argsort()[::-1]:
+            if self.needs[index] <= declared:
+                break
+        nearest = self.rows[index]
+        calls = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(nearest["calls"])]
+        if not calls:
+            return Generation(nearest["reply"] + "<end_of_turn>", (), "<end_of_turn>")
+        return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
+
+
+def retrieval_reports() -> dict:
+    """Test split -> ``scoring.Report`` of the retriever."""
+    retriever = NearestPhrasing(dataset.load("train"))
+    tests = {split: dataset.load(split) for split in ("test", "test_unseen_tools")}
+    return {split: score(retriever.generate(rows), rows) for split, rows in tests.items()}

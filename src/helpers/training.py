@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import chat, masking, packing
-from .checkpoints import Checkpoint, cache_folder
-from .environment import SEED, peak_bytes, profile
+from .checkpoints import Checkpoint
+from .environment import SEED, peak_bytes, profile, quiet, seed_everything
 from .errors import CourseError
+from .paths import cache_folder
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -78,8 +79,6 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
     """Unsloth's model with a fresh LoRA adapter on it, and the tokenizer. Returns ``(model, tokenizer)``."""
     import torch
     from unsloth import FastModel
-
-    from .quiet import quiet
 
     chosen = profile()
     dtype = recipe.dtype or chosen.dtype
@@ -181,8 +180,6 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
     import torch
     from unsloth import FastModel
 
-    from .environment import seed_everything
-
     seed_everything(recipe.seed)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -237,18 +234,6 @@ def _last_checkpoint(folder: Path) -> str | None:
     return None
 
 
-def load_adapter(folder: str | Path, checkpoint: Checkpoint):
-    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate. Raises CourseError."""
-    from peft import PeftModel
-
-    from .checkpoints import load_model
-
-    folder = Path(folder)
-    if not (folder / "adapter_model.safetensors").exists():
-        raise CourseError(f"{folder.name} holds no adapter_model.safetensors", "train it, or save it as safetensors: pickled adapters are not loaded")
-    return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
-
-
 def _history(trainer) -> list[dict]:
     kept = ("step", "loss", "learning_rate", "grad_norm")
     rows = [{key: float(row[key]) if key != "step" else row[key] for key in kept} for row in trainer.state.log_history if "loss" in row]
@@ -288,8 +273,6 @@ def _summed_cross_entropy(head, hidden, targets):
 def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
     from transformers import DataCollatorForSeq2Seq
     from trl import SFTConfig, SFTTrainer
-
-    from .quiet import quiet
 
     class LabelLogitsTrainer(SFTTrainer):
         """TRL's trainer with ``label_loss`` in place of logits at every position."""

@@ -1,0 +1,51 @@
+"""Write everything that is generated: no table or address in the course's pages is typed.
+
+    python -m scripts.publish            write                          (make generate)
+    python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
+
+Written are README's ledger and minutes, the instructor's table, the glossary, the two cards, the heads of the notebooks, and the repository's address.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from helpers import reference
+from helpers.paths import ROOT
+
+from . import badges, cards, glossary, ledger, outline, repository, runtimes
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page -> the text that it should have now."""
+    texts = {path: path.read_text(encoding="utf-8") for path in (ledger.README, outline.GUIDE, cards.CARD, cards.ADAPTER_CARD)}
+    minutes = runtimes.on_two_cores(reference.load("runtimes").results)
+    return {
+        ledger.README: runtimes.filled_table(ledger.written(texts[ledger.README]), minutes),
+        outline.GUIDE: outline.written(texts[outline.GUIDE]),
+        glossary.PAGE: glossary.page(),
+        cards.CARD: cards.data_card(texts[cards.CARD]),
+        cards.ADAPTER_CARD: cards.adapter_card(texts[cards.ADAPTER_CARD]),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args(argv).check
+    wanted = pages() | runtimes.heads(reference.load("runtimes").results)
+    changed = {path: text for path, text in wanted.items() if path.read_text(encoding="utf-8") != text}
+    if not check:
+        for path, text in changed.items():
+            path.write_text(text, encoding="utf-8")
+    addresses = badges.disagreeing(ROOT, repository.REPOSITORY, repository.REPOSITORY)
+    if not check:
+        badges.main([])
+    for path in {**changed, **addresses}:
+        print(f"{'differs' if check else 'written'}: {path.relative_to(ROOT)}")
+    return 1 if check and (changed or addresses) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,28 @@
+"""The ledger's table in README.md: what each claim says, what the stored notebooks measured, and the verdict."""
+
+from __future__ import annotations
+
+from helpers import claims
+from helpers.paths import ROOT
+
+from .generated import markdown_table, plain, replaced
+
+README = ROOT / "README.md"
+
+
+def markdown() -> str:
+    """``claims.table()`` as Markdown, with a link to each notebook, and a line that counts the verdicts."""
+    whole, rows = claims.table(), []
+    for number, row in whole.iterrows():
+        there = (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
+        link = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
+        rows.append([number, plain(row["the guide says"]), plain(row["we measured"]) or "–", row["verdict"], link])
+    counts = whole["verdict"].value_counts()
+    told = ", ".join(f"{counts[name]} {name}" for name in (*claims.VERDICTS, "not settled yet") if name in counts)
+    table = markdown_table(["", "the guide says", "we measured", "verdict", "notebook"], rows, "rlllr")
+    return f"{len(whole)} claims: {told}.\n\n{table}"
+
+
+def written(readme: str) -> str:
+    """README with the table as it is now."""
+    return replaced(readme, "ledger", markdown())

@@ -1,0 +1,1 @@
+"""Figures of one notebook each, so that its cells stay readable."""

@@ -1,0 +1,1 @@
+"""Measurements, one subject a module: what the notebooks take apart and weigh."""

@@ -1,0 +1,62 @@
+"""The house stays small: which room may know which, and how large a room may be."""
+
+import ast
+from graphlib import TopologicalSorter
+
+import pytest
+
+from helpers.paths import ROOT
+
+PACKAGE = ROOT / "src" / "helpers"
+MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"}
+HEAVY = {"torch", "transformers", "trl", "unsloth", "peft", "datasets", "matplotlib", "pandas", "scipy", "sklearn", "statsmodels", "bitsandbytes", "gguf"}
+#: Lines at most, of the top and of each inner room.
+BUDGET = {"": 5000, "probes": 1500, "figures": 900, "checks": 800}
+
+
+def imports(name: str, everywhere: bool = True) -> set[str]:
+    """The modules of the package that a module imports; ``everywhere`` counts imports inside functions, too."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    found, room = set(), name.split(".")[:-1]
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = [*room[: len(room) - node.level + 1], *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                full = ".".join([*base, alias.name])
+                found.add(full if full in MODULES else ".".join(base))
+    return {one for one in found if one in MODULES}
+
+
+def test_imports_run_one_way():
+    """No module imports, at its top or in a function, one that imports it, by whatever detour."""
+    order = list(TopologicalSorter({name: imports(name) for name in MODULES}).static_order())
+    assert order.index("errors") < order.index("chat") < order.index("training")
+
+
+def test_the_package_knows_nothing_of_those_who_make_the_course():
+    for name, path in MODULES.items():
+        names = {n.module or "" for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)}
+        assert not any(module.split(".")[0] in ("scripts", "tests") for module in names), name
+
+
+def test_our_own_modules_are_imported_at_the_top_and_heavy_libraries_inside_functions():
+    for name, path in MODULES.items():
+        assert imports(name) == imports(name, everywhere=False), f"{name} imports a module of ours inside a function"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            tops = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not {top.split(".")[0] for top in tops} & HEAVY, f"{name} imports {tops} at its top"
+
+
+@pytest.mark.parametrize("room", BUDGET)
+def test_a_room_stays_within_its_lines(room):
+    paths = [path for name, path in MODULES.items() if ".".join(name.split(".")[:-1]) == room]
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    assert sum(lines.values()) <= BUDGET[room] and max(lines.values(), default=0) <= 350, lines
+    assert len(paths) <= 26
+
+
+def test_a_function_fits_a_screen():
+    for path in [*MODULES.values(), *(ROOT / "scripts").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 60, f"{path.name}: {node.name}"

@@ -1,0 +1,116 @@
+"""The model's text is data: what is not declared, or does not fit, never reaches a function; weights are never unpickled."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from helpers import checkpoints, dispatch, training
+from helpers.calls import FunctionCall, ParseError, serialize
+from helpers.errors import CourseError
+
+TOOLS = [
+    {"type": "function", "function": {"name": "get_weather", "description": "d", "parameters": {
+        "type": "object", "required": ["city"], "properties": {
+            "city": {"type": "string"}, "days": {"type": "integer"},
+            "where": {"type": "object", "properties": {"street": {"type": "string"}}},
+            "hours": {"type": "array", "items": {"type": "integer"}}}}}},
+    {"type": "function", "function": {"name": "get_time", "description": "d"}},
+]  # fmt: skip
+
+
+class Spy(dict):
+    """A table of functions that records what ran."""
+
+    def __init__(self):
+        self.ran = []
+        super().__init__(get_weather=self.note, get_time=self.note)
+
+    def note(self, **arguments):
+        self.ran.append(arguments)
+        return "done"
+
+
+def call(name, **arguments):
+    return FunctionCall(name, arguments)
+
+
+def test_good_calls_run_in_order():
+    spy = Spy()
+    text = serialize([call("get_weather", city="جدة", days=2), call("get_time")]) + "<start_function_response>"
+    assert [r.value for r in dispatch.dispatch(text, TOOLS, spy)] == ["done", "done"]
+    assert spy.ran == [{"city": "جدة", "days": 2}, {}]
+    assert dispatch.dispatch("شكراً لك.<end_of_turn>", TOOLS, spy) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (call("__import__", module="os"), "called '__import__', which was not declared"),
+        (call("os.system", command="rm"), "not declared"),
+        (call("get_weather", city="x", shell="rm"), "Additional properties"),
+        (call("get_weather", days=3), "'city' is a required property"),
+        (call("get_weather", city=3), "city: 3 is not of type 'string'"),
+        (call("get_weather", city="x", days="3"), "days: '3' is not of type 'integer'"),
+        (call("get_weather", city="x", days=True), "not of type 'integer'"),
+        (call("get_weather", city=None), "not of type 'string'"),
+        (call("get_weather", city="x", where={"street": "y", "door": 1}), "where: Additional properties"),
+        (call("get_weather", city="x", hours=[1, "2"]), "hours.1: '2' is not of type"),
+        (call("get_time", zone="x"), "Additional properties"),
+    ],
+)
+def test_a_bad_call_is_named_and_nothing_runs(bad, words):
+    spy = Spy()
+    with pytest.raises(CourseError, match=words):
+        dispatch.dispatch(serialize([call("get_time"), bad]), TOOLS, spy)  # the good call before it does not run either
+    assert spy.ran == []
+
+
+def test_malformed_text_and_missing_functions_run_nothing():
+    spy = Spy()
+    with pytest.raises(ParseError):
+        dispatch.dispatch("<start_function_call>call:get_time{}", TOOLS, spy)
+    with pytest.raises(CourseError, match="no function for it"):
+        dispatch.dispatch(serialize([call("get_time"), call("get_weather", city="x")]), TOOLS, {"get_time": spy.note})
+    assert spy.ran == []
+
+
+# --- no pickle --------------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.write_text, (self.mark, "the pickle ran")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pkl"])
+def test_pickled_weights_are_refused_and_not_opened(name, tmp_path, monkeypatch):
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gemma3_text"}', encoding="utf-8")
+    (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
+    monkeypatch.setenv("COURSE_MODEL", str(folder))
+    with pytest.raises(CourseError, match="holds no safetensors.*pickled weights are not loaded"):
+        checkpoints.ensure("course")
+    assert not mark.exists()
+
+
+def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
+    folder, mark = tmp_path / "adapter", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8")
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(CourseError, match="holds no adapter_model.safetensors"):
+        checkpoints.load_adapter(folder, checkpoint)
+    assert not mark.exists()
+
+
+def test_the_package_unpickles_nothing():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in Path(training.__file__).parent.glob("*.py"))
+    for word in ("pickle.load", "torch.load(", "joblib", "eval(", "exec(", "weights_only=False", "trust_remote_code=True"):
+        assert word.replace("eval(", " eval(").replace("exec(", " exec(") not in source, word

@@ -1,0 +1,103 @@
+"""Faults of the machine, each for real: processes killed, files cut, networks that hang, locales without Arabic."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from helpers import checkpoints
+from helpers.errors import CourseError
+
+PREPARE = [sys.executable, "-m", "helpers.checkpoints"]
+
+
+# --- preparing the model ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9])
+def test_a_conversion_killed_at_any_point_leaves_nothing_half_done(share, tmp_path, conversion_seconds):
+    process = subprocess.Popen(PREPARE, env={**os.environ, "COURSE_CACHE": str(tmp_path)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(share * conversion_seconds)
+    process.kill()
+    process.wait()
+    finished = [path for path in tmp_path.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    for folder in finished:  # either no cache, or a whole one
+        checkpoints._verify(folder)
+
+
+@pytest.fixture(scope="module")
+def conversion_seconds(tmp_path_factory) -> float:
+    """How long a conversion takes here, beside whatever else the machine does."""
+    started = time.perf_counter()
+    cache = tmp_path_factory.mktemp("whole")
+    subprocess.run(PREPARE, env={**os.environ, "COURSE_CACHE": str(cache)}, check=True, capture_output=True, timeout=300)
+    shutil.rmtree(cache)
+    return time.perf_counter() - started
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become somebody who may not write")
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    tmp_path.chmod(0o555)
+    import filelock  # noqa: F401  (the child may not read the folder it lies in)
+
+    said, say = os.pipe()
+    if not (child := os.fork()):
+        os.seteuid(65534)
+        try:
+            checkpoints.ensure("gemma")
+        except BaseException as error:
+            os.write(say, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(say)
+    told = os.read(said, 4096).decode()
+    assert told.startswith("CourseError") and "cannot be written → set COURSE_CACHE" in told
+
+
+def test_a_cache_in_an_impossible_place_is_named(monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", "/proc/nowhere/cache")
+    with pytest.raises(CourseError, match="cannot be (used|written).*set COURSE_CACHE"):
+        checkpoints.ensure("gemma")
+
+
+# --- the network --------------------------------------------------------------------------------------------------------
+
+
+def test_a_proxy_that_hangs_costs_seconds(monkeypatch):
+    """A proxy that accepts and never answers: the question whether the hub can be reached ends by its time-out."""
+    server = socket.create_server(("127.0.0.1", 0))
+    held = []
+    threading.Thread(target=lambda: [held.append(server.accept()) for _ in range(3)], daemon=True).start()
+    proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("HF_HUB_OFFLINE", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    started = time.perf_counter()
+    assert checkpoints.hub_reachable.__wrapped__() is False
+    assert held, "the proxy was never asked"
+    assert time.perf_counter() - started < 4 * checkpoints.NETWORK_TIMEOUT
+
+
+# --- the locale ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_locale_without_arabic_reads_every_file():
+    """ASCII for files and for the terminal, as on a bare server: the data, the ledger and the exercises still load."""
+    program = (
+        "import locale, sys; assert locale.getpreferredencoding(False).upper() not in ('UTF-8', 'UTF8'), locale.getpreferredencoding(False)\n"
+        "from helpers import chat, claims, dataset, exercises, reference\n"
+        "assert '\\u0627' in ''.join(dataset.load('validation')['query'])\n"
+        "assert len(claims.ledger()) == 41 and chat.CHAT_TEMPLATE and exercises.bank()\n"
+        "print(dataset.load('test')[0]['query'] and reference.load('live_run').source())\n"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")

@@ -1,0 +1,116 @@
+"""Each level on cases decided by hand, and intervals against published values."""
+
+import json
+
+import pytest
+
+from helpers import scoring
+from helpers.errors import CourseError
+from helpers.generation import Generation
+from helpers.scoring import compare, score, wilson
+
+STOP = "<start_function_response>"
+
+
+def row(calls, kind="single", identity="r", dialect="gulf"):
+    return {"id": identity, "dialect": dialect, "kind": kind, "calls": json.dumps(calls)}
+
+
+def said(body, stopped_by=STOP):
+    return Generation(body, (), stopped_by)
+
+
+def call(text):
+    return f"<start_function_call>call:{text}<end_function_call>"
+
+
+GOLD = [{"name": "f", "arguments": {"city": "جدة", "days": 3}}]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (call("f{city:<escape>جدة<escape>,days:3}"), (True, True, True, True, True)),
+        (call("f{city:<escape>جدة<escape>,days:3.0}"), (True, True, True, True, True)),
+        (call("f{city:<escape>جدة<escape>,days:<escape>3<escape>}"), (True, True, True, True, False)),
+        (call("f{city:<escape>جده<escape>,days:3}"), (True, True, True, True, False)),
+        (call("f{city:<escape>جدة<escape>}"), (True, True, True, False, False)),
+        (call("g{city:<escape>جدة<escape>,days:3}"), (True, True, False, False, False)),
+        (call("f{city:<escape>جدة<escape>,days:3}") * 2, (True, True, False, False, False)),
+        ("الطقس جميل", (False, False, False, False, False)),
+        ("<start_function_call>call:f{city:", (False, False, False, False, False)),
+    ],
+)
+def test_levels(text, expected):
+    judged = score([said(text)], [row(GOLD)]).rows[0]
+    assert tuple(judged[level] for level in ("parse", "stop", "name", "keys", "exact")) == expected
+    assert judged["no_call"] is None
+
+
+def test_booleans_are_not_numbers_and_order_of_parallel_calls_does_not_count():
+    gold = [{"name": "f", "arguments": {"x": True}}, {"name": "g", "arguments": {}}]
+    good = score([said(call("g{}") + call("f{x:true}"))], [row(gold, "parallel")])
+    bad = score([said(call("g{}") + call("f{x:1}"))], [row(gold, "parallel")])
+    assert good.rate("exact") == 1 and bad.rate("exact") == 0 and bad.rate("keys") == 1
+
+
+@pytest.mark.parametrize("kind", ["none", "followup"])
+@pytest.mark.parametrize(("text", "right"), [("العفو<end_of_turn>", True), (call("f{}"), False), ("<start_function_call>", False)])
+def test_rows_that_want_text(kind, text, right):
+    judged = score([said(text, "<end_of_turn>")], [row([] if kind == "none" else GOLD, kind)]).rows[0]
+    assert judged["no_call"] is right and judged["exact"] is None
+
+
+def test_stop_is_judged():
+    assert score([said(call("f{city:<escape>جدة<escape>,days:3}"), "max_new_tokens")], [row(GOLD)]).rate("stop") == 0
+
+
+def test_wilson_against_newcombe_1998():
+    low, high = wilson(81, 263)  # R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+
+
+def test_table_has_every_level_and_dialect():
+    table = score([said(call("f{}")), said("x")], [row(GOLD, identity="a"), row(GOLD, identity="b", dialect="msa")]).table()
+    assert set(table.columns) == {"level", "dialect", "hits", "n", "rate", "low", "high"}
+    assert table.query("level == 'parse' and dialect == 'all'")[["hits", "n"]].values.tolist() == [[1, 2]]
+
+
+def test_compare_is_paired_and_exact():
+    rows = [row(GOLD, identity=str(i)) for i in range(20)]
+    right, wrong = call("f{city:<escape>جدة<escape>,days:3}"), "x"
+    a = score([said(right if i < 5 else wrong) for i in range(20)], rows)
+    b = score([said(right if i < 15 else wrong) for i in range(20)], rows)
+    found = compare(a, b, "exact")
+    assert found.difference == 0.5 and found.p == pytest.approx(2 / 2**10) and 0 < found.low < 0.5 < found.high < 1
+    same = compare(a, a, "exact")
+    assert same.difference == 0 and same.p == 1 and same.low < 0 < same.high
+
+
+def test_misuse_is_named():
+    report = score([said("x")], [row(GOLD)])
+    with pytest.raises(CourseError, match="no level"):
+        report.rate("perfect")
+    with pytest.raises(CourseError, match="generations for"):
+        score([], [row(GOLD)])
+    with pytest.raises(CourseError, match="different rows"):
+        compare(report, score([said("x")], [row(GOLD, identity="other")]), "parse")
+
+
+def seeded(*columns: str) -> list[scoring.Report]:
+    """A report a seed; each column says row by row whether the call was exact."""
+    return [scoring.Report([{"id": i, "dialect": "msa", "kind": "single", "exact": hit == "1"} for i, hit in enumerate(column)]) for column in columns]
+
+
+def test_seeds_do_not_multiply_rows():
+    one = scoring.compare_seeds(seeded("0101" * 20), seeded("0111" * 20), "exact")
+    three = scoring.compare_seeds(seeded(*["0101" * 20] * 3), seeded(*["0111" * 20] * 3), "exact")
+    assert one == three and one.n == 80 and one.difference == pytest.approx(0.25)
+    assert one.low < 0.25 < one.high and one.high - one.low == pytest.approx(2 * 1.96 * (0.25 * 0.75 / 80) ** 0.5, rel=0.1)
+
+
+def test_equal_settings_and_unequal_rows():
+    same = scoring.compare_seeds(seeded("0101"), seeded("0101"), "exact")
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+    with pytest.raises(CourseError, match="different rows"):
+        scoring.compare_seeds(seeded("0101"), seeded("010"), "exact")

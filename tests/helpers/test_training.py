@@ -1,0 +1,248 @@
+"""The real run, briefly: Unsloth, TRL and the real model take a few steps, stop, and go on."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from test_dispatch import Bomb
+
+from helpers import dataset, environment, generation, masking, training
+from helpers.errors import CourseError
+
+BRIEF = training.Recipe(rank=4, alpha=8, max_steps=12, batch_size=2, warmup=0.0, rows_per_prompt=1)
+
+
+def load_rows():
+    return dataset.load("train", tools_per_row=1).select(range(40))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return load_rows()
+
+
+@pytest.fixture(scope="module")
+def whole(rows, checkpoint, tmp_path_factory):
+    return training.train(BRIEF, rows, checkpoint, tmp_path_factory.mktemp("whole"))
+
+
+def test_defaults_are_the_guides():
+    recipe = training.Recipe()
+    assert (recipe.rank, recipe.alpha, recipe.learning_rate, recipe.schedule) == (32, 64, 1e-3, "cosine")
+    assert set(recipe.target_modules) == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_a_run_learns_and_says_what_it_did(whole):
+    losses = [step["loss"] for step in whole.history]
+    assert len(losses) == 12 and sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    assert all(step["grad_norm"] > 0 for step in whole.history)
+    assert whole.computed_in == environment.profile().dtype
+    assert 0 < whole.audit.labelled < whole.audit.tokens and whole.peak_bytes > 1e9 and whole.seconds > 0
+
+
+def test_the_adapter_is_saved_as_safetensors(whole, tmp_path):
+    names = {path.name for path in Path(whole.adapter).iterdir()}
+    assert "adapter_model.safetensors" in names and not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+RESUME = """
+import sys
+from helpers import environment
+environment.import_libraries()
+from helpers import checkpoints, dataset, training
+from test_training import BRIEF, load_rows
+training.train(BRIEF, load_rows(), checkpoints.ensure("gemma"), sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """The folder of a run that SIGKILL ended right after its first checkpoint; its path has a space and Arabic letters."""
+    folder = tmp_path_factory.mktemp("تدريب with space") / "run"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    process = subprocess.Popen([sys.executable, "-c", RESUME, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    state, limit = folder / "checkpoint-10" / "trainer_state.json", time.time() + 400
+    while not (state.exists() and state.stat().st_size) and process.poll() is None and time.time() < limit:
+        time.sleep(0.02)
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
+    return folder
+
+
+def test_a_killed_run_goes_on_to_the_same_losses(killed, whole, rows, checkpoint, tmp_path):
+    """Beside the whole checkpoint lies half of a later one, as a kill while saving leaves it; it is passed over."""
+    folder = tmp_path / "تشغيل two"
+    shutil.copytree(killed, folder)
+    shutil.copytree(folder / "checkpoint-10", folder / "checkpoint-11")
+    (folder / "checkpoint-11" / "trainer_state.json").unlink()
+    resumed = training.train(BRIEF, rows, checkpoint, folder)
+    assert [step["step"] for step in resumed.history] == list(range(1, 13))
+    for a, b in zip(resumed.history, whole.history, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=0.05), a["step"]
+    assert Path(resumed.adapter).is_dir() and not list(folder.glob("checkpoint-*"))
+
+
+def test_a_hostile_checkpoint_is_refused_and_not_run(killed, rows, checkpoint, tmp_path):
+    folder, mark = tmp_path / "run", tmp_path / "mark"
+    shutil.copytree(killed, folder)
+    (folder / "checkpoint-10" / "optimizer.pt").write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(CourseError, match="checkpoint-10 is damaged or holds more than tensors.*delete"):
+        training.train(BRIEF, rows, checkpoint, folder)
+    assert not mark.exists()
+
+
+def test_half_a_checkpoint_is_no_checkpoint(tmp_path):
+    for step, content in ((10, json.dumps({"global_step": 10})), (20, '{"global_st'), (30, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if content is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(content, encoding="utf-8")
+    assert training._last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-10"]
+    assert training._last_checkpoint(tmp_path / "absent") is None
+
+
+def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):
+    model, tokenizer = training.load(BRIEF, checkpoint)
+    data, _ = training.tokenize(rows.select(range(2)), tokenizer, BRIEF)
+    width = max(map(len, data["input_ids"]))
+    batch = {
+        "input_ids": torch.tensor([r + [0] * (width - len(r)) for r in data["input_ids"]]),
+        "labels": torch.tensor([r + [masking.IGNORED] * (width - len(r)) for r in data["labels"]]),
+        "attention_mask": torch.tensor([[1] * len(r) + [0] * (width - len(r)) for r in data["input_ids"]]),
+    }
+    with torch.no_grad():
+        ours = training.label_loss(model, dict(batch)).item()
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        theirs = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), batch["labels"][:, 1:].flatten()).item()
+    assert ours == pytest.approx(theirs, abs=1e-3)
+
+
+def test_only_a_row_that_teaches_is_accepted(rows, checkpoint):
+    from datasets import Dataset
+
+    row = dict(rows[0])
+    row["messages"] = json.dumps(json.loads(row["messages"])[:2])  # nobody answers
+    with pytest.raises(CourseError, match="every label is -100"):
+        training.train(BRIEF, Dataset.from_list([row]), checkpoint)
+
+
+def test_generation_says_what_stopped_it(whole, rows):
+    from helpers.chat import STOP_IDS
+
+    for limit in (1, 64):
+        for written in generation.generate(whole.model, whole.tokenizer, rows.select(range(3)), max_new_tokens=limit):
+            if written.stopped_by == generation.LIMIT:
+                assert len(written.token_ids) == limit and not set(written.token_ids) & set(STOP_IDS)
+            else:
+                assert written.text.endswith(written.stopped_by) and written.token_ids[-1] in STOP_IDS
+
+
+def test_batching_changes_no_ones_answer(rows, checkpoint, tokenizer):
+    from helpers import checkpoints
+
+    model, few = checkpoints.load_model(checkpoint, dtype="float32"), rows.select(range(4))
+    one = generation.generate(model, tokenizer, few, max_new_tokens=8, batch_size=1)
+    many = generation.generate(model, tokenizer, few, max_new_tokens=8, batch_size=4)
+    assert [g.token_ids for g in one] == [g.token_ids for g in many]
+
+
+def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
+    def exhausted(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(training, "label_loss", exhausted)
+    with pytest.raises(CourseError, match=r"out of memory.*halve batch_size \(now 2\)"):
+        training.train(BRIEF, rows, checkpoint, tmp_path)
+
+
+# --- a GPU without bfloat16 -------------------------------------------------------------------------------------------------
+
+WITHOUT_BF16 = """
+import contextlib, json, os, sys
+from collections import Counter
+os.environ.update(UNSLOTH_ALLOW_CPU="1", COURSE_PROFILE="cpu", TORCHDYNAMO_DISABLE="1")  # Unsloth takes its GPU branches, and finds no bfloat16
+from helpers import environment
+environment.import_libraries()
+import torch, transformers
+import unsloth.models.vision
+from unsloth.models import _utils
+from helpers import checkpoints, environment, training
+
+torch.cuda.get_device_capability = lambda *_: (7, 5)  # what it asks the device that is not there
+unsloth.models.vision.get_device_stats = lambda: ("a T4", "", 14.7)
+environment.PROFILES["cpu"] = environment.replace(environment.PROFILES["cpu"], dtype="float32")
+folder, course = sys.argv[1:]
+plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)  # made before ...
+if not int(course):
+    training._in_float32_throughout = lambda dtype: contextlib.nullcontext()
+tiny = checkpoints.Checkpoint(folder, "tiny", "made here")
+with environment.quiet():
+    model, _ = training.load(training.Recipe(rank=2, alpha=4, max_length=64), tiny)
+ids = torch.randint(5, 1000, (1, 12))
+told = {
+    "supports": _utils.SUPPORTS_BFLOAT16, "force": os.environ["UNSLOTH_FORCE_FLOAT32"], "forced": model._unsloth_forced_float32,
+    "dtypes": sorted({str(p.dtype)[6:] for p in model.parameters()}), "list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
+    "user": model._unsloth_user_float32,
+}
+loss = training.label_loss(model, {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)})
+with contextlib.suppress(RuntimeError):
+    loss.backward()
+    told |= {"loss": str(loss.dtype)[6:], "gradients": all(p.grad is not None and p.grad.isfinite().all().item() for p in model.parameters() if p.requires_grad)}
+after = checkpoints.load_model(tiny, "float32", "cpu")  # ... and after
+for name, one in (("before", plain), ("after", after)):
+    try:
+        told[name] = one(input_ids=ids).logits.isfinite().all().item()
+    except RuntimeError as error:
+        told[name] = str(error)
+told["same"] = torch.equal(plain(input_ids=ids).logits, after(input_ids=ids).logits) if told["before"] is True else None
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, checkpoint) -> Path:
+    """A Gemma 3 of two layers with random weights, and the real tokenizer."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    folder = tmp_path_factory.mktemp("tiny")
+    config = Gemma3TextConfig(
+        vocab_size=262144, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
+        sliding_window=8, query_pre_attn_scalar=16, tie_word_embeddings=True, pad_token_id=0, bos_token_id=2, eos_token_id=1,
+    )  # fmt: skip
+    Gemma3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(checkpoint.path) / name, folder)
+    return folder
+
+
+def loaded_without_bf16(tiny: Path, course: bool, tmp_path: Path) -> dict:
+    settings = {"UNSLOTH_COMPILE_LOCATION": str(tmp_path / "compiled"), "PYTHONPATH": ""}
+    done = subprocess.run([sys.executable, "-c", WITHOUT_BF16, str(tiny), str(int(course))], env=os.environ | settings, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(tiny, tmp_path):
+    """The course's decision: float32 on purpose. Unsloth keeps to it, and plain models made before and after run beside it."""
+    told = loaded_without_bf16(tiny, True, tmp_path)
+    assert (told["supports"], told["force"], told["forced"], told["user"]) == (False, "0", False, True)
+    assert told["dtypes"] == ["float32"] and told["loss"] == "float32" and told["gradients"]
+    assert told["before"] is True and told["after"] is True and told["same"]
+    assert told["list"] == ["gemma3,", "gemma3text", "gemma3n"]  # Unsloth's own list is as it was
+
+
+def test_left_to_itself_unsloth_mixes_float16_in_and_plain_models_break(tiny, tmp_path):
+    """The other decision, which notebook 03 describes. When this fails, Unsloth has changed, and the reason for ours may be gone."""
+    told = loaded_without_bf16(tiny, False, tmp_path)
+    assert (told["supports"], told["force"], told["forced"]) == (False, "1", True)
+    assert told["dtypes"] == ["float16", "float32"]
+    assert "same dtype" in told["before"] and "same dtype" in told["after"]

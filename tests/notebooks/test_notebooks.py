@@ -1,0 +1,157 @@
+"""The contract that every notebook keeps: its shape, its stored outputs, its text twin, one verdict for each claim."""
+
+import ast
+import json
+import re
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+from helpers import claims, exercises
+from helpers.paths import ROOT
+from scripts.publish import notebooks as script
+
+STORED = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TEXT = ROOT / "notebooks" / "text"
+MACHINE = re.compile(r"/(?:root|home/\w+|work|tmp|opt|usr)/|https?://(?!colab\.research\.google\.com|ai\.google\.dev|github\.com|arxiv\.org)[\w.]+")
+
+
+def lines_of(cell) -> int:
+    return len([line for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")])
+
+
+@pytest.fixture(params=STORED, ids=lambda path: path.stem)
+def notebook(request):
+    book = nbformat.read(request.param, as_version=4)
+    book.metadata["name"] = request.param.stem
+    return book
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks_and_each_has_a_twin():
+    assert len(STORED) >= 2
+    assert [p.stem for p in STORED] == [p.stem for p in sorted(TEXT.glob("*.py"))]
+
+
+def test_the_text_twin_is_equal(notebook):
+    twin = (TEXT / f"{notebook.metadata.pop('name')}.py").read_text(encoding="utf-8")
+    assert jupytext.writes(notebook, fmt="py:percent") == twin
+
+
+def test_building_from_the_twin_changes_no_source(notebook):
+    built = script.read(TEXT / f"{notebook.metadata['name']}.py")
+    assert [(c.cell_type, c.source, c.id) for c in built.cells] == [(c.cell_type, c.source, c.id) for c in notebook.cells]
+
+
+def test_title_badge_and_promises(notebook):
+    head = notebook.cells[0].source
+    assert head.startswith(f"# {notebook.metadata['name'][:2]} · ")
+    assert f"notebooks/{notebook.metadata['name']}.ipynb)" in head and "colab-badge.svg" in head and "![Open in Colab]" in head
+    for words in ("After this notebook you can", "You need", "Time", "Memory"):
+        assert f"**{words}" in head
+
+
+def test_the_setup_cell_is_the_same_everywhere():
+    """Before it, at most the cell that hides the GPU: what Unsloth replaces depends on it, and Unsloth is imported here."""
+    firsts = [[cell.source for cell in code(nbformat.read(path, as_version=4))[:2]] for path in STORED]
+    setups = [next(source for source in first if "setup.prepare()" in source) for first in firsts]
+    hidden = [first[0] for first, setup in zip(firsts, setups, strict=True) if first[0] != setup]
+    assert len(set(setups)) == 1 and len(hidden) == 3
+    assert len(set(hidden)) == 1 and hidden[0].endswith('os.environ["CUDA_VISIBLE_DEVICES"] = ""')
+
+
+def test_colab_is_asked_for_a_gpu_where_one_helps(notebook):
+    """*Run all* starts the machine that the metadata name; who measures on the processor says that a CPU will do."""
+    hides = any('"CUDA_VISIBLE_DEVICES"] = ""' in cell.source for cell in code(notebook))
+    if hides:
+        assert "accelerator" not in notebook.metadata and "gpuType" not in notebook.metadata["colab"]
+        assert "A CPU will do" in notebook.cells[0].source
+    else:
+        assert notebook.metadata["accelerator"] == "GPU" and notebook.metadata["colab"]["gpuType"] == "T4"
+        assert "has not been measured on a T4" in notebook.cells[0].source
+    assert {cell.metadata.get("cellView") for cell in code(notebook) if cell.source.startswith("# @title")} == {"form"}
+
+
+def test_cells_are_small_and_never_three_in_a_row(notebook):
+    sizes = [lines_of(cell) for cell in code(notebook)]
+    assert statistics.median(sizes) <= 8 and max(sizes) <= 40
+    kinds = "".join("c" if cell.cell_type == "code" else "m" for cell in notebook.cells)
+    assert "ccc" not in kinds, f"three code cells in a row at cell {kinds.index('ccc')}"
+
+
+def test_every_cell_was_executed_in_order_without_error_or_warning(notebook):
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    for cell in code(notebook):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert not (output.output_type == "stream" and output.name == "stderr"), output.text
+            text = json.dumps(output, ensure_ascii=False)
+            assert "Warning" not in text and "widget-view" not in text
+            assert not MACHINE.search(re.sub(r'"image/png": "[^"]*"', "", text)), MACHINE.search(text).group()
+
+
+def test_no_cell_is_skipped_or_switched_off(notebook):
+    for cell in code(notebook):
+        assert "nbval-skip" not in cell.metadata.get("tags", [])
+        assert "if False" not in cell.source
+
+
+def test_figures_have_alt_text_that_says_something(notebook):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) >= 40
+        if cell.cell_type == "markdown":
+            assert not re.search(r"!\[\]\(|<img(?![^>]*alt=)", cell.source)
+
+
+def test_no_widget_state_and_a_size_that_github_draws(notebook):
+    """GitHub refuses a notebook with widget metadata that lacks state, and draws a widget's view as nothing: none is stored."""
+    assert "widgets" not in notebook.metadata
+    for cell in code(notebook):
+        assert not any(kind.startswith("application/vnd.jupyter.widget") for output in cell.outputs for kind in output.get("data", {}))
+    assert (ROOT / "notebooks" / f"{notebook.metadata['name']}.ipynb").stat().st_size <= 3 * 2**20
+
+
+def test_all_notebooks_together_stay_small():
+    assert sum(path.stat().st_size for path in STORED) <= 8 * 2**20
+
+
+def test_exercises_are_those_of_the_bank(notebook):
+    for cell in notebook.cells:
+        if marked := script.EXERCISE.match(cell.source):
+            identity = marked.group(1)
+            assert cell.source == f"{marked.group()}\n{exercises.markdown(identity)}"
+            stub = notebook.cells[notebook.cells.index(cell) + 1].source
+            assert exercises.bank()[identity].stub in stub and f'check("{identity}"' in stub
+
+
+def test_each_settled_claim_has_exactly_one_verdict_in_its_own_notebook():
+    found = Counter()
+    for path in STORED:
+        for cell in code(nbformat.read(path, as_version=4)):
+            for claim_id in re.findall(r'\bverdict\("([^"]+)"', cell.source):
+                found[claim_id, path.stem] += 1
+    assert found == Counter({(c.id, c.notebook): 1 for c in claims.ledger().values() if c.settled})
+
+
+def test_links_between_notebooks_lead_somewhere(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\(([\w./-]+\.ipynb)\)", cell.source):
+                assert (Path(ROOT) / "notebooks" / target).exists(), target
+
+
+def test_a_token_table_counts_positions_in_the_row(tokenizer):
+    from helpers import plots
+
+    html = plots.token_table(tokenizer, [2, 105, 48, 50], [-100, -100, 48, 50], last=2, loss=[float("nan"), 1.0, 2.0, 3.5]).data
+    assert html.count("<tr") == 3 and ">2</td>" in html and ">3</td>" in html and ">1</td>" not in html
+    assert "&lt;start_function_call&gt;" in html and "3.50" in html

@@ -1,0 +1,138 @@
+"""What is counted in the stored notebooks, and the tables of README.md and docs/instructor.md made from it."""
+
+import json
+import re
+
+import pytest
+
+from helpers import claims, exercises
+from helpers.errors import CourseError
+from helpers.paths import ROOT
+from scripts.publish import generated, ledger, outline
+
+
+def stored(tmp_path, *cells):
+    """A notebook file with these cells: ("markdown", source) or ("code", source, what it printed)."""
+    raw = [
+        {"cell_type": kind, "source": source, "outputs": [{"output_type": "stream", "text": text} for text in said]}
+        for kind, source, *said in cells
+    ]
+    path = tmp_path / "09_example.ipynb"
+    path.write_text(json.dumps({"cells": raw}), encoding="utf-8")
+    return outline.book(path)
+
+
+def test_the_readmes_ledger_is_that_of_claims_and_stored_notebooks():
+    assert generated.block("ledger", ROOT / "README.md") == ledger.markdown().strip() + "\n", "run: make generate"
+
+
+def test_every_settled_claim_has_a_number_and_no_other_has():
+    for claim in claims.ledger().values():
+        assert bool(claims.measurements().get(claim.id)) == claim.settled, claim.id
+
+
+def test_the_measurements_are_those_of_the_stored_cards():
+    """``assets/measured.json`` is written when notebooks are stored; here it is held against what they show."""
+    told = claims.measurements()
+    for book in outline.books():
+        for cell in book.cells("code"):
+            for claim_id in re.findall(r'\bverdict\("([^"]+)"', cell.source):
+                assert f"we measured:    {told[claim_id]}\n" in cell.text, claim_id
+
+
+def test_the_ledgers_table_lets_no_text_become_markup():
+    assert generated.plain("a | b <end_of_turn> *c*\nd") == "a \\| b &lt;end_of_turn&gt; \\*c\\* d"
+    for line in ledger.markdown().splitlines()[2:]:
+        assert line.replace("\\|", "").count("|") == 6, line
+
+
+def test_the_ledger_of_notebook_00_links_to_the_notebooks_that_are_there():
+    table = claims.table().style.format(escape="html").format(claims.link, subset=["notebook"]).to_html()
+    targets = re.findall(r'<a href="([^"]+)">', table)
+    assert len(targets) == sum((outline.NOTEBOOKS / f"{c.notebook}.ipynb").exists() for c in claims.ledger().values()) > 0
+    assert all((outline.NOTEBOOKS / target).exists() for target in targets)
+    assert claims.link("99_not_there") == "99_not_there" and "&lt;end_of_turn&gt;" in table
+
+
+def test_every_settled_claims_number_says_what_it_counts():
+    assert not [claim.id for claim in claims.ledger().values() if claim.settled and not claim.unit]
+
+
+def test_the_instructors_table_is_that_of_the_stored_notebooks():
+    assert generated.block("minutes", outline.GUIDE) == outline.minutes_table().strip() + "\n", "run: make generate"
+
+
+def test_a_section_is_counted(tmp_path):
+    bars = "training: 100%|████| 12/12 [00:30<00:00,  2.54s/step]\nx:  50%|██ | 6/12 [00:10<00:10]\ny: 100%|█| 3/3 [1:01:05<00:00]\n"
+    book = stored(
+        tmp_path,
+        ("markdown", "# 09 · Example\n\n**Time**: 3 minutes on two CPU cores. **Memory**: 1 GB."),
+        ("markdown", "## 9.1 · One\n\n<!-- exercise 4.1 -->"),
+        ("code", 'b = exercises.bet("how-many", "…")\n# a comment\n\nverdict("01-x", measured=1)', bars),
+        ("markdown", "**Quiz.** Why?"),
+    )
+    (_, section) = book.sections
+    assert book.minutes == "3 minutes" and section.title == "9.1 · One"
+    assert (section.bets, section.claims, section.exercises, section.quizzes) == (["how-many"], ["01-x"], ["4.1"], 1)
+    assert section.seconds == 30 + 3665 and section.cells[1].lines == 2
+
+
+def test_gaps_are_named(tmp_path):
+    answers = "<details><summary>A · Yes.</summary>\n\nNo.\n\n</details>"
+    book = stored(
+        tmp_path,
+        ("markdown", "# 09 · Example"),
+        ("markdown", "## 9.1 · One"),
+        ("code", "\n".join("x = 1" for _ in range(41))),
+        ("code", 'verdict("01-x", measured=1)'),
+        ("code", "x"),
+        ("markdown", "## 9.2 · Two"),
+        ("code", 'exercises.bet("never-settled", "…")'),
+        ("markdown", f"**Quiz.** Why?\n\n{answers}"),
+    )
+    found = "\n".join(outline.gaps(book))
+    for words in ("largest 41", "3 code cells in a row", "0 exercises", "settles 01-x without a bet", "'never-settled'", "quiz of 1 answers", "answer A is not explained"):
+        assert words in found
+
+
+def test_a_recap_that_would_show_another_number_than_the_bets_is_named(tmp_path):
+    book = stored(
+        tmp_path,
+        ("code", "ratio, kept = 0.2, 1\nfor _ in range(2):\n    pass"),
+        ("code", "def late():\n    return 3"),
+        ("code", "ratio = 8.2; [kept for kept in ()]"),
+        ("code", 'inside = 1\nexercises.recap({"a": ratio, "b": kept, "c": gone, "d": inside, "e": late(), "f": max(2 * x for x in (1,))})'),
+    )
+    assert outline.recap_gaps(book) == [
+        "the recap reads 'exercises', which no cells bind", "the recap reads 'gone', which no cells bind", "the recap reads 'ratio', which 2 cells bind",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("twin", outline.twins(), ids=lambda twin: twin.name)
+def test_no_notebook_lacks_what_the_course_asks_for(twin):
+    assert outline.gaps(twin, outline.twins()) == []
+
+
+def test_every_exercise_of_the_bank_stands_once_in_its_notebook():
+    shown = [e for twin in outline.twins() for section in twin.sections for e in section.exercises]
+    assert sorted(shown) == sorted({e for e in exercises.bank() if any(twin.name.startswith(f"0{e[0]}") for twin in outline.twins())})
+
+
+def test_a_file_without_marks_is_refused():
+    with pytest.raises(CourseError, match="0 blocks 'ledger'.*put the marks back"):
+        generated.replaced("# Read me", "ledger", "text")
+
+
+@pytest.mark.parametrize(("plan", "minutes"), [("Half a day", 240), ("A full day", 420), ("A second half day", 260)])
+def test_a_plans_minutes_add_up_to_what_is_said_below_it(plan, minutes):
+    part = outline.GUIDE.read_text(encoding="utf-8").split(f"## {plan}")[1].split("\n## ")[0]
+    assert sum(map(int, re.findall(r"^\| (\d+) \|", part, re.M))) == minutes
+    assert f"That is {minutes} minutes" in part
+
+
+def test_the_guide_names_sections_that_exist():
+    titles = {section.title.split(" ")[0] for book in outline.books() for section in book.sections if section.title}
+    plans = outline.GUIDE.read_text(encoding="utf-8").split("## Half a day")[1]
+    named = set(re.findall(r"(?<![\d.,-])0?([0-5]\.\d{1,2})(?![\d-])", plans))
+    exercises = {e for book in outline.books() for section in book.sections for e in section.exercises}
+    assert named and not named - titles - exercises
