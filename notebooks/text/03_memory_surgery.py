@@ -588,7 +588,7 @@ precise = unsloth_model = model = None  # their memory is wanted below
 #
 # **What this course does on a T4.** It asks for float32 and takes Gemma 3 off that list while it loads. Unsloth then trains as it was asked to, in float32
 # throughout, and says so. Three reasons. Notebook 04 holds plain models beside the trained one, and both must run. What a T4 measures is then
-# what two cores measure. And the price can be paid: the weights take 1.07 GB instead of 0.54, and a run of notebook 04 fits a T4's 14.7 GiB with 3 to spare.
+# what two cores measure. And the price can be paid: of a T4's 14.7 GiB the weights take 1.07 GB instead of 0.54.
 # What it costs in time is not known, because no T4 was at hand: a T4's float16 units are rated eight times as fast as its float32 ones (NVIDIA's T4 data
 # sheet: 65 and 8.1 TFLOPS), and how much of that the mixture would win here was not measured. For a model of your own that is trained alone
 # Unsloth's mixture may well be the better choice. `fp16=True` in a trainer of your own, without Unsloth, is the wrong one: it puts the stream into float16 as well.

@@ -8,7 +8,7 @@
 # before/after of the adapter that the other notebooks use.
 #
 # **You need** notebook 00. **Time**: 7 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 6 GB.
-# On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory took 11 minutes, and we guess 20 to 40.
+# On Colab a T4 is asked for. The time has not been measured on a T4; we guess 20 to 40 minutes.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
@@ -563,7 +563,8 @@ least = 0.95 if sizes.name == "cpu" else 0.90
 assert after.rate("parse") >= least, f"parse rate {after.rate('parse'):.2f}"
 assert not starts_at_zero or (before.rate("parse") <= 0.05 and gain.low > 0.5)
 begin = "at most 5 %" if starts_at_zero else f"{before.rate('parse'):.0%}"
-print(f"parse rate: from {begin} to at least {100 * least:.0f} %" + ", and the paired interval excludes chance" * (gain.low > 0))
+excluded = ", and the paired interval excludes chance" if gain.low > 0 else ""
+print(f"parse rate: from {begin} to at least {100 * least:.0f} %{excluded}")
 
 # %% [markdown]
 # Numbers hide what went wrong. Read the misses one by one: is it the function, a missing argument, or a value?

@@ -77,7 +77,7 @@ class Played:
     """How one notebook went. ``mode``: setup, order, alone, twice or standin. ``fault``: None, or what went wrong and in which cell.
 
     Peaks are bytes of the one process that used most, of all that the notebook started; ``outside`` counts verdict cards outside their band. ``model`` is
-    the model that the notebook ran on, ``path`` how Unsloth trained it (see ``T4_PATH``; None where nothing was trained).
+    the model that the notebook ran on, ``profile`` the one that its own kernel chose, ``path`` how Unsloth trained (see ``T4_PATH``; None where nothing was).
     """
 
     notebook: str
@@ -91,6 +91,7 @@ class Played:
     peak_host_bytes: int
     outside: int
     model: str
+    profile: str
     path: dict | None
 
 
@@ -227,15 +228,21 @@ def play(path: Path, mode: str, python: Path, folder: Path, environment: dict[st
     nbformat.write(notebook, folder / f"{mode}-{path.name}")
     outside = sum("outside its band" in json.dumps(output) for _, cell in code for output in cell.get("outputs", []))
     told = _peaks(peaks)
-    if not fault and "REHEARSAL_GPU_GIB" in environment and trains_on_gpu(code) and mode != "setup" and told["path"] != T4_PATH:
-        fault = f"trained on another path than a T4's: {told['path']}"
+    if "REHEARSAL_GPU_GIB" in environment and (strayed := strays(code, mode, told)):
+        fault = f"{fault}; {strayed}" if fault else strayed
     return Played(path.stem, mode, round(elapsed, 3), round(seconds[first], 3) if len(seconds) > first else 0.0, len(seconds), fault, **told, outside=outside)
 
 
-def trains_on_gpu(code: list) -> bool:
-    """Whether a notebook trains where the profile says, and not on the processor that some notebooks keep to."""
+def strays(code: list, mode: str, told: dict) -> str | None:
+    """How a notebook left a T4's path: by another profile, or by training otherwise. Notebooks that keep to the processor cannot."""
     sources = [cell.source for _, cell in code]
-    return any("training.train(" in source for source in sources) and not any('"CUDA_VISIBLE_DEVICES"] = ""' in source for source in sources)
+    if any('"CUDA_VISIBLE_DEVICES"] = ""' in source for source in sources):
+        return None
+    if told["profile"] not in ("", "t4"):
+        return f"its kernel chose the profile {told['profile']}, not t4"
+    if mode != "setup" and any("training.train(" in source for source in sources) and told["path"] != T4_PATH:
+        return f"trained on another path than a T4's: {told['path']}"
+    return None
 
 
 def _again(client: NotebookClient, cell, index: int) -> str | None:
@@ -277,7 +284,7 @@ def _peaks(folder: Path) -> dict:
     told = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     names = {"peak_gpu_bytes": "gpu_allocated_bytes", "peak_gpu_reserved_bytes": "gpu_reserved_bytes", "peak_host_bytes": "host_bytes"}
     peaks = {name: max((process[key] for process in told), default=0) for name, key in names.items()}
-    return peaks | {"model": max((t["model"] for t in told), default=""), "path": next((t["path"] for t in told if t["path"]), None)}
+    return peaks | {"model": max((t["model"] for t in told), default=""), "profile": max((t["profile"] for t in told), default=""), "path": next((t["path"] for t in told if t["path"]), None)}
 
 
 # --- all of them --------------------------------------------------------------------------------------------------------------
@@ -301,7 +308,7 @@ def make_standin(work: Path, python: Path, environment: dict[str, str]) -> None:
     if (work / "hub" / ".ready").exists():
         return
     own = environment | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "COURSE_CACHE": str(work / "standin" / "cache")}
-    done = subprocess.run([str(python), "-m", "scripts.rehearsal.standin", str(work / "hub")], env=own, capture_output=True, text=True)
+    done = subprocess.run([str(python), "-m", "scripts.rehearsal.standin", str(work / "hub")], env=own, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise CourseError(f"the stand-in cannot be built: {(done.stderr.strip().splitlines() or ['no word'])[-1]}", "play the setup cell first: --passes setup standin")
     (work / "hub" / ".ready").touch()
@@ -359,7 +366,7 @@ def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.R
     """Add the runtimes to ``runtimes.json``: one result for each notebook, mode and machine. Other machines' results stay."""
     path = folder / "runtimes.json"
     machine = {key: told[key] for key in ("device", "profile", "torch", "python", "date", "revision")} | {"gpu_gib": T4_GIB if t4 else None}
-    new = [asdict(p) | machine for p in played if p.mode in RUNTIMES | {"setup"}]
+    new = [asdict(p) | machine | ({"profile": p.profile} if p.profile else {}) for p in played if p.mode in RUNTIMES | {"setup"}]
     key = ("notebook", "mode", "device", "profile", "gpu_gib")
     taken = {tuple(result[k] for k in key) for result in new}
     old = reference.load("runtimes", folder).results if path.exists() else []

@@ -150,7 +150,7 @@ def test_a_slow_setup_cell_is_a_fault(course, tmp_path):
 
 
 def test_on_the_t4_path_memory_is_held_and_bf16_is_only_emulated(course, tmp_path):
-    save(course, "00_first", "import os, torch\nprint(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.is_bf16_supported(), 'COURSE_PROFILE' in os.environ)")
+    save(course, "00_first", "import importlib.util, os\nassert importlib.util.find_spec('torch')  # as libraries ask\nimport torch\nprint(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.is_bf16_supported(), 'COURSE_PROFILE' in os.environ)")
     save(course, "01_second", "import torch\ntorch.marks[0] = 70\ntorch.cuda.reset_peak_memory_stats()")
     first, second = rehearse(course, tmp_path / "work", ["order"], t4=True)
     assert first.fault is None and second.fault is None
@@ -195,6 +195,16 @@ def test_on_the_t4_path_unsloth_is_told_a_t4s_capability_and_held_to_the_courses
     assert rehearse(course, tmp_path / "elsewhere", ["order"])[1].fault is None  # no GPU is imitated: nothing is asked
 
 
+def test_on_the_t4_path_another_profile_is_a_fault_beside_any_other(course, tmp_path):
+    """It happened: the GPU was not held, every kernel chose the large profile, and nobody looked."""
+    chose = "import sys, types\nsys.modules['helpers.environment'] = types.SimpleNamespace(profile=lambda: types.SimpleNamespace(name='gpu'))\n"
+    save(course, "00_first", chose)
+    save(course, "01_second", chose + "1 / 0")
+    save(course, "02_third", 'import os\nos.environ["CUDA_VISIBLE_DEVICES"] = ""\n' + chose)
+    faults = [p.fault for p in rehearse(course, tmp_path / "work", ["order"], t4=True)]
+    assert faults == ["its kernel chose the profile gpu, not t4", "cell 2 of 2: ZeroDivisionError: division by zero; its kernel chose the profile gpu, not t4", None]
+
+
 def test_a_stand_in_plays_where_the_hub_would_give_functiongemma(course, tmp_path):
     save(course, "00_first", "import os\ncheckpoint = __import__('types').SimpleNamespace(name=os.environ['COURSE_MODEL'])\nprint(os.path.basename(os.environ['HF_HUB_CACHE']))")
     (course / "scripts" / "rehearsal").mkdir(parents=True)
@@ -208,7 +218,7 @@ def test_a_stand_in_plays_where_the_hub_would_give_functiongemma(course, tmp_pat
 
 def test_the_real_torch_takes_the_t4_path(tmp_path):
     """On a machine without a GPU nothing is held, and torch still loads and says so; a child process gets it too."""
-    program = "import subprocess, sys, torch; print(torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.reset_peak_memory_stats.__module__)"
+    program = "import importlib.util, subprocess, sys; importlib.util.find_spec('torch'); import torch; print(torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.reset_peak_memory_stats.__module__)"
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}], check=True)"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts" / "rehearsal" / "kernel"), "REHEARSAL_GPU_GIB": "14.7", "REHEARSAL_PEAKS": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", nested], env=environment, capture_output=True, text=True, check=True)
@@ -221,7 +231,7 @@ def test_the_real_torch_takes_the_t4_path(tmp_path):
 
 def played(name: str, mode: str = "alone", **changed) -> script.Played:
     return script.Played(**{"notebook": name, "mode": mode, "seconds": 90.0, "setup_seconds": 9.0, "cells": 3, "fault": None, "peak_gpu_bytes": 2**30,
-                            "peak_gpu_reserved_bytes": 2 * 2**30, "peak_host_bytes": 3 * 2**30, "outside": 0, "model": "gemma-3-270m", "path": None} | changed)  # fmt: skip
+                            "peak_gpu_reserved_bytes": 2 * 2**30, "peak_host_bytes": 3 * 2**30, "outside": 0, "model": "gemma-3-270m", "profile": "", "path": None} | changed)  # fmt: skip
 
 
 def told(device: str, profile: str = "t4") -> dict:

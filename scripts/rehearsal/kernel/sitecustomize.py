@@ -6,6 +6,7 @@ it answers Unsloth, which decides by it how to train, with a T4's 7.5, and every
 """
 
 import atexit
+import contextlib
 import faulthandler
 import importlib.abc
 import importlib.util
@@ -16,7 +17,7 @@ import sys
 
 T4_CAPABILITY = (7, 5)
 _peak = {"gpu_allocated_bytes": 0, "gpu_reserved_bytes": 0}
-_told = {"model": "", "path": None}
+_told = {"model": "", "profile": "", "path": None}
 
 
 def _note():
@@ -36,14 +37,24 @@ def write():
         return
     _note()
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    with open(os.path.join(folder, f"{os.getpid()}.json"), "w", encoding="utf-8") as file:
-        _told.update({key: value for key, value in (("model", _model()), ("path", _path())) if value})  # as it ends, a kernel's names are gone
+    path = os.path.join(folder, f"{os.getpid()}.json")
+    found = {"model": _model(), "profile": _profile(), "path": _path()}
+    _told.update({key: value for key, value in found.items() if value})  # as it ends, a kernel's names are gone
+    with open(path, "w", encoding="utf-8") as file:
         json.dump({**_peak, **_told, "host_bytes": host}, file)
 
 
 def _model():
     """The name of the model that a notebook's setup cell chose."""
     return getattr(getattr(sys.modules["__main__"], "checkpoint", None), "name", "")
+
+
+def _profile():
+    """The profile by which this process chose its sizes: cpu, t4 or gpu."""
+    environment = sys.modules.get("helpers.environment")
+    with contextlib.suppress(Exception):  # a kernel that ends, or one in which no torch was loaded
+        return environment.profile().name
+    return ""
 
 
 def _path():
@@ -89,11 +100,18 @@ def _shape(torch):
 
 
 class _WhenTorchLoads(importlib.abc.MetaPathFinder):
+    """Shapes torch as it is loaded. Many libraries only ask whether there is a torch, before anybody loads it: asking must change nothing."""
+
+    asking = False
+
     def find_spec(self, name, path=None, target=None):
-        if name != "torch":
+        if name != "torch" or self.asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.asking = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.asking = False
         if spec is not None:
             run = spec.loader.exec_module
 
