@@ -40,6 +40,7 @@ COPIES = 5  # times the training rows are drawn anew for the reference adapter
 HELD_OUT = 300  # rows scored for a short run, the same for all
 GROUPS = ("learning_rate", "masking", "rank_sweep", "spike", "reference")
 DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
+HALF = torch.bfloat16 if DEVICE == "cuda" or environment.multiplies_bf16() else torch.float32  # for the tests, on a processor that would take fifty times as long
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, opti
         part = chosen[start : start + size]
         batch = padded([data["ids"][i] for i in part], [labels[i] for i in part])
         state["response"] = batch["labels"] != masking.IGNORED
-        with torch.autocast(DEVICE, dtype=torch.bfloat16), disable_input_dtype_casting(model):
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16), disable_input_dtype_casting(model):
             loss = step_loss(model, batch, job.normalization, count, job.accumulation)
         loss.backward()
         total = total + loss.detach()
@@ -284,7 +285,7 @@ def perplexity(model, tokenizer, passages: list[str]) -> float:
     """exp of the mean loss per token over plain passages."""
     ids = [tokenizer("<bos>" + text, add_special_tokens=False).input_ids for text in passages]
     batch = padded(ids, ids)
-    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+    with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16):
         return math.exp(training.label_loss(model, batch).item())
 
 
@@ -309,7 +310,7 @@ def replay(model, data: dict, seen: list[list[int]]) -> list[float]:
     losses = []
     for chosen in seen:
         batch = padded([data["ids"][i] for i in chosen], [data["response"][i] for i in chosen])
-        with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16):
             losses.append(training.label_loss(model, batch))
     return [loss.item() for loss in losses]
 
@@ -469,7 +470,7 @@ def main() -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     data = tokenized(tokenizer, COPIES if "reference" in arguments.groups else 0)
-    base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="sdpa")
+    base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=HALF, attn_implementation="sdpa")
     arguments.out.mkdir(parents=True, exist_ok=True)
     gpus = max(1, torch.cuda.device_count())
     context = torch.multiprocessing.get_context("fork" if forks_well() else "spawn")
