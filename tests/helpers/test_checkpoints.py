@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import checkpoints
+from helpers import checkpoints, gguf
 from helpers.errors import CourseError
 
 
@@ -93,7 +93,7 @@ def test_a_disk_that_fills_while_writing_is_named_and_nothing_is_left(tmp_path, 
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_convert", full)
+    monkeypatch.setattr(gguf, "convert_base", full)
     with pytest.raises(CourseError, match="is full.*free 1 GB"):
         checkpoints.ensure("gemma")
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]

