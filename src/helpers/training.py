@@ -104,11 +104,12 @@ def _in_float32_throughout(dtype: str):
     classes for the whole process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both do, a T4
     has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure.
     """
-    from unsloth.models import loader
-
+    loader = sys.modules.get("unsloth.models.loader")  # not there on a processor, where Unsloth decides elsewhere; importing it would patch Gemma 3
+    if loader is None or dtype != "float32":
+        yield
+        return
     listed = list(loader.FORCE_FLOAT32)
-    if dtype == "float32":
-        loader.FORCE_FLOAT32[:] = [name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")]
+    loader.FORCE_FLOAT32[:] = [name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")]
     try:
         yield
     finally:
