@@ -238,20 +238,20 @@ mlp, x = model.get_base_model().model.layers[0].mlp, torch.randn(1, 16, 640, dty
 assert torch.equal(frugal_mlp(mlp)(x), mlp(x)) and torch.equal(checkpointing.recomputing_geglu(mlp)(x), mlp(x))
 
 # %% [markdown]
-# Now four ways side by side, on the first 128 tokens: nothing, every layer, the non-linearity alone, and every layer with what is kept moved to the host's memory. Gradients must not change.
+# Now four ways side by side, on the first 32 tokens (counts and gradients are what matters here, and some processors are slow in bfloat16): nothing, every layer, the non-linearity alone, and every layer with what is kept moved to the host's memory. Gradients must not change.
 
 # %% tags=["nbval-ignore-output"]
 import time
 
-rows, first, short = [], None, ids[:, :128]
+rows, first, short = [], None, ids[:, :32]
 for mode in checkpointing.MODES:
     started = time.perf_counter()
-    step = checkpointing.step(model, short, mode, "response", labelled=32)
+    step = checkpointing.step(model, short, mode, "response", labelled=16)
     seconds = time.perf_counter() - started
     first = first or step["gradients"]
     equal = all(torch.equal(step["gradients"][name], first[name]) for name in first)
     with checkpointing.checkpointing(model, mode), memory.saved(model) as found:
-        checkpointing.loss_of(model, short, "response", labelled=32)
+        checkpointing.loss_of(model, short, "response", labelled=16)
     rows.append({"keeps": mode, "MiB saved": found.bytes() / 2**20, "q_proj calls": step["calls"]["q_proj"], "act_fn calls": step["calls"]["act_fn"], "seconds": seconds, "same gradients": equal})
 side_by_side = pandas.DataFrame(rows).set_index("keeps")
 assert side_by_side["same gradients"].all()

@@ -225,25 +225,32 @@ def tiny(tmp_path_factory, checkpoint) -> Path:
     return folder
 
 
-def loaded_without_bf16(tiny: Path, course: bool, tmp_path: Path) -> dict:
-    settings = {"UNSLOTH_COMPILE_LOCATION": str(tmp_path / "compiled"), "PYTHONPATH": ""}
-    done = subprocess.run([sys.executable, "-c", WITHOUT_BF16, str(tiny), str(int(course))], env=os.environ | settings, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def without_bf16(tiny, tmp_path_factory) -> dict[bool, dict]:
+    """What a process found that loaded the model as the course does (True), and one that left it to Unsloth (False); both at once."""
+    running = {}
+    for course in (True, False):
+        folder = tmp_path_factory.mktemp("process")
+        settings = {"UNSLOTH_COMPILE_LOCATION": str(folder / "compiled"), "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", WITHOUT_BF16, str(tiny), str(int(course))]
+        running[course] = subprocess.Popen(command, env=os.environ | settings, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    told = {course: process.communicate(timeout=300) for course, process in running.items()}
+    assert all(process.returncode == 0 for process in running.values()), [error[-2000:] for _, error in told.values()]
+    return {course: json.loads(said.splitlines()[-1]) for course, (said, _) in told.items()}
 
 
-def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(tiny, tmp_path):
+def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(without_bf16):
     """The course's decision: float32 on purpose. Unsloth keeps to it, and plain models made before and after run beside it."""
-    told = loaded_without_bf16(tiny, True, tmp_path)
+    told = without_bf16[True]
     assert (told["supports"], told["force"], told["forced"], told["user"]) == (False, "0", False, True)
     assert told["dtypes"] == ["float32"] and told["loss"] == "float32" and told["gradients"]
     assert told["before"] is True and told["after"] is True and told["same"]
     assert told["list"] == ["gemma3,", "gemma3text", "gemma3n"]  # Unsloth's own list is as it was
 
 
-def test_left_to_itself_unsloth_mixes_float16_in_and_plain_models_break(tiny, tmp_path):
+def test_left_to_itself_unsloth_mixes_float16_in_and_plain_models_break(without_bf16):
     """The other decision, which notebook 03 describes. When this fails, Unsloth has changed, and the reason for ours may be gone."""
-    told = loaded_without_bf16(tiny, False, tmp_path)
+    told = without_bf16[False]
     assert (told["supports"], told["force"], told["forced"]) == (False, "1", True)
     assert told["dtypes"] == ["float16", "float32"]
     assert "same dtype" in told["before"] and "same dtype" in told["after"]
