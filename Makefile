@@ -22,7 +22,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test check notebooks pages badges generate rehearse lab data fuzz lock setup
+.PHONY: run test test-first test-later check notebooks pages badges generate rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -42,9 +42,20 @@ run: setup
 notebooks: setup
 	$(RUN) -m scripts.publish.notebooks store $(NB)
 
+# two halves side by side, each with half of the cores: alone, a notebook leaves most of the second core idle
+HALF   := $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) // 2))")
+LATER  := notebooks/04_masked_training_run.ipynb notebooks/05_gguf_export.ipynb
+PYTEST := OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
+
 test: setup
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest --nbval
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-first test-later
+
+test-first:
+	$(PYTEST) $(addprefix --ignore=,$(LATER))
+
+test-later:
+	$(PYTEST) $(LATER)
 
 check: setup
 	$(RUN) -m ruff check .

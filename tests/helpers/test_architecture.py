@@ -55,7 +55,7 @@ def test_rms_norm_is_gemmas(exact):
 def test_cache_bytes_follow_the_formula(n, model):
     with torch.no_grad():
         cache = model(torch.full((1, n), 1000), use_cache=True, logits_to_keep=1).past_key_values
-    assert architecture.cache_bytes(cache) == architecture.kv_bytes(n, model.config)
+    assert architecture.cache_bytes(cache) == architecture.kv_bytes(n, model.config, bytes_per_value=model.dtype.itemsize)
     assert architecture.kv_bytes(4096, model.config) == 20_431_872
     assert architecture.kv_bytes(1024, model.config, kv_heads=4, windowed=False) == 72 * 2**20
 

@@ -86,9 +86,10 @@ def test_the_figure_of_both_orders_shows_every_code_point_twice():
     from matplotlib import font_manager
 
     from helpers import plots
+    from helpers.figures import notebook_05
 
     text = "{مدينة:جدة}"
-    figure = plots.logical_and_drawn(text)
+    figure = notebook_05.logical_and_drawn(text)
     written = [t.get_text() for t in figure.axes[0].texts]
     glyphs, numbers = written[0::2], written[1::2]
     assert "".join(glyphs[: len(text)]) == text and glyphs[len(text)] == "{" and numbers[len(text) :][0] == str(len(text) - 1)

@@ -8,7 +8,7 @@ from attacks import ATTACKS, INVISIBLE, TOKENS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import chat, schemas
+from helpers import chat, control_tokens, schemas
 from helpers.errors import CourseError
 
 
@@ -57,9 +57,9 @@ def test_attack_strings_read_the_same_and_hold_no_control_id(tokenizer):
         assert [i for i in ids if i in forbidden] == expected, (name, token)
         safe = chat.neutralize(attack)
         assert chat.neutralize(safe) == safe, (name, token)
-        readable = chat._folded(safe)[0].replace("‹", "<").replace("›", ">")
-        assert readable == chat._folded(attack)[0], (name, token)
-        for way, text in zip(live, (attack, chat._folded(attack)[0].lower()), strict=True):
+        readable = control_tokens._folded(safe)[0].replace("‹", "<").replace("›", ">")
+        assert readable == control_tokens._folded(attack)[0], (name, token)
+        for way, text in zip(live, (attack, control_tokens._folded(attack)[0].lower()), strict=True):
             live[way] += bool(set(tokenizer(text, add_special_tokens=False).input_ids) & forbidden)
     print(f"{len(ATTACKS)} attack strings; unless neutralized they hold control ids: " + ", ".join(f"{n} {way}" for way, n in live.items()))
     assert len(ATTACKS) >= 200 and min(live.values()) >= 100

@@ -14,8 +14,9 @@ from helpers.calls import FunctionCall, parse
 from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
 from scripts.dataset import row_builder, sources
+from scripts.dataset.__main__ import build
 from scripts.dataset.sources import FORBIDDEN
-from scripts.publish import cards
+from scripts.publish import cards, generated
 
 TESTS = ("test", "test_unseen_tools")
 
@@ -36,7 +37,7 @@ def test_the_sources_have_no_fault():
 
 
 def test_a_rebuild_gives_the_same_bytes(tmp_path):
-    dataset.build(tmp_path)
+    build(tmp_path)
     for name in ("tools.jsonl", dataset.CHECKSUMS, *(f"{split}.jsonl" for split in dataset.SPLITS)):
         assert (tmp_path / name).read_bytes() == (dataset.FOLDER / name).read_bytes(), f"{name}: run make data and commit"
 
@@ -260,7 +261,7 @@ def test_the_cards_baseline_is_what_the_retriever_scores():
 
 def test_a_card_without_marks_is_refused():
     with pytest.raises(CourseError, match="0 blocks 'counts'.*put the marks back"):
-        cards.replaced("# A card", "counts", "text")
+        generated.replaced("# A card", "counts", "text")
 
 
 # --- public sets --------------------------------------------------------------------------------------------------------

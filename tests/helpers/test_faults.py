@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from helpers import checkpoints
+from helpers import checkpoints, environment
 from helpers.errors import CourseError
 
 PREPARE = [sys.executable, "-m", "helpers.checkpoints"]
@@ -85,9 +85,9 @@ def test_a_proxy_that_hangs_costs_seconds(monkeypatch):
     for name in ("HF_HUB_OFFLINE", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     started = time.perf_counter()
-    assert checkpoints.hub_reachable.__wrapped__() is False
+    assert environment.hub_reachable.__wrapped__() is False
     assert held, "the proxy was never asked"
-    assert time.perf_counter() - started < 4 * checkpoints.NETWORK_TIMEOUT
+    assert time.perf_counter() - started < 4 * environment.NETWORK_TIMEOUT
 
 
 # --- the locale ---------------------------------------------------------------------------------------------------------

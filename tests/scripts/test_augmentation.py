@@ -102,7 +102,7 @@ def test_no_value_of_a_held_out_part_comes_in(seed):
 
 def test_held_out_rows_are_never_drawn_with_the_further_values():
     builder = augmentation.FreshBuilder(augmentation.sources.read(), 0)
-    plain = augmentation.synthesis.Builder(builder.sources)
+    plain = augmentation.row_builder.Builder(builder.sources)
     assert builder.entries("city", "test") == plain.entries("city", "test") and len(builder.entries("city", "train")) > 3 * len(plain.entries("city", "train"))
 
 

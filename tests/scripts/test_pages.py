@@ -67,7 +67,7 @@ def test_a_fault_is_seen(words, tmp_path, page_of):
 def test_a_figure_without_alt_text_is_seen_and_one_with_it_keeps_it(tmp_path, page_of):
     assert all("image without alt text" in "".join(p) for p in checked(tmp_path, page_of, figure()).values())
     path = tmp_path / "page.html"
-    pages.notebooks_script().write_html(new_notebook(cells=[figure('r < 8 & "so on", said in the alt text')]), path)
+    pages.notebooks.write_html(new_notebook(cells=[figure('r < 8 & "so on", said in the alt text')]), path)
     assert """<img alt='r &lt; 8 &amp; "so on", said in the alt text'""" in path.read_text(encoding="utf-8")
 
 
