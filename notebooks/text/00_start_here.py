@@ -22,7 +22,7 @@
 # imports. It ends with the versions, the device and the model in use.
 #
 # It finds the course wherever it is: around this notebook, in any zip beside it, in Drive (once it is mounted), among Kaggle's
-# inputs, or at the address in its first line. On Colab each notebook has a machine of its own. To keep the model and your bets from
+# inputs, or at the address in its first line. On Colab each notebook has a machine of its own. To keep the model and your [bets](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bet) from
 # one to the next, mount Drive and set `COURSE_CACHE` and `COURSE_BETS` to a folder and a file there, before the setup cell.
 
 # %% tags=["nbval-ignore-output"]
@@ -80,7 +80,7 @@ checkpoint = setup.prepare()
 
 # %% [markdown]
 # Two models can appear in the last line. With a GPU and the Hugging Face hub in reach it is **FunctionGemma 270M**, which
-# Google trained for function calling (its model card, `google/functiongemma-270m-it`). Without, it is **Gemma 3 270M**, the
+# Google trained to call functions (its model card, `google/functiongemma-270m-it`). Without, it is **Gemma 3 270M**, the
 # [base model](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#base-model), which continues text and was not trained for calls.
 # A [function call](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#function-call) is written in the same [tokens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#token) by both, and their [prompts](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#prompt) are the same.
 # What follows holds for either; where they differ, the text is made from what was measured.
@@ -150,7 +150,7 @@ print(calls.serialize([wanted]) + "<start_function_response>")
 # It looks a little like JSON and is not: the key is bare, and the string stands between two `<escape>` tokens. The last token
 # says "now run the tool and tell me what it returned". It is where generation stops.
 #
-# **Your [bet](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bet):** in how many of the five dialects will the model write a valid call?
+# **Your bet:** in how many of the five dialects will the model write a valid call?
 
 # %%
 from helpers import exercises

