@@ -29,7 +29,7 @@ TEXT, STORED, BUILD = ROOT / "notebooks" / "text", ROOT / "notebooks", ROOT / "b
 MEASURED = ROOT / "assets" / "measured.json"  # what the cards of the stored notebooks say
 GPU_HELPS = ("00", "04", "05")  # these ask Colab for a T4; 01 to 03 measure on the processor, with or without one
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-CELL_TIMEOUT = 3000  # seconds
+CELL_TIMEOUT = 4500  # seconds
 WITH_ALT_TEXT = """{% extends 'lab/index.html.j2' %}
 {% block data_png scoped -%}
 {{ super() | replace('<img ', '<img alt="' ~ ((output | get_metadata('alt', 'image/png') or '') | escape_html) ~ '" ', 1) }}
