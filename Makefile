@@ -43,9 +43,9 @@ notebooks: setup
 	$(RUN) -m scripts.publish.notebooks store $(NB)
 
 # two halves side by side, each with half of the cores: alone, a notebook leaves most of the second core idle
-HALF   := $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) // 2))")
+HALF    = $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) // 2))")
 LATER  := notebooks/04_masked_training_run.ipynb notebooks/05_gguf_export.ipynb
-PYTEST := OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
+PYTEST  = OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
 
 test: setup
 	$(RUN) -m ruff check .

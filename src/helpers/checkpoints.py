@@ -150,7 +150,7 @@ def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | N
 def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = None) -> dict:
     """The adapter folded into its base: transformers' tensor names -> float32 tensors, without the tied head.
 
-    ``base_state`` replaces the weights of the base before the merge (see ``dithered``); names and shapes are the base's.
+    ``base_state`` replaces the weights of the base before the merge (see ``gguf.dithered``); names and shapes are the base's.
     Raises CourseError when there is no adapter in the folder.
     """
     from peft import PeftModel
