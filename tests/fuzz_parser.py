@@ -1,10 +1,10 @@
-"""Coverage-guided fuzzing of the call parser with atheris: whatever the bytes, calls or a ParseError, and what is read can be written back.
+"""Coverage-guided fuzzing of the call parser with atheris: whatever the bytes, calls or a ParseError, and what is read
+can be written back.
 
     python tests/fuzz_parser.py [CORPUS] [-runs=1000000 ...]      (make fuzz)
 
-Takes libFuzzer's options. What was interesting is kept in CORPUS; ``--keep`` boils that down to ``tests/helpers/corpus/parser.txt``, which
-the tests replay.
-"""
+Takes libFuzzer's options. What was interesting is kept in CORPUS; ``--keep`` boils that down to
+``tests/helpers/corpus/parser.txt``, which the tests replay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,21 @@ from helpers.chat import CONTROL_TOKENS  # noqa: E402
 
 KEPT = Path(__file__).parent / "helpers" / "corpus" / "parser.txt"
 # One byte for each control token and for the format's own words, so that mutation finds structure and not spelling.
-WORDS = [*CONTROL_TOKENS, "call:", "get_weather", "city", "true", "false", "null", "None", "جدة", "١٢٣", "\u200f", "1e309", "0.5"]
+WORDS = [
+    *CONTROL_TOKENS,
+    "call:",
+    "get_weather",
+    "city",
+    "true",
+    "false",
+    "null",
+    "None",
+    "جدة",
+    "١٢٣",
+    "\u200f",
+    "1e309",
+    "0.5",
+]
 
 
 def decoded(data: bytes) -> str:

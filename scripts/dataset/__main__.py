@@ -1,8 +1,8 @@
 """Build the data set from its sources, and check it.
 
-    python -m scripts.dataset build              assets/data/*.jsonl, anew
-    python -m scripts.dataset check              every row against its tools, its schema and the template
-    python -m scripts.dataset sources [DOMAIN …]   every fault of the named domain files (all, without a name)
+python -m scripts.dataset build              assets/data/*.jsonl, anew
+python -m scripts.dataset check              every row against its tools, its schema and the template
+python -m scripts.dataset sources [DOMAIN …]   every fault of the named domain files (all, without a name)
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """More training rows than the data set stores, so that a model copies and reads instead of learning by heart.
 
-The first reference candidates were trained on the stored rows alone. They named the right function on 96.8 % of requests for tools they
-knew and on 15 % for tools they did not, and wrote values that training had not held as pieces of values it had
-(``assets/reference/reference.json``). Against the first, ``renamed`` gives a row's tools other names; against the second, ``fresh`` draws rows
-anew with many more slot values, some of them invented.
-"""
+The first reference candidates were trained on the stored rows alone. They named the right function on 96.8 % of
+requests for tools they knew and on 15 % for tools they did not, and wrote values that training had not held as pieces
+of values it had (``assets/reference/reference.json``). Against the first, ``renamed`` gives a row's tools other names;
+against the second, ``fresh`` draws rows anew with many more slot values, some of them invented."""
 
 from __future__ import annotations
 
@@ -25,7 +24,8 @@ INVENTED = 0.3  # share of a vocabulary's values
 
 
 def fresh(seed: int) -> list[dict]:
-    """As many rows as ``train`` holds, of its phrasings, with other values, tools and talk; none equals a stored row's request but by chance.
+    """As many rows as ``train`` holds, of its phrasings, with other values, tools and talk; none equals a stored row's
+    request but by chance.
 
     Deterministic for a seed. Their ids are ``fresh{seed}-…``.
     """
@@ -61,8 +61,14 @@ class FreshBuilder(row_builder.Builder):
         written = self.training_values[vocabulary]
         known = [entry["value"] for entry in stored] + written
         wanted, draw = round(len(known) * INVENTED / (1 - INVENTED)), random.Random(f"{self.seed}|{vocabulary}")
-        kept_away = {folded(entry["value"]) for entry in self.sources.vocabularies[vocabulary]} | set(map(folded, written))
-        invented = [w for w in dict.fromkeys(invented_like(known, draw, 3 * wanted)) if len(w) > 2 and folded(w) not in kept_away]
+        kept_away = {folded(entry["value"]) for entry in self.sources.vocabularies[vocabulary]} | set(
+            map(folded, written)
+        )
+        invented = [
+            w
+            for w in dict.fromkeys(invented_like(known, draw, 3 * wanted))
+            if len(w) > 2 and folded(w) not in kept_away
+        ]
         return [{"value": v, "text": dict.fromkeys(dataset.DIALECTS, [v])} for v in [*written, *invented[:wanted]]]
 
 
@@ -72,7 +78,9 @@ def folded(text: str) -> str:
 
 
 def invented_like(values: list[str], draw: random.Random, n: int, order: int = 2) -> list[str]:
-    """``n`` words that look like the values: a Markov chain in which a character follows the ``order`` before it (Shannon 1948, section 3)."""
+    """``n`` words that look like the values: a Markov chain in which a character follows the ``order`` before it
+    (Shannon 1948, section 3).
+    """
     following: dict[str, list[str]] = {}
     for value in values:
         marked = "\n" * order + value + "\n"  # a line feed begins and ends a value
@@ -94,7 +102,8 @@ def synonyms() -> dict[str, list[str]]:
 
 
 def renamed(row: dict, seed: int = 0) -> dict:
-    """A data row whose tools, parameters and calls have new names, the same in all its columns; request, values and reply stay.
+    """A data row whose tools, parameters and calls have new names, the same in all its columns; request, values and
+    reply stay.
 
     Deterministic for a row's id and ``seed``. Names stay unique among the row's tools, and among a tool's parameters.
     """
@@ -127,7 +136,10 @@ def _new_name(name: str, draw: random.Random, taken: set[str]) -> str:
 
 
 def _rename_properties(schema: dict, draw: random.Random) -> dict:
-    """Rename a schema's properties in place, nested ones too. Returns old name -> (new name, the same for what is inside)."""
+    """Rename a schema's properties in place, nested ones too.
+
+    Returns old name -> (new name, the same for what is inside).
+    """
     found, properties = {}, {}
     for name, inner in schema.get("properties", {}).items():
         new = _new_name(name, draw, taken={*schema["properties"], *properties} - {name})

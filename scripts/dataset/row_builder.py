@@ -23,7 +23,8 @@ SIZES = {"train": 6400, "validation": 500, "test": 1500, "test_unseen_tools": 50
 #: Share of each kind in every split; the rest is ``single``.
 SHARES = {"none": 0.13, "parallel": 0.12, "followup": 0.07}
 DISTRACTORS = (3, 6)
-_DECLARED = 840  # estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones)
+# estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones)
+_DECLARED = 840
 _VALUE_SHARES = {"validation": 0.12, "test": 0.22}  # of a vocabulary's free-text values; the rest is for training
 _LEAK = 0.55  # phrasings of one tool that are more alike than this stay in one split, whatever their dialect
 
@@ -88,13 +89,21 @@ class Builder:
             return entries
         values = _order([e["value"] for e in entries], vocabulary)
         n_test, n_validation = (round(len(values) * _VALUE_SHARES[s]) for s in ("test", "validation"))
-        parts = {"test": values[:n_test], "validation": values[n_test : n_test + n_validation], "train": values[n_test + n_validation :]}
+        parts = {
+            "test": values[:n_test],
+            "validation": values[n_test : n_test + n_validation],
+            "train": values[n_test + n_validation :],
+        }
         chosen = set(parts[_values_split(split)])
         return [e for e in entries if e["value"] in chosen]
 
     def tools(self, split: str, unseen: bool) -> list[Tool]:
         """Tools that may be declared in a split: unseen ones appear in ``test_unseen_tools`` only."""
-        return [t for t in self.sources.tools.values() if t.unseen == unseen and (not unseen or split == "test_unseen_tools")]
+        return [
+            t
+            for t in self.sources.tools.values()
+            if t.unseen == unseen and (not unseen or split == "test_unseen_tools")
+        ]
 
     # --- filling a phrasing
 
@@ -168,7 +177,9 @@ class Builder:
                 if row and row["query"] not in seen:
                     break
             else:
-                raise CourseError(f"split {split}: no new query for a row of kind {kind}", "write more phrasings or slot values")
+                raise CourseError(
+                    f"split {split}: no new query for a row of kind {kind}", "write more phrasings or slot values"
+                )
             seen.add(row["query"])
             rows.append({"id": f"{split}-{index:05d}", "split": split, "kind": kind, **row})
         random.Random(split).shuffle(rows)
@@ -181,7 +192,9 @@ class Builder:
         return tool, rng.choice(self.phrasings(tool, dialect, split))
 
     def _declared(self, rng, split: str, gold: list[Tool], near: bool = True) -> list[str]:
-        """Names of the tools a row declares: the gold ones and 3 to 6 others, half of them of the same domain, shuffled."""
+        """Names of the tools a row declares: the gold ones and 3 to 6 others, half of them of the same domain,
+        shuffled.
+        """
         pool = [t for u in (False, True) for t in self.tools(split, u) if t.name not in {g.name for g in gold}]
         domains = {g.domain for g in gold}
         close = [t for t in pool if t.domain in domains]
@@ -214,7 +227,9 @@ class Builder:
         return tool, phrasing.id, query, arguments, texts
 
     def _worn(self, rng, text: str) -> str:
-        """The wording, not its placeholders, as people type it: mostly as it is, sometimes hasty, seldom with diacritics."""
+        """The wording, not its placeholders, as people type it: mostly as it is, sometimes hasty, seldom with
+        diacritics.
+        """
         habit = rng.random()
         if habit >= 0.2:
             return text
@@ -249,9 +264,14 @@ class Builder:
         query = f"{first[2].rstrip(' .؟?!')}{connector}{second[2]}"
         gold = list({s[0].name: s[0] for s in (first, second)}.values())
         return {
-            "domain": first[0].domain, "dialect": dialect, "query": self._dress(rng, query, dialect),
-            "tools": self._declared(rng, split, gold), "calls": calls, "reply": "", "phrasing": f"{first[1]}+{second[1]}",
-        }  # fmt: skip
+            "domain": first[0].domain,
+            "dialect": dialect,
+            "query": self._dress(rng, query, dialect),
+            "tools": self._declared(rng, split, gold),
+            "calls": calls,
+            "reply": "",
+            "phrasing": f"{first[1]}+{second[1]}",
+        }
 
     def _followup(self, rng, split, dialect, index) -> dict | None:
         tool, phrasing, query, arguments, texts = self._asked(rng, split, dialect, index)
@@ -265,7 +285,8 @@ class Builder:
 
     def _none(self, rng, split, dialect, index) -> dict:
         """A request that no declared tool can serve: talk, something that already happened, or a missing capability."""
-        past = 0.0 if split == "validation" else 0.3  # there are two remarks for each tool and dialect: one to train on, one to test
+        # there are two remarks for each tool and dialect: one to train on, one to test
+        past = 0.0 if split == "validation" else 0.3
         form = rng.choices(("chat", "past", "missing"), (0.3, past, 0.4))[0]
         talk = self.sources.conversation
         if form == "chat":
@@ -278,7 +299,12 @@ class Builder:
             reply = rng.choice(talk["missing"][dialect])
             if form == "past":
                 number, query = rng.choice(_share(list(enumerate(tool.past[dialect], 1)), split, pair=True))
-                reply, identity, gold, near = rng.choice(talk["past"][dialect]), f"past.{tool.name}.{dialect}.{number}", [tool], True
+                reply, identity, gold, near = (
+                    rng.choice(talk["past"][dialect]),
+                    f"past.{tool.name}.{dialect}.{number}",
+                    [tool],
+                    True,
+                )
         names = self._declared(rng, split, gold, near)
         if form == "missing":
             names = [n for n in names if self.sources.tools[n].domain != domain]

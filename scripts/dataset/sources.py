@@ -104,7 +104,9 @@ def _tool(name: str, body: dict, domain: str) -> Tool:
     for dialect, items in body.get("phrasings", {}).items():
         for number, item in enumerate(items, 1):
             item = {"text": item} if isinstance(item, str) else item
-            phrasings.append(Phrasing(f"{name}.{dialect}.{number}", item["text"].strip(), dialect, item.get("args", {})))
+            phrasings.append(
+                Phrasing(f"{name}.{dialect}.{number}", item["text"].strip(), dialect, item.get("args", {}))
+            )
     return Tool(
         name, domain, bool(body.get("unseen", False)), body.get("description", ""), body.get("parameters", {}),
         body.get("slots", {}), tuple(phrasings), body.get("past", {}), body.get("result", {}), body.get("replies", {}),
@@ -239,7 +241,12 @@ def _answer_faults(tool: Tool, vocabularies: dict):
 
 def faults(tool: Tool, vocabularies: dict) -> list[str]:
     """All that is wrong with one tool, a line each; empty when it can be used."""
-    checks = (_declaration_faults(tool), _slot_faults(tool, vocabularies), _phrasing_faults(tool), _answer_faults(tool, vocabularies))
+    checks = (
+        _declaration_faults(tool),
+        _slot_faults(tool, vocabularies),
+        _phrasing_faults(tool),
+        _answer_faults(tool, vocabularies),
+    )
     return [f"{tool.name}: {line}" for check in checks for line in check]
 
 

@@ -12,8 +12,12 @@ _LEVANT = "كانون الثاني,شباط,آذار,نيسان,أيار,حزي�
 _MOROCCO = "يناير فبراير مارس أبريل ماي يونيو يوليوز غشت شتنبر أكتوبر نونبر دجنبر".split()
 _TUNISIA = "جانفي فيفري مارس أفريل ماي جوان جويلية أوت سبتمبر أكتوبر نوفمبر ديسمبر".split()
 MONTHS = {
-    "msa": [_EASTERN], "egyptian": [_EASTERN], "gulf": [_EASTERN], "levantine": [_LEVANT], "maghrebi": [_MOROCCO, _TUNISIA],
-}  # fmt: skip
+    "msa": [_EASTERN],
+    "egyptian": [_EASTERN],
+    "gulf": [_EASTERN],
+    "levantine": [_LEVANT],
+    "maghrebi": [_MOROCCO, _TUNISIA],
+}
 # Part of the day for hours 6-11, 12-15, 16-18 and 19-23.
 PERIODS = {
     "msa": ("صباحاً", "ظهراً", "عصراً", "مساءً"),
@@ -28,13 +32,23 @@ _HUNDREDS_MSA = "مئة مئتان ثلاثمئة أربعمئة خمسمئة س
 _HUNDREDS_EG = "مية ميتين تلتمية ربعمية خمسمية ستمية سبعمية تمنمية تسعمية".split()
 _HUNDREDS_GULF = "مية ميتين ثلاثمية أربعمية خمسمية ستمية سبعمية ثمانمية تسعمية".split()
 _HUNDREDS_MA = "مية ميتين تلتمية ربعمية خمسمية ستمية سبعمية تمنمية تسعمية".split()
-_THOUSANDS_MSA = "ألف,ألفا,ثلاثة آلاف,أربعة آلاف,خمسة آلاف,ستة آلاف,سبعة آلاف,ثمانية آلاف,تسعة آلاف,عشرة آلاف".split(",")
+_THOUSANDS_MSA = "ألف,ألفا,ثلاثة آلاف,أربعة آلاف,خمسة آلاف,ستة آلاف,سبعة آلاف,ثمانية آلاف,تسعة آلاف,عشرة آلاف".split(
+    ","
+)
 _THOUSANDS = "ألف,ألفين,تلات آلاف,أربع آلاف,خمس آلاف,ست آلاف,سبع آلاف,تمن آلاف,تسع آلاف,عشر آلاف".split(",")
-_HUNDREDS = {"msa": _HUNDREDS_MSA, "egyptian": _HUNDREDS_EG, "gulf": _HUNDREDS_GULF, "levantine": _HUNDREDS_EG, "maghrebi": _HUNDREDS_MA}
+_HUNDREDS = {
+    "msa": _HUNDREDS_MSA,
+    "egyptian": _HUNDREDS_EG,
+    "gulf": _HUNDREDS_GULF,
+    "levantine": _HUNDREDS_EG,
+    "maghrebi": _HUNDREDS_MA,
+}
 
 
 def number_words(value: int, dialect: str) -> str | None:
-    """A round hundred or thousand in words, None for every other number: those agree with their noun and need a person."""
+    """A round hundred or thousand in words, None for every other number: those agree with their noun and need a
+    person.
+    """
     if value % 100 == 0 and 100 <= value <= 900:
         return _HUNDREDS[dialect][value // 100 - 1]
     if value % 1000 == 0 and 1000 <= value <= 10000:
@@ -59,7 +73,10 @@ def digits(rng, text: str) -> str:
 
 
 def calendar_date(rng, dialect: str) -> tuple[str, str]:
-    """An ISO date in 2026 or 2027 and how it is written. Purely numeric forms use days over 12, so that none is ambiguous."""
+    """An ISO date in 2026 or 2027 and how it is written.
+
+    Purely numeric forms use days over 12, so that none is ambiguous.
+    """
     day = date(2026, 1, 1) + timedelta(days=rng.randrange(730))
     month = rng.choice(MONTHS[dialect])[day.month - 1]
     forms = [f"{day.day} {month} {day.year}"] * 3
@@ -88,7 +105,9 @@ def joined(texts: list[str]) -> str:
 
 
 def filled(text: str, placeholder: re.Pattern, texts: dict[str, str]) -> str:
-    """A phrasing with texts in place of its placeholders; a ل glued to one takes the article in: ل + الرياض = للرياض."""
+    """A phrasing with texts in place of its placeholders; a ل glued to one takes the article in: ل + الرياض =
+    للرياض.
+    """
 
     def put(match: re.Match) -> str:
         said = texts[match.group(1)]

@@ -2,10 +2,10 @@
 
     python -m scripts.experiments.benchmark_step [--steps 6] [--out assets/reference/cpu_step.json]
 
-Every step covers the same eight rows of one prompt, at a learning rate of zero, so that all ways must report the same loss. The first step
-warms up and does not count; the time is the median of the others. A way that fails is stored with its error: TRL 1.15 computes its loss in a
-Triton kernel, which needs a GPU, so that the peer here is transformers' own Trainer.
-"""
+Every step covers the same eight rows of one prompt, at a learning rate of zero, so that all ways must report the same
+loss. The first step warms up and does not count; the time is the median of the others. A way that fails is stored with
+its error: TRL 1.15 computes its loss in a Triton kernel, which needs a GPU, so that the peer here is transformers' own
+Trainer."""
 
 from __future__ import annotations
 
@@ -46,11 +46,21 @@ def encoded(tokenizer) -> tuple[list[list[int]], list[list[int]]]:
 
 
 def stock(trainer_name: str, steps: int) -> list[dict]:
-    """Plain transformers and PEFT, with TRL's trainer or transformers' own; defaults but for what the recipe says. Unsloth is not imported."""
+    """Plain transformers and PEFT, with TRL's trainer or transformers' own; defaults but for what the recipe says.
+
+    Unsloth is not imported.
+    """
     import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        DataCollatorForSeq2Seq,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
 
     from helpers import checkpoints, masking, paths, training
 
@@ -68,10 +78,23 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
             seconds.append(time.perf_counter() - begun[0])
 
     arguments = {
-        "output_dir": str(paths.cache_folder() / "runs" / "stock"), "max_steps": steps, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4,
-        "learning_rate": 0.0, "lr_scheduler_type": "constant", "logging_steps": 1, "save_strategy": "no", "report_to": "none", "bf16": True, "optim": "adamw_torch",
-        "gradient_checkpointing": False, "remove_unused_columns": False, "dataloader_pin_memory": False, "disable_tqdm": True, "use_cpu": True,
-    }  # fmt: skip
+        "output_dir": str(paths.cache_folder() / "runs" / "stock"),
+        "max_steps": steps,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 4,
+        "learning_rate": 0.0,
+        "lr_scheduler_type": "constant",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "bf16": True,
+        "optim": "adamw_torch",
+        "gradient_checkpointing": False,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
     lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.target_modules))
     common = {
@@ -81,7 +104,12 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
     if trainer_name == "SFTTrainer":
         from trl import SFTConfig, SFTTrainer
 
-        trainer = SFTTrainer(model=model, args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, max_length=1024, **arguments), peft_config=lora, **common)
+        trainer = SFTTrainer(
+            model=model,
+            args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, max_length=1024, **arguments),
+            peft_config=lora,
+            **common,
+        )
     else:
         trainer = Trainer(model=get_peft_model(model, lora), args=TrainingArguments(**arguments), **common)
     trainer.train()
@@ -104,7 +132,9 @@ def exact_loss() -> list[dict]:
         targets = torch.tensor(labels[1:])
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]  # (N-1, V)
-        total += torch.nn.functional.cross_entropy(logits, targets, ignore_index=masking.IGNORED, reduction="sum").item()
+        total += torch.nn.functional.cross_entropy(
+            logits, targets, ignore_index=masking.IGNORED, reduction="sum"
+        ).item()
         count += int((targets != masking.IGNORED).sum())
     return [{"loss": total / count, "seconds": time.perf_counter() - started}]
 
@@ -123,7 +153,9 @@ def ours(options: dict, steps: int) -> list[dict]:
 
 def one(way: str, steps: int) -> None:
     options = WAYS[way]
-    history = exact_loss() if way == EXACT else stock(options, steps) if isinstance(options, str) else ours(options, steps)
+    history = (
+        exact_loss() if way == EXACT else stock(options, steps) if isinstance(options, str) else ours(options, steps)
+    )
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -143,7 +175,15 @@ def main() -> int:
 
     results = []
     for way in WAYS:
-        command = [sys.executable, "-m", "scripts.experiments.benchmark_step", "--way", way, "--steps", str(arguments.steps)]
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.experiments.benchmark_step",
+            "--way",
+            way,
+            "--steps",
+            str(arguments.steps),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT")), None)
         if line is None:
@@ -156,9 +196,22 @@ def main() -> int:
         results.append(result)
         peer = next((r["median_seconds"] for r in results if r["way"] == PEER), float("nan"))
         ratio = peer / result["median_seconds"]
-        print(f"{way:<28} {result['median_seconds']:6.2f} s a step, x{ratio:.2f}, loss {result['steps'][-1]['loss']:.4f}, peak {result['peak_bytes'] / 1e9:.1f} GB", flush=True)
+        print(
+            f"{way:<28} {result['median_seconds']:6.2f} s a step, x{ratio:.2f}, loss "
+            f"{result['steps'][-1]['loss']:.4f}, peak {result['peak_bytes'] / 1e9:.1f} GB",
+            flush=True,
+        )
     if arguments.out:
-        arguments.out.write_text(json.dumps({"provenance": reference.provenance((environment.SEED,)) | environment.versions("unsloth"), "results": results}, indent=1), encoding="utf-8")
+        arguments.out.write_text(
+            json.dumps(
+                {
+                    "provenance": reference.provenance((environment.SEED,)) | environment.versions("unsloth"),
+                    "results": results,
+                },
+                indent=1,
+            ),
+            encoding="utf-8",
+        )
     return 0 if any(result["way"] == PEER and "steps" in result for result in results) else 1
 
 

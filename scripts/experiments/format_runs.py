@@ -1,18 +1,23 @@
-"""The experiment of notebook 05: one fine-tuned model in every format, the same test rows, free and constrained by a grammar.
+"""The experiment of notebook 05: one fine-tuned model in every format, the same test rows, free and constrained by a
+grammar.
 
-    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT [--base-gguf FILE] [--seconds 780] [--rows 500] [--workers CORES]
-    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT --decoded [--base-gguf FILE] [--seconds 500] [--rows 1500]
+    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT [--base-gguf FILE] [--seconds 780] [--rows 500]
+        [--workers CORES]
+    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT --decoded [--base-gguf FILE] [--seconds 500]
+        [--rows 1500]
 
-Merges the adapter, writes F16 and quantizes it with llama.cpp's own quantizer, then asks llama.cpp the same rows of ``test`` in every format:
-greedy, 128 tokens at most, once free and once constrained by ``calls.grammar``. Workers with one thread each take the next task from one list;
-a task is one format on a block of rows, and the list goes through all formats before it comes to the next block, so that when time runs out every
-format has the same rows. When the pace does not allow both, rows are first asked free and the constrained ones fill the time that is left.
+Merges the adapter, writes F16 and quantizes it with llama.cpp's own quantizer, then asks llama.cpp the same rows of
+``test`` in every format: greedy, 128 tokens at most, once free and once constrained by ``calls.grammar``. Workers with
+one thread each take the next task from one list; a task is one format on a block of rows, and the list goes through all
+formats before it comes to the next block, so that when time runs out every format has the same rows. When the pace does
+not allow both, rows are first asked free and the constrained ones fill the time that is left.
 
-The main line is the *dithered* base: the packaged weights sit on the grid of Q4_K_M, so quantizing them to it again would look better than it is;
-each weight is moved at random within its cell before the merge (``gguf.dithered``, seeded). The same for two formats *as packaged*
-(free, half the rows) shows how large that bias is. With ``--decoded`` llama.cpp writes the files, and their decoded weights run in transformers (float32, on a GPU if there is one): a row takes
-a hundredth of the time, the weights are those of the file to the last bit, and only llama.cpp's rounding of *activations* is left out; there is no
-grammar. ``engine`` in each prediction says which of the two it was.
+The main line is the *dithered* base: the packaged weights sit on the grid of Q4_K_M, so quantizing them to it again
+would look better than it is; each weight is moved at random within its cell before the merge (``gguf.dithered``,
+seeded). The same for two formats *as packaged* (free, half the rows) shows how large that bias is. With ``--decoded``
+llama.cpp writes the files, and their decoded weights run in transformers (float32, on a GPU if there is one): a row
+takes a hundredth of the time, the weights are those of the file to the last bit, and only llama.cpp's rounding of
+*activations* is left out; there is no grammar. ``engine`` in each prediction says which of the two it was.
 
 KL against F16 over the whole vocabulary: passages of assets/data/retention.yaml, and gold calls.
 """
@@ -59,7 +64,9 @@ RUNS = [*(Run(name) for name in gguf.FORMATS), *(Run(name, "as packaged") for na
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def make_files(base_name: str, checkpoint: str, adapter: str, base_gguf: str, folder: str, threads: int) -> dict[str, str]:
+def make_files(
+    base_name: str, checkpoint: str, adapter: str, base_gguf: str, folder: str, threads: int
+) -> dict[str, str]:
     """All files of one base: run name -> path. Runs in a process of its own."""
     import torch
 
@@ -67,7 +74,9 @@ def make_files(base_name: str, checkpoint: str, adapter: str, base_gguf: str, fo
     base, folder = Path(base_gguf), Path(folder) / base_name.replace(" ", "-")
     folder.mkdir(parents=True)
     state = gguf.dithered(base, SEED) if base_name == "dithered" else None
-    state = checkpoints.merge_adapter(checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), adapter, state)
+    state = checkpoints.merge_adapter(
+        checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), adapter, state
+    )
     f16 = gguf.write_f16(state, base, folder / "F16.gguf")
     runs = [run for run in RUNS if run.base == base_name]
     made = llama_cpp.make(f16, folder, [run.format for run in runs], threads)
@@ -88,22 +97,33 @@ def worker(tasks, results) -> None:
 
 
 def ask(task: dict) -> dict:
-    """Answers to a block of prompts, free and/or constrained; the second question of a row starts from the first one's keys and values.
+    """Answers to a block of prompts, free and/or constrained; the second question of a row starts from the first one's
+    keys and values.
 
-    One at a time: reading the prompt is most of the work, and two at once on one thread took 2.5 s a row instead of 2.1.
-    """
+    One at a time: reading the prompt is most of the work, and two at once on one thread took 2.5 s a row instead of
+    2.1."""
     found = []
     with llama_cpp.Server(task["path"], threads=1) as server:
         for row in task["rows"]:
             for grammar in [None] * task["free"] + [row["grammar"]] * task["constrained"]:
                 a = server.complete(row["ids"], grammar)
-                found.append({"id": row["id"], "grammar": grammar is not None, "ids": a.token_ids, "prompt_tokens": a.prompt_tokens,
-                              "prompt_seconds": a.prompt_seconds, "seconds": a.seconds})  # fmt: skip
+                found.append(
+                    {
+                        "id": row["id"],
+                        "grammar": grammar is not None,
+                        "ids": a.token_ids,
+                        "prompt_tokens": a.prompt_tokens,
+                        "prompt_seconds": a.prompt_seconds,
+                        "seconds": a.seconds,
+                    }
+                )
     return {"answers": found}
 
 
 def divergences(task: dict) -> dict:
-    """Mean KL(F16 || format) over positions and the share of positions with the same first choice, for every text of the task."""
+    """Mean KL(F16 || format) over positions and the share of positions with the same first choice, for every text of
+    the task.
+    """
     import numpy as np
 
     def log_softmax(x):
@@ -115,7 +135,9 @@ def divergences(task: dict) -> dict:
         for text in task["texts"]:
             p, q = (log_softmax(decoder.logits(text["ids"], text["start"])) for decoder in (a, b))  # (positions, V)
             kl, same = (np.exp(p) * (p - q)).sum(axis=1), p.argmax(axis=1) == q.argmax(axis=1)
-            found.append({"kind": text["kind"], "positions": len(kl), "kl": float(kl.mean()), "same_first": float(same.mean())})
+            found.append(
+                {"kind": text["kind"], "positions": len(kl), "kl": float(kl.mean()), "same_first": float(same.mean())}
+            )
     return {"kl": found}
 
 
@@ -125,7 +147,11 @@ def divergences(task: dict) -> dict:
 def kl_texts(tokenizer, rows: list[dict], passages: int) -> list[dict]:
     """Passages whole; of gold calls only what the model would write."""
     told = dataset.retention()
-    texts = [{"kind": kind, "ids": tokenizer("<bos>" + t, add_special_tokens=False).input_ids, "start": 0} for kind in ("arabic", "english") for t in told[kind][:passages]]
+    texts = [
+        {"kind": kind, "ids": tokenizer("<bos>" + t, add_special_tokens=False).input_ids, "start": 0}
+        for kind in ("arabic", "english")
+        for t in told[kind][:passages]
+    ]
     for row in [row for row in rows if row["kind"] == "single"][: min(CALLS, passages)]:
         prompt = tokenizer(generation.prompt(row), add_special_tokens=False).input_ids
         gold = [calls.FunctionCall(c["name"], c["arguments"]) for c in json.loads(row["calls"])]
@@ -136,7 +162,10 @@ def kl_texts(tokenizer, rows: list[dict], passages: int) -> list[dict]:
 
 def asked_rows(tokenizer, rows: list[dict]) -> list[dict]:
     ids = [tokenizer(generation.prompt(row), add_special_tokens=False).input_ids for row in rows]
-    return [{"id": row["id"], "ids": i, "grammar": calls.grammar(json.loads(row["tools"]))} for row, i in zip(rows, ids, strict=True)]
+    return [
+        {"id": row["id"], "ids": i, "grammar": calls.grammar(json.loads(row["tools"]))}
+        for row, i in zip(rows, ids, strict=True)
+    ]
 
 
 def blocks(rows: list[dict]) -> list[list[dict]]:
@@ -144,7 +173,9 @@ def blocks(rows: list[dict]) -> list[list[dict]]:
 
 
 class Schedule:
-    """Which task comes next: KL first, then block after block through all runs; the constrained question is put off when the pace asks for it."""
+    """Which task comes next: KL first, then block after block through all runs; the constrained question is put off
+    when the pace asks for it.
+    """
 
     def __init__(self, files: dict[str, str], rows: list[dict], texts: list[dict], workers: int, until: float):
         self.files, self.workers, self.until = files, workers, until
@@ -154,7 +185,13 @@ class Schedule:
         self.seconds = {False: [], True: []}  # of a block, without and with the constrained question
 
     def kl(self, run: Run, texts: list[dict]) -> dict:
-        return {"kind": "kl", "run": run.name, "path": self.files[run.name], "reference": self.files[Run("F16", run.base).name], "texts": texts}
+        return {
+            "kind": "kl",
+            "run": run.name,
+            "path": self.files[run.name],
+            "reference": self.files[Run("F16", run.base).name],
+            "texts": texts,
+        }
 
     def __iter__(self):
         while task := self.following():
@@ -164,7 +201,11 @@ class Schedule:
     def following(self) -> dict | None:
         if not self.left and self.next_block < len(self.blocks):
             both = self.affords_both()
-            self.left = [self.answers(run, self.next_block, True, both and run.base == "dithered") for run in RUNS if run.base == "dithered" or not self.next_block % 2]
+            self.left = [
+                self.answers(run, self.next_block, True, both and run.base == "dithered")
+                for run in RUNS
+                if run.base == "dithered" or not self.next_block % 2
+            ]
             if not both:
                 self.put_off.append(self.next_block)
             self.next_block += 1
@@ -174,7 +215,15 @@ class Schedule:
         return self.left.pop(0) if self.left else None
 
     def answers(self, run: Run, block: int, free: bool, constrained: bool) -> dict:
-        return {"kind": "answers", "run": run.name, "path": self.files[run.name], "rows": self.blocks[block], "block": block, "free": free, "constrained": constrained}
+        return {
+            "kind": "answers",
+            "run": run.name,
+            "path": self.files[run.name],
+            "rows": self.blocks[block],
+            "block": block,
+            "free": free,
+            "constrained": constrained,
+        }
 
     def affords_both(self) -> bool:
         """Whether asking this block twice leaves time to ask all later ones once."""
@@ -195,7 +244,10 @@ class Schedule:
 
 
 def decode(path: str) -> str:
-    """Write a GGUF's decoded weights beside it, in float32. Runs in a process of its own: most of it is Python reading the tokenizer."""
+    """Write a GGUF's decoded weights beside it, in float32.
+
+    Runs in a process of its own: most of it is Python reading the tokenizer.
+    """
     from safetensors.torch import save_file
 
     target = f"{path}.safetensors"
@@ -203,14 +255,20 @@ def decode(path: str) -> str:
     return target
 
 
-def run_decoded(files: dict[str, str], checkpoint: str, tokenizer, rows: list[dict], texts: list[dict], findings: Findings, told) -> None:
-    """Every file's weights on every row, one file after the other, the most wanted first; what does not fit in time is left out whole."""
+def run_decoded(
+    files: dict[str, str], checkpoint: str, tokenizer, rows: list[dict], texts: list[dict], findings: Findings, told
+) -> None:
+    """Every file's weights on every row, one file after the other, the most wanted first; what does not fit in time
+    is left out whole.
+    """
     import torch
     from safetensors.torch import load_file
 
     torch.set_num_threads(told.workers)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = checkpoints.load_model(checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), dtype="float32", device=device)
+    model = checkpoints.load_model(
+        checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), dtype="float32", device=device
+    )
     longest, truth = 0.0, {}
     with multiprocessing.get_context("spawn").Pool(min(told.workers, len(RUNS))) as pool:
         decoded = {run.name: pool.apply_async(decode, (files[run.name],)) for run in RUNS}
@@ -220,12 +278,16 @@ def run_decoded(files: dict[str, str], checkpoint: str, tokenizer, rows: list[di
                 print(f"no time left for {run.name}", flush=True)
                 continue
             model.load_state_dict(state, strict=False)
-            found = generation.generate(model, tokenizer, rows, max_new_tokens=128, batch_size=250 if device == "cuda" else None)
+            found = generation.generate(
+                model, tokenizer, rows, max_new_tokens=128, batch_size=250 if device == "cuda" else None
+            )
             logp = [log_probabilities(model, text) for text in texts]
             if run.format == "F16":
                 truth = {run.base: logp}
             else:
-                findings.kl[run.name] = [compared(text["kind"], p, q) for text, p, q in zip(texts, truth[run.base], logp, strict=True)]
+                findings.kl[run.name] = [
+                    compared(text["kind"], p, q) for text, p, q in zip(texts, truth[run.base], logp, strict=True)
+                ]
             findings.add_generations(run, rows, found)
             longest = max(longest, time.time() - started)
             findings.write()
@@ -233,7 +295,9 @@ def run_decoded(files: dict[str, str], checkpoint: str, tokenizer, rows: list[di
 
 
 def log_probabilities(model, text: dict):
-    """Log-probabilities over the vocabulary at every position that counts: (positions, V), float32, in ordinary memory."""
+    """Log-probabilities over the vocabulary at every position that counts: (positions, V), float32, in ordinary
+    memory.
+    """
     import torch
 
     with torch.inference_mode():
@@ -265,12 +329,34 @@ class Findings:
         for a in result.get("answers", []):
             answer = llama_cpp.Answer(tuple(a["ids"]), a["prompt_tokens"], a["prompt_seconds"], a["seconds"])
             g = answer.generation(self.tokenizer)
-            self.predictions.append({"job": task["run"], "engine": "llama.cpp", "grammar": a["grammar"], "id": a["id"], "text": g.text, "tokens": len(a["ids"]), "stopped_by": g.stopped_by,
-                                     "prompt_tokens": a["prompt_tokens"], "prompt_seconds": round(a["prompt_seconds"], 3), "seconds": round(a["seconds"], 3)})  # fmt: skip
+            self.predictions.append(
+                {
+                    "job": task["run"],
+                    "engine": "llama.cpp",
+                    "grammar": a["grammar"],
+                    "id": a["id"],
+                    "text": g.text,
+                    "tokens": len(a["ids"]),
+                    "stopped_by": g.stopped_by,
+                    "prompt_tokens": a["prompt_tokens"],
+                    "prompt_seconds": round(a["prompt_seconds"], 3),
+                    "seconds": round(a["seconds"], 3),
+                }
+            )
 
     def add_generations(self, run: Run, rows: list[dict], generations: list) -> None:
         for row, g in zip(rows, generations, strict=True):
-            self.predictions.append({"job": run.name, "engine": "transformers", "grammar": False, "id": row["id"], "text": g.text, "tokens": len(g.token_ids), "stopped_by": g.stopped_by})
+            self.predictions.append(
+                {
+                    "job": run.name,
+                    "engine": "transformers",
+                    "grammar": False,
+                    "id": row["id"],
+                    "text": g.text,
+                    "tokens": len(g.token_ids),
+                    "stopped_by": g.stopped_by,
+                }
+            )
 
     def complete(self, run: Run) -> list[str]:
         """Ids of the rows that one run has answered, free."""
@@ -284,23 +370,47 @@ class Findings:
 
     def scores(self, run: Run, grammar: bool, ids: list[str]) -> dict:
         found = {p["id"]: p for p in self.predictions if p["job"] == run.name and p["grammar"] == grammar}
-        report = scoring.score([generation.Generation(found[i]["text"], (), found[i]["stopped_by"]) for i in ids], [self.rows[i] for i in ids])
+        report = scoring.score(
+            [generation.Generation(found[i]["text"], (), found[i]["stopped_by"]) for i in ids],
+            [self.rows[i] for i in ids],
+        )
         return {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS}
 
     def write(self) -> None:
-        kept = {(base, grammar): self.complete_rows(grammar, base) for base in ("dithered", "as packaged") for grammar in (False, True)}
+        kept = {
+            (base, grammar): self.complete_rows(grammar, base)
+            for base in ("dithered", "as packaged")
+            for grammar in (False, True)
+        }
         results = []
         for run in [run for run in RUNS if not self.decoded or self.complete(run)]:
             free, constrained = kept[run.base, False], kept[run.base, True]
-            results.append({
-                "job": run.name, "name": run.name, "format": run.format, "base": run.base, "seed": SEED, "bytes": Path(self.files[run.name]).stat().st_size,
-                "rows": len(free), "scores": self.scores(run, False, free), "constrained_rows": len(constrained), "constrained": self.scores(run, True, constrained),
-                "kl": self.kl.get(run.name),
-            })  # fmt: skip
+            results.append(
+                {
+                    "job": run.name,
+                    "name": run.name,
+                    "format": run.format,
+                    "base": run.base,
+                    "seed": SEED,
+                    "bytes": Path(self.files[run.name]).stat().st_size,
+                    "rows": len(free),
+                    "scores": self.scores(run, False, free),
+                    "constrained_rows": len(constrained),
+                    "constrained": self.scores(run, True, constrained),
+                    "kl": self.kl.get(run.name),
+                }
+            )
         wanted, base_of = {key: set(ids) for key, ids in kept.items()}, {run.name: run.base for run in RUNS}
-        told = {"provenance": reference.provenance([SEED], device=processor()) | {"errors": self.errors}, "results": results}
+        told = {
+            "provenance": reference.provenance([SEED], device=processor()) | {"errors": self.errors},
+            "results": results,
+        }
         _replace(self.out / "quantization.json", json.dumps(told, ensure_ascii=False, indent=1).encode())
-        lines = "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in self.predictions if p["id"] in wanted[base_of[p["job"]], p["grammar"]])
+        lines = "".join(
+            json.dumps(p, ensure_ascii=False) + "\n"
+            for p in self.predictions
+            if p["id"] in wanted[base_of[p["job"]], p["grammar"]]
+        )
         _replace(self.out / "quantization.jsonl.gz", gzip.compress(lines.encode(), mtime=0))
 
 
@@ -327,10 +437,19 @@ def main() -> int:
     parser.add_argument("checkpoint")
     parser.add_argument("adapter")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--base-gguf", type=Path, help="the packaged GGUF, joined (default: joined from the installed packages)")
-    parser.add_argument("--seconds", type=float, default=780, help="no task starts after this many seconds; the last ones take half a minute more")
+    parser.add_argument(
+        "--base-gguf", type=Path, help="the packaged GGUF, joined (default: joined from the installed packages)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=780,
+        help="no task starts after this many seconds; the last ones take half a minute more",
+    )
     parser.add_argument("--rows", type=int, default=500)
-    parser.add_argument("--decoded", action="store_true", help="run the files' decoded weights in transformers instead of llama.cpp")
+    parser.add_argument(
+        "--decoded", action="store_true", help="run the files' decoded weights in transformers instead of llama.cpp"
+    )
     parser.add_argument("--passages", type=int, default=40, help="of each language, for the KL")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     told = parser.parse_args()
@@ -339,7 +458,11 @@ def main() -> int:
     started, spawn = time.time(), multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(told, spawn, folder)
-        print(f"{len(files)} files after {time.time() - started:.0f} s: " + ", ".join(f"{n} {Path(p).stat().st_size / 1e6:.0f} MB" for n, p in files.items()), flush=True)
+        print(
+            f"{len(files)} files after {time.time() - started:.0f} s: "
+            + ", ".join(f"{n} {Path(p).stat().st_size / 1e6:.0f} MB" for n, p in files.items()),
+            flush=True,
+        )
         tokenizer = checkpoints.load_tokenizer(checkpoints.Checkpoint(told.checkpoint, "gemma", "argument"))
         rows = dataset.load("test").select(range(told.rows)).to_list()
         findings, texts = Findings(rows, files, tokenizer, told.out), kl_texts(tokenizer, rows, told.passages)
@@ -351,7 +474,11 @@ def main() -> int:
         schedule = Schedule(files, asked, texts, told.workers, told.until)
         work(schedule, findings, told.workers, spawn, started)
         findings.write()
-    print(f"{len(findings.complete_rows(False))} rows free, {len(findings.complete_rows(True))} constrained, {time.time() - started:.0f} s, {len(findings.errors)} errors", flush=True)
+    print(
+        f"{len(findings.complete_rows(False))} rows free, {len(findings.complete_rows(True))} constrained, "
+        f"{time.time() - started:.0f} s, {len(findings.errors)} errors",
+        flush=True,
+    )
     return 0
 
 
@@ -361,14 +488,20 @@ def prepare(told, spawn, folder: str) -> dict[str, str]:
     threads = max(1, told.workers // 2)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     with spawn.Pool(2) as pool:
-        made = [pool.apply_async(make_files, (name, told.checkpoint, told.adapter, str(base), folder, threads)) for name in ("dithered", "as packaged")]
+        made = [
+            pool.apply_async(make_files, (name, told.checkpoint, told.adapter, str(base), folder, threads))
+            for name in ("dithered", "as packaged")
+        ]
         files = {name: path for part in made for name, path in part.get().items()}
     os.environ["OMP_NUM_THREADS"] = "1"
     return files
 
 
 def work(schedule: Schedule, findings: Findings, workers: int, spawn, started: float) -> None:
-    """Hand out tasks as workers become free; stop handing out when time is up, and wait for what is under way. A worker that dies is replaced."""
+    """Hand out tasks as workers become free; stop handing out when time is up, and wait for what is under way.
+
+    A worker that dies is replaced.
+    """
     tasks, results = spawn.Queue(), spawn.Queue()
     pool = [_worker(spawn, tasks, results) for _ in range(workers)]
     following, under_way, taken, written = iter(schedule), {}, {}, time.time()
@@ -392,7 +525,11 @@ def work(schedule: Schedule, findings: Findings, workers: int, spawn, started: f
             findings.write()
             written = time.time()
             free, constrained = len(findings.complete_rows(False)), len(findings.complete_rows(True))
-            print(f"{time.time() - started:.0f} s: {free} rows free, {constrained} constrained in every format; block {schedule.next_block} of {len(schedule.blocks)}", flush=True)
+            print(
+                f"{time.time() - started:.0f} s: {free} rows free, {constrained} constrained in every format; block "
+                f"{schedule.next_block} of {len(schedule.blocks)}",
+                flush=True,
+            )
     for _ in pool:
         tasks.put(None)
     for process in pool:

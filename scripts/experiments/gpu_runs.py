@@ -2,14 +2,15 @@
 
     python -m scripts.experiments.gpu_runs CHECKPOINT OUT [--seconds 1000] [--processes 4]
 
-Every GPU gets ``--processes`` workers, since one alone leaves it half idle; a worker needs up to 18 GB, so six do not fit on 80. All take
-the next job from one list, most wanted first, until the time is over; a job that would not fit any more is left, one that is under OUT/parts
-from an earlier call is done. OUT then holds a file for each of ``GROUPS`` (provenance and results; predictions beside it) and ``adapter/``: of the candidates for the reference adapter, the one
-with the most exact calls on *validation*. With CUDA's MPS daemon running, a step took 0.2 s instead of 0.36 s (H200, four workers).
+Every GPU gets ``--processes`` workers, since one alone leaves it half idle; a worker needs up to 18 GB, so six do not
+fit on 80. All take the next job from one list, most wanted first, until the time is over; a job that would not fit any
+more is left, one that is under OUT/parts from an earlier call is done. OUT then holds a file for each of ``GROUPS``
+(provenance and results; predictions beside it) and ``adapter/``: of the candidates for the reference adapter, the one
+with the most exact calls on *validation*. With CUDA's MPS daemon running, a step took 0.2 s instead of 0.36 s (H200,
+four workers).
 
-Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The loss is the
-course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise.
-"""
+Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The
+loss is the course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise."""
 
 from __future__ import annotations
 
@@ -40,14 +41,16 @@ COPIES = 5  # times the training rows are drawn anew for the reference adapter
 HELD_OUT = 300  # rows scored for a short run, the same for all
 GROUPS = ("learning_rate", "masking", "rank_sweep", "spike", "reference")
 DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
-HALF = torch.bfloat16 if DEVICE == "cuda" or environment.multiplies_bf16() else torch.float32  # for the tests, on a processor that would take fifty times as long
+# for the tests, on a processor that would take fifty times as long
+HALF = torch.bfloat16 if DEVICE == "cuda" or environment.multiplies_bf16() else torch.float32
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum (with
-    ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``augmented``: five of six rows
-    are drawn anew, with tools renamed (``scripts.dataset.augmentation``). ``steps`` 0: the base model as it is."""
+    """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum
+    (with ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``augmented``:
+    five of six rows are drawn anew, with tools renamed (``scripts.dataset.augmentation``). ``steps`` 0: the base model
+    as it is."""
 
     group: str
     name: str
@@ -71,15 +74,32 @@ def jobs() -> list[Job]:
     """All runs, most wanted first: seeds are the outer loop, so that a list cut short has all settings once."""
     spike = Job("spike", "4 rows a step", 0, 1e-3, "constant", steps=300, batch=4)
     first, second, third = ([*learning_rates(seed), *ablations(seed), *ranks(seed)] for seed in SEEDS)
-    long = [Job("rank_sweep", "800 steps", seed, rank=r, alpha=2 * r, steps=800, split="test") for seed in SEEDS for r in (1, 8, 32)]
+    long = [
+        Job("rank_sweep", "800 steps", seed, rank=r, alpha=2 * r, steps=800, split="test")
+        for seed in SEEDS
+        for r in (1, 8, 32)
+    ]
     return [*candidates(), *first, spike, *second, *third, *scalings(), *long]
 
 
 def candidates() -> list[Job]:
-    """Runs that may become the reference adapter, each of 38,400 rows: every stored row and every row drawn anew once. And the model before them."""
+    """Runs that may become the reference adapter, each of 38,400 rows: every stored row and every row drawn anew once.
+
+    And the model before them.
+    """
     tried = [(rate, steps, 38400 // steps) for steps in (1200, 2400) for rate in (5e-4, 1e-3)]
     runs = [
-        Job("reference", f"{steps} steps of {batch} at {rate:g}", 0, rate, warmup=0.05, steps=steps, batch=batch, accumulation=batch // 16, augmented=True)
+        Job(
+            "reference",
+            f"{steps} steps of {batch} at {rate:g}",
+            0,
+            rate,
+            warmup=0.05,
+            steps=steps,
+            batch=batch,
+            accumulation=batch // 16,
+            augmented=True,
+        )
         for rate, steps, batch in tried
     ]
     return [*runs, Job("reference", "base", steps=0)]
@@ -99,7 +119,10 @@ def ablations(seed: int) -> list[Job]:
         replace(test, name="stop tokens unlabelled", labels="no_stops"),
         replace(test, name="no gradient through the prompt", blind=True),
         replace(test, name="tool results labelled", labels="with_results"),
-        *[replace(test, name=f"{kind} over 4 x 4 rows", normalization=kind, accumulation=4) for kind in ("window", "means", "sum")],
+        *[
+            replace(test, name=f"{kind} over 4 x 4 rows", normalization=kind, accumulation=4)
+            for kind in ("window", "means", "sum")
+        ],
     ]
 
 
@@ -111,16 +134,20 @@ def ranks(seed: int) -> list[Job]:
 
 def scalings() -> list[Job]:
     """α/r against the learning rate, at r = 32; on validation, since it is a choice of settings."""
-    return [Job("rank_sweep", "alpha/r", 0, rate, alpha=32 * scale) for scale in (0.5, 1, 2, 4) for rate in (2.5e-4, 5e-4, 1e-3, 2e-3)]
+    return [
+        Job("rank_sweep", "alpha/r", 0, rate, alpha=32 * scale)
+        for scale in (0.5, 1, 2, 4)
+        for rate in (2.5e-4, 5e-4, 1e-3, 2e-3)
+    ]
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
 def tokenized(tokenizer, copies: int = COPIES) -> dict:
-    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, as they are stored, then ``copies`` times as many that are
-    drawn anew and have other names for their tools; these only have the labels of the course.
-    """
+    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, as they are stored, then
+    ``copies`` times as many that are drawn anew and have other names for their tools; these only have the labels of the
+    course."""
     plain = dataset.load("train").to_list()
     with multiprocessing.get_context("fork").Pool(max(1, min(copies, os.cpu_count()))) as pool:  # a minute of rendering
         drawn = pool.map(augmented_texts, range(copies))
@@ -152,15 +179,23 @@ def english_rows() -> list[dict]:
         names = [entry["name"], *draw.sample(sorted(set(declared) - {entry["name"]}), 3)]
         draw.shuffle(names)
         calls = [{"name": entry["name"], "arguments": entry["arguments"]}]
-        rows.append({
-            "id": f"english-{number}", "dialect": "english", "kind": "single", "calls": json.dumps(calls),
-            "messages": json.dumps(dataset.conversation(entry["query"], calls)), "tools": json.dumps([declared[n] for n in names]),
-        })  # fmt: skip
+        rows.append(
+            {
+                "id": f"english-{number}",
+                "dialect": "english",
+                "kind": "single",
+                "calls": json.dumps(calls),
+                "messages": json.dumps(dataset.conversation(entry["query"], calls)),
+                "tools": json.dumps([declared[n] for n in names]),
+            }
+        )
     return rows
 
 
 def fused_norms() -> None:
-    """Gemma 3's norm through torch's fused kernel, float32 as before: eager norms are a quarter of a step's time on a GPU."""
+    """Gemma 3's norm through torch's fused kernel, float32 as before: eager norms are a quarter of a step's time on
+    a GPU.
+    """
     from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 
     def forward(self, x):
@@ -185,7 +220,8 @@ def padded(ids: list[list[int]], labels: list[list[int]]) -> dict:
 
 
 def blindfold(model):
-    """Cut the gradient at the prompt's keys and values, the only way from the loss to the prompt. Returns (state, handles).
+    """Cut the gradient at the prompt's keys and values, the only way from the loss to the prompt. Returns (state,
+    handles).
 
     ``state["response"]`` (B, N) says, batch by batch, which positions belong to the response.
     """
@@ -237,7 +273,11 @@ def train(job: Job, model, data: dict) -> tuple:
             group["lr"] = job.learning_rate * rate_at(job, step)
         history.append(one_step(job, model, data, chosen, trained, optimizer, state))
         if step in (19, 99, 299):
-            print(f"  {name_of(job)}: step {step + 1}, loss {history[-1]['loss'].item():.3f}, {(time.time() - started) / (step + 1):.2f} s a step", flush=True)
+            print(
+                f"  {name_of(job)}: step {step + 1}, loss {history[-1]['loss'].item():.3f}, "
+                f"{(time.time() - started) / (step + 1):.2f} s a step",
+                flush=True,
+            )
     for handle in handles:
         handle.remove()
     losses = [h["loss"].item() for h in history]
@@ -246,7 +286,9 @@ def train(job: Job, model, data: dict) -> tuple:
 
 
 def batches(job: Job, lengths: list[int]):
-    """Row numbers of each step, every row once before any comes again; rows of like length together, so that little is padding."""
+    """Row numbers of each step, every row once before any comes again; rows of like length together, so that little
+    is padding.
+    """
     draw, rows, window = random.Random(job.seed), len(lengths), 8 * job.batch
     while True:
         order = draw.sample(range(rows), rows)
@@ -257,7 +299,9 @@ def batches(job: Job, lengths: list[int]):
 
 
 def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, optimizer, state: dict) -> dict:
-    """One optimizer step over the chosen rows; loss and gradient norm stay on the GPU, so that the next step can start."""
+    """One optimizer step over the chosen rows; loss and gradient norm stay on the GPU, so that the next step can
+    start.
+    """
     from peft.helpers import disable_input_dtype_casting  # autocast casts; PEFT's own cast would keep float32 copies
 
     labels, size = data[job.labels], job.batch // job.accumulation
@@ -267,7 +311,10 @@ def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, opti
         part = chosen[start : start + size]
         batch = padded([data["ids"][i] for i in part], [labels[i] for i in part])
         state["response"] = batch["labels"] != masking.IGNORED
-        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16), disable_input_dtype_casting(model):
+        with (
+            torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16),
+            disable_input_dtype_casting(model),
+        ):
             loss = step_loss(model, batch, job.normalization, count, job.accumulation)
         loss.backward()
         total = total + loss.detach()
@@ -293,7 +340,10 @@ def predict(model, tokenizer, rows: list[dict], tokens: int = 128) -> list[dict]
     """What the model writes for each row: id, text, number of tokens, and what stopped it."""
     model.eval()
     generations = generation.generate(model, tokenizer, rows, max_new_tokens=tokens, batch_size=380)
-    return [{"id": r["id"], "text": g.text, "tokens": len(g.token_ids), "stopped_by": g.stopped_by} for r, g in zip(rows, generations, strict=True)]
+    return [
+        {"id": r["id"], "text": g.text, "tokens": len(g.token_ids), "stopped_by": g.stopped_by}
+        for r, g in zip(rows, generations, strict=True)
+    ]
 
 
 def scores_of(predictions: list[dict], rows: list[dict]) -> dict:
@@ -380,15 +430,21 @@ def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
     (out / "parts").mkdir(exist_ok=True)
     told = [{"job": name} | p for p in predictions]
     temporary = out / "parts" / f".{name}.tmp"
-    temporary.write_text(json.dumps({"name": name, "result": {"job": name} | result, "predictions": told}, ensure_ascii=False), encoding="utf-8")
+    temporary.write_text(
+        json.dumps({"name": name, "result": {"job": name} | result, "predictions": told}, ensure_ascii=False),
+        encoding="utf-8",
+    )
     os.replace(temporary, out / "parts" / f"{name}.json")
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
-def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float, groups: list[str]) -> None:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not survive the fork: the first batch would wait for ever
+def worker(
+    number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float, groups: list[str]
+) -> None:
+    # its threads do not survive the fork: the first batch would wait for ever
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(2)
     training.CHUNK = 1024  # 1 GiB of logits at a time
     fused_norms()
@@ -409,7 +465,13 @@ def worker(number: int, gpus: int, share: float, base, tokenizer, data: dict, ou
             continue
         pace = max(pace, (time.time() - started) / work(job))
         peak = f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if DEVICE == "cuda" else ""
-        print(name_of(job), result.get("scores"), f"{result['train_seconds']} of {time.time() - started:.0f} s", peak, flush=True)
+        print(
+            name_of(job),
+            result.get("scores"),
+            f"{result['train_seconds']} of {time.time() - started:.0f} s",
+            peak,
+            flush=True,
+        )
 
 
 def work(job: Job) -> float:
@@ -439,16 +501,27 @@ def claimed(out: Path, index: int) -> bool:
 
 def collect(out: Path, arguments) -> None:
     """One file a group, its predictions beside it, and the adapter that was best on validation. Temporary files go."""
-    told = reference.provenance(SEEDS, device=f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, {arguments.processes} processes each")
+    told = reference.provenance(
+        SEEDS,
+        device=(
+            f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, {arguments.processes} processes each"
+        ),
+    )
     told |= {"revision": arguments.revision} if arguments.revision else {}
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))]
     for group in arguments.groups:
         found = [part for part in parts if part["result"]["group"] == group]
-        (out / f"{group}.json").write_text(json.dumps({"provenance": told, "results": [part["result"] for part in found]}, indent=1), encoding="utf-8")
+        (out / f"{group}.json").write_text(
+            json.dumps({"provenance": told, "results": [part["result"] for part in found]}, indent=1), encoding="utf-8"
+        )
         if predictions := [p for part in found for p in part["predictions"]]:
             with gzip.open(out / f"{group}.jsonl.gz", "wt", encoding="utf-8") as file:
                 file.writelines(json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
-    trained = [part["result"] for part in parts if part["result"]["group"] == "reference" and part["result"]["steps"] and "validation" in part["result"]]
+    trained = [
+        part["result"]
+        for part in parts
+        if part["result"]["group"] == "reference" and part["result"]["steps"] and "validation" in part["result"]
+    ]
     if trained:
         best = max(trained, key=lambda result: result["validation"]["exact"][0])
         shutil.move(out / f"adapter-{best['job']}", out / "adapter")
@@ -460,7 +533,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, default=1000, help="stop taking jobs after this long (default %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=1000, help="stop taking jobs after this long (default %(default)s)"
+    )
     parser.add_argument("--processes", type=int, default=4, help="workers on each GPU (default %(default)s)")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="only these")
     parser.add_argument("--revision", default="", help="git revision, where the host has no repository")
@@ -476,7 +551,11 @@ def main() -> None:
     context = torch.multiprocessing.get_context("fork" if forks_well() else "spawn")
     print(f"{gpus} devices, workers by {context.get_start_method()}, {until - time.time():.0f} s left", flush=True)
     workers = [
-        context.Process(target=worker, args=(n, gpus, 0.95 / arguments.processes, base, tokenizer, data, arguments.out, until, arguments.groups)) for n in range(gpus * arguments.processes)
+        context.Process(
+            target=worker,
+            args=(n, gpus, 0.95 / arguments.processes, base, tokenizer, data, arguments.out, until, arguments.groups),
+        )
+        for n in range(gpus * arguments.processes)
     ]
     for process in workers:
         process.start()

@@ -1,4 +1,6 @@
-"""Who does the work of a training step: autograd functions in its graph, kernels by their author, memory by the code that took it."""
+"""Who does the work of a training step: autograd functions in its graph, kernels by their author, memory by the code
+that took it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from helpers.probes.memory import Moment
 
 
 def graph_nodes(loss) -> dict:
-    """The autograd graph behind a loss: how many nodes of each kind. A ``torch.autograd.Function`` shows as its name + "Backward"."""
+    """The autograd graph behind a loss: how many nodes of each kind.
+
+    A ``torch.autograd.Function`` shows as its name + "Backward".
+    """
     seen, waiting, found = set(), [loss.grad_fn], Counter()
     while waiting:
         node = waiting.pop()
@@ -22,7 +27,9 @@ def graph_nodes(loss) -> dict:
 
 
 def handwritten_kernels(packages: tuple[str, ...] = ("unsloth", "unsloth_zoo", "cut_cross_entropy")) -> set[str]:
-    """Names of the functions that packages' files give to ``triton.jit``, as a decorator or in a call, read from the sources without importing them."""
+    """Names of the functions that packages' files give to ``triton.jit``, as a decorator or in a call, read from the
+    sources without importing them.
+    """
     import ast
     import importlib.util
     from pathlib import Path
@@ -45,12 +52,18 @@ def _jitted(tree) -> set[str]:
         return "jit" in ast.unparse(node).split("(")[0].split(".")
 
     names = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and any(jit(d) for d in n.decorator_list)}
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and jit(n.func) and n.args and isinstance(n.args[0], ast.Name)]
+    calls = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Call) and jit(n.func) and n.args and isinstance(n.args[0], ast.Name)
+    ]
     return names | {call.args[0].id for call in calls}
 
 
 def kernel_origin(name: str, handwritten: set[str]) -> str:
-    """Who wrote a GPU kernel, judged by its name: a package by hand in Triton, Inductor (torch.compile), a copy, or a library."""
+    """Who wrote a GPU kernel, judged by its name: a package by hand in Triton, Inductor (torch.compile), a copy, or
+    a library.
+    """
     if name.startswith(("Memcpy", "Memset")):
         return "copy"
     if name.startswith("triton_"):
@@ -60,11 +73,12 @@ def kernel_origin(name: str, handwritten: set[str]) -> str:
 
 
 def peak_of_history(snapshot: dict, baseline: int = 0, device: int = 0) -> Moment:
-    """The peak inside a recording by ``torch.cuda.memory._record_memory_history``, by who allocated what was alive then.
+    """The peak inside a recording by ``torch.cuda.memory._record_memory_history``, by who allocated what was alive
+    then.
 
-    ``baseline``: bytes allocated when the recording began. Each holder is named after the innermost Python frame outside of torch and of compiled
-    code's wrappers; memory taken by autograd's own thread has no such frame. Category "before" is what the recording did not see allocated.
-    """
+    ``baseline``: bytes allocated when the recording began. Each holder is named after the innermost Python frame
+    outside of torch and of compiled code's wrappers; memory taken by autograd's own thread has no such frame. Category
+    "before" is what the recording did not see allocated."""
     live, now, most, best = {}, baseline, -1, {}
     held = Counter({("before", "", ""): baseline})
     for event in snapshot["device_traces"][device]:

@@ -2,9 +2,10 @@
 
     python -m scripts.experiments.memory_runs CHECKPOINT OUT [--seconds 540] [--only KIND …] [--revision SHA]
 
-Every measurement runs in a process of its own with a limit of its own; what it found joins OUT/memory.json as soon as it has ended, a failure with its
-error. Results of measurements that are not run again stay in that file as they are, each with the revision it was taken at. Plain runs never import Unsloth and say so when they end. All runs begin from the same adapter, drawn by name, and see the same rows in the same order.
-"""
+Every measurement runs in a process of its own with a limit of its own; what it found joins OUT/memory.json as soon as
+it has ended, a failure with its error. Results of measurements that are not run again stay in that file as they are,
+each with the revision it was taken at. Plain runs never import Unsloth and say so when they end. All runs begin from
+the same adapter, drawn by name, and see the same rows in the same order."""
 
 from __future__ import annotations
 
@@ -103,7 +104,9 @@ def plain_model(attention: str):
 
 
 def draw_adapter(model) -> None:
-    """PEFT's initialization (A uniform within ±1/√fan-in, B zero) from a seed that the parameter's name gives, so that every library starts alike."""
+    """PEFT's initialization (A uniform within ±1/√fan-in, B zero) from a seed that the parameter's name gives, so
+    that every library starts alike.
+    """
     import hashlib
 
     import torch
@@ -140,9 +143,17 @@ def ledger(sizes) -> None:
         settle()
         found = checkpointing.step(model, ids, optimizer=optimizer)["ledger"]
         report(
-            kind="ledger", batch=batch, tokens=tokens, measured_bytes=without, measured_beside_ledger=peak(), ledger_bytes=found.peak.total,
-            categories=found.peak.by("category"), holders=[[*holder, size] for holder, size in list(found.peak.by("category", "module", "kind").items())[:12]],
-        )  # fmt: skip
+            kind="ledger",
+            batch=batch,
+            tokens=tokens,
+            measured_bytes=without,
+            measured_beside_ledger=peak(),
+            ledger_bytes=found.peak.total,
+            categories=found.peak.by("category"),
+            holders=[
+                [*holder, size] for holder, size in list(found.peak.by("category", "module", "kind").items())[:12]
+            ],
+        )
         memory_free(model)
 
 
@@ -210,7 +221,16 @@ def losses(lengths) -> None:
                 value = step()
                 most = peak()
                 model.zero_grad(set_to_none=True)
-                report(kind="losses", tokens=tokens, loss=loss, labelled=labelled or tokens - 1, value=value, peak_bytes=most, static_bytes=static, seconds=timed(step, 3))
+                report(
+                    kind="losses",
+                    tokens=tokens,
+                    loss=loss,
+                    labelled=labelled or tokens - 1,
+                    value=value,
+                    peak_bytes=most,
+                    static_bytes=static,
+                    seconds=timed(step, 3),
+                )
                 memory_free(model)
 
 
@@ -227,7 +247,13 @@ def activation_range() -> None:
         for language in ("arabic", "english"):
             texts = told[language]
             batches = [tokenizer(text, return_tensors="pt").input_ids.to(device()) for text in texts]
-            report(kind="range", dtype=dtype, language=language, passages=len(texts), largest=architecture.largest_activations(model, batches))
+            report(
+                kind="range",
+                dtype=dtype,
+                language=language,
+                passages=len(texts),
+                largest=architecture.largest_activations(model, batches),
+            )
         del model
 
 
@@ -243,7 +269,9 @@ def loaded(library: str, checkpointing_mode):
 
         from helpers import training
 
-        model, tokenizer = FastModel.from_pretrained(checkpoint.path, max_seq_length=max(LENGTHS), dtype=torch.bfloat16, load_in_4bit=False)
+        model, tokenizer = FastModel.from_pretrained(
+            checkpoint.path, max_seq_length=max(LENGTHS), dtype=torch.bfloat16, load_in_4bit=False
+        )
         model = FastModel.get_peft_model(
             model, r=RANK, lora_alpha=ALPHA, lora_dropout=0, bias="none", target_modules=list(training.PROJECTIONS),
             use_gradient_checkpointing=checkpointing_mode, random_state=SEED,
@@ -261,7 +289,9 @@ def rows(tokenizer, number: int) -> dict:
     """Ids and labels of the first training rows; only the model's own turns carry loss."""
     from helpers import dataset, masking, training
 
-    ids = tokenizer(training.texts(dataset.load("train").select(range(number)).to_list()), add_special_tokens=False).input_ids
+    ids = tokenizer(
+        training.texts(dataset.load("train").select(range(number)).to_list()), add_special_tokens=False
+    ).input_ids
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
     return {"input_ids": ids, "labels": [masking.response_labels(row, header) for row in ids]}
 
@@ -292,11 +322,31 @@ def run(library: str, checkpointing_mode) -> None:
 
     data = Dataset.from_dict(rows(tokenizer, STEPS * ROWS))
     arguments = SFTConfig(
-        output_dir="/tmp/memory_runs", max_steps=STEPS, per_device_train_batch_size=ROWS, gradient_accumulation_steps=1, learning_rate=RATE,
-        lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.0, optim="adamw_torch", bf16=True, fp16=False, seed=SEED, data_seed=SEED, logging_steps=1,
-        save_strategy="no", report_to="none", max_length=max(LENGTHS), dataset_num_proc=1, dataset_kwargs={"skip_prepare_dataset": True},
-        gradient_checkpointing=False, disable_tqdm=True, dataloader_pin_memory=False, remove_unused_columns=False, use_cpu=device() == "cpu",
-    )  # fmt: skip
+        output_dir="/tmp/memory_runs",
+        max_steps=STEPS,
+        per_device_train_batch_size=ROWS,
+        gradient_accumulation_steps=1,
+        learning_rate=RATE,
+        lr_scheduler_type="constant",
+        warmup_steps=0,
+        weight_decay=0.0,
+        optim="adamw_torch",
+        bf16=True,
+        fp16=False,
+        seed=SEED,
+        data_seed=SEED,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        max_length=max(LENGTHS),
+        dataset_num_proc=1,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        gradient_checkpointing=False,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        use_cpu=device() == "cpu",
+    )
     from transformers import set_seed
 
     set_seed(SEED)
@@ -310,11 +360,22 @@ def run(library: str, checkpointing_mode) -> None:
         raise SystemExit("unsloth was imported: this is not the plain run")
     history = [row for row in trainer.state.log_history if "loss" in row]
     report(
-        kind="run", library=library, checkpointing=str(checkpointing_mode), rows=ROWS, tokens=[len(r) for r in data["input_ids"]], seconds=seconds,
-        first_step_seconds=seconds[0], median_seconds=statistics.median(seconds[len(seconds) // 3 :]), peaks=peaks, static_bytes=static,
-        reserved_bytes=torch.cuda.max_memory_reserved() if device() == "cuda" else 0, losses=[row["loss"] for row in history], grad_norms=[row["grad_norm"] for row in history],
-        lengths_seen=len({len(r) for r in data["input_ids"]}), unsloth_imported="unsloth" in sys.modules,
-    )  # fmt: skip
+        kind="run",
+        library=library,
+        checkpointing=str(checkpointing_mode),
+        rows=ROWS,
+        tokens=[len(r) for r in data["input_ids"]],
+        seconds=seconds,
+        first_step_seconds=seconds[0],
+        median_seconds=statistics.median(seconds[len(seconds) // 3 :]),
+        peaks=peaks,
+        static_bytes=static,
+        reserved_bytes=torch.cuda.max_memory_reserved() if device() == "cuda" else 0,
+        losses=[row["loss"] for row in history],
+        grad_norms=[row["grad_norm"] for row in history],
+        lengths_seen=len({len(r) for r in data["input_ids"]}),
+        unsloth_imported="unsloth" in sys.modules,
+    )
 
 
 def random_batch(model, tokens: int) -> dict:
@@ -327,7 +388,9 @@ def random_batch(model, tokens: int) -> dict:
 
 
 def warm_step(model, tokens: int) -> tuple:
-    """One step's forward and backward pass on a random row, as a function, after three that warm up (Unsloth compiles in the first); and its inputs."""
+    """One step's forward and backward pass on a random row, as a function, after three that warm up (Unsloth
+    compiles in the first); and its inputs.
+    """
     inputs = random_batch(model, tokens)
 
     def step():
@@ -349,13 +412,17 @@ def profiled(work) -> list:
     """Kernels and copies that ``work()`` starts on the device: (name, microseconds) each."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU] if device() == "cuda" else [ProfilerActivity.CPU]) as seen:
+    with profile(
+        activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU] if device() == "cuda" else [ProfilerActivity.CPU]
+    ) as seen:
         work()
     return [(e.name, e.device_time_total) for e in seen.events() if str(e.device_type).endswith("CUDA")]
 
 
 def offload(edges) -> None:
-    """Copies from GPU to host when Unsloth checkpoints four layers of 640 bf16 numbers a token, by the number of tokens."""
+    """Copies from GPU to host when Unsloth checkpoints four layers of 640 bf16 numbers a token, by the number of
+    tokens.
+    """
     import torch
     from unsloth_zoo import gradient_checkpointing as unsloth_checkpointing
 
@@ -372,11 +439,20 @@ def offload(edges) -> None:
 
         step(), step()
         names = [name for name, _ in profiled(step)]
-        report(kind="offload", layers=len(layers), tokens=tokens, activation_bytes=tokens * 640 * 2, copies=copies(names), names=sorted({n for n in names if "Memcpy" in n}))
+        report(
+            kind="offload",
+            layers=len(layers),
+            tokens=tokens,
+            activation_bytes=tokens * 640 * 2,
+            copies=copies(names),
+            names=sorted({n for n in names if "Memcpy" in n}),
+        )
 
 
 def kernels(library: str) -> None:
-    """Who wrote the kernels of one training step, by count and time; the autograd functions in its graph; who holds the memory at its peak."""
+    """Who wrote the kernels of one training step, by count and time; the autograd functions in its graph; who holds
+    the memory at its peak.
+    """
 
     from scripts.experiments import kernels as sources
 
@@ -397,7 +473,14 @@ def kernels(library: str) -> None:
         entry["microseconds"] += microseconds
         entry["names"][name[:80]] = entry["names"].get(name[:80], 0) + 1
     model.zero_grad(set_to_none=True)
-    found = {"kind": "kernels", "library": library, "tokens": tokens, "origins": told, "nodes": {k: v for k, v in nodes.items() if not k.endswith("Backward0")}, "graph_size": sum(nodes.values())}
+    found = {
+        "kind": "kernels",
+        "library": library,
+        "tokens": tokens,
+        "origins": told,
+        "nodes": {k: v for k, v in nodes.items() if not k.endswith("Backward0")},
+        "graph_size": sum(nodes.values()),
+    }
     report(**found | holders_at_peak(step))
 
 
@@ -416,20 +499,37 @@ def holders_at_peak(step) -> dict:
     snapshot = torch.cuda.memory._snapshot()
     torch.cuda.memory._record_memory_history(enabled=None)
     at_peak = sources.peak_of_history(snapshot, static)
-    return {"peak_bytes": most, "static_bytes": static, "history_bytes": at_peak.total, "holders": [[*holder, size] for holder, size in list(at_peak.by("category", "module", "kind").items())[:15]]}
+    return {
+        "peak_bytes": most,
+        "static_bytes": static,
+        "history_bytes": at_peak.total,
+        "holders": [[*holder, size] for holder, size in list(at_peak.by("category", "module", "kind").items())[:15]],
+    }
 
 
 def held(checkpointing_mode, tokens: int) -> None:
-    """What is alive at the peak of Unsloth's step on one long row, long enough for ``"unsloth"`` to offload, and how much its step copies to the host and back."""
+    """What is alive at the peak of Unsloth's step on one long row, long enough for ``"unsloth"`` to offload, and how
+    much its step copies to the host and back.
+    """
     model, _ = loaded("unsloth", checkpointing_mode)
     step, _ = warm_step(model, tokens)
     copied = copies(name for name, _ in profiled(step))
     model.zero_grad(set_to_none=True)
-    report(kind="held", library="unsloth", checkpointing=str(checkpointing_mode), tokens=tokens, layers=model.config.num_hidden_layers, copies=copied, **holders_at_peak(step))
+    report(
+        kind="held",
+        library="unsloth",
+        checkpointing=str(checkpointing_mode),
+        tokens=tokens,
+        layers=model.config.num_hidden_layers,
+        copies=copied,
+        **holders_at_peak(step),
+    )
 
 
 def tiny_llama():
-    """A Llama of random weights under Unsloth: the path that Triton kernels were written for, so that a count of none means something."""
+    """A Llama of random weights under Unsloth: the path that Triton kernels were written for, so that a count of
+    none means something.
+    """
     import tempfile
 
     import torch
@@ -441,12 +541,27 @@ def tiny_llama():
     folder = tempfile.mkdtemp()
     torch.manual_seed(SEED)
     LlamaForCausalLM(
-        LlamaConfig(vocab_size=262_144, hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096)
-    ).to(torch.bfloat16).save_pretrained(folder)  # fmt: skip
+        LlamaConfig(
+            vocab_size=262_144,
+            hidden_size=256,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=4096,
+        )
+    ).to(torch.bfloat16).save_pretrained(folder)
     checkpoints.load_tokenizer(checkpoints.ensure()).save_pretrained(folder)
     model, _ = FastLanguageModel.from_pretrained(folder, max_seq_length=2048, dtype=torch.bfloat16, load_in_4bit=False)
     return FastLanguageModel.get_peft_model(
-        model, r=RANK, lora_alpha=ALPHA, lora_dropout=0, bias="none", target_modules=list(training.PROJECTIONS), use_gradient_checkpointing=False, random_state=SEED
+        model,
+        r=RANK,
+        lora_alpha=ALPHA,
+        lora_dropout=0,
+        bias="none",
+        target_modules=list(training.PROJECTIONS),
+        use_gradient_checkpointing=False,
+        random_state=SEED,
     ).train()
 
 
@@ -486,15 +601,39 @@ def collect(name: str, checkpoint: Path, small: bool, limit: float, told: list) 
     """Run one measurement in a process and add what it reports; its last words if it fails."""
     import os
 
-    command = [sys.executable, "-m", "scripts.experiments.memory_runs", str(checkpoint), ".", "--measure", name, *(["--small"] if small else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.experiments.memory_runs",
+        str(checkpoint),
+        ".",
+        "--measure",
+        name,
+        *(["--small"] if small else []),
+    ]
     started = time.perf_counter()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit, env=os.environ | {"COURSE_MODEL": str(checkpoint.resolve())})
-        output, failed = done.stdout, done.returncode and next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit {done.returncode}")
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=limit,
+            env=os.environ | {"COURSE_MODEL": str(checkpoint.resolve())},
+        )
+        output, failed = (
+            done.stdout,
+            done.returncode
+            and next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit {done.returncode}"),
+        )
     except subprocess.TimeoutExpired as stopped:
         output, failed = (stopped.stdout or b"").decode(errors="replace"), f"stopped after {limit:.0f} s"
         done = None
-    found = [json.loads(line.removeprefix("RESULT")) | {"measurement": name} for line in output.splitlines() if line.startswith("RESULT")]
+    found = [
+        json.loads(line.removeprefix("RESULT")) | {"measurement": name}
+        for line in output.splitlines()
+        if line.startswith("RESULT")
+    ]
     told += found
     if failed:
         told.append({"kind": "error", "measurement": name, "error": failed[:400]})

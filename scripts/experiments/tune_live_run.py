@@ -1,10 +1,10 @@
 """Choose the sizes of the CPU profile's training run: what to do with the 400 rows that two cores can afford.
 
-    python -m scripts.experiments.tune_live_run CHECKPOINT OUT.json      (on a GPU, a few minutes; plain transformers + PEFT)
+    python -m scripts.experiments.tune_live_run CHECKPOINT OUT.json      (on a GPU, a few minutes; plain transformers +
+        PEFT)
 
-Every setting sees what about BUDGET seconds on two cores allow (a row costs 1.25 s alone, 0.75 s four to a prompt, 0.5 s eight
-to a prompt: measured) and is scored on rows of *validation*. The test is not read.
-"""
+Every setting sees what about BUDGET seconds on two cores allow (a row costs 1.25 s alone, 0.75 s four to a prompt, 0.5
+s eight to a prompt: measured) and is scored on rows of *validation*. The test is not read."""
 
 from __future__ import annotations
 
@@ -58,9 +58,13 @@ def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
     for step in range(steps):
         chosen = starts[step * batch : (step + 1) * batch]
         ids, labels = labelled([rows[i + j] for i in chosen for j in range(per_prompt)], tokenizer)
-        packs = [packing.pack(ids[i : i + per_prompt], labels[i : i + per_prompt]) for i in range(0, len(ids), per_prompt)]
+        packs = [
+            packing.pack(ids[i : i + per_prompt], labels[i : i + per_prompt]) for i in range(0, len(ids), per_prompt)
+        ]
         inputs = collate(packs)
-        inputs = {k: {n: m.cuda() for n, m in v.items()} if isinstance(v, dict) else v.cuda() for k, v in inputs.items()}
+        inputs = {
+            k: {n: m.cuda() for n, m in v.items()} if isinstance(v, dict) else v.cuda() for k, v in inputs.items()
+        }
         with torch.autocast("cuda", dtype=torch.bfloat16):
             loss = training.label_loss(lora, inputs)
         loss.backward()
@@ -76,10 +80,17 @@ def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
     lora.unload()
     hits = {level: report.hits(level) for level in scoring.LEVELS}
     return {
-        "domains": domains, "rows_per_prompt": per_prompt, "prompts_per_step": batch, "learning_rate": rate, "rank": rank, "steps": steps,
-        "seed": seed, "last_losses": sum(losses[-5:]) / 5, "n": len(hits["parse"]),
+        "domains": domains,
+        "rows_per_prompt": per_prompt,
+        "prompts_per_step": batch,
+        "learning_rate": rate,
+        "rank": rank,
+        "steps": steps,
+        "seed": seed,
+        "last_losses": sum(losses[-5:]) / 5,
+        "n": len(hits["parse"]),
         **{level: round(sum(h) / max(1, len(h)), 3) for level, h in hits.items()},
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -88,7 +99,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of two CPU cores (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--shard", default="0/1", help="I/N: every Nth setting from the Ith on (processes side by side)")
+    parser.add_argument(
+        "--shard", default="0/1", help="I/N: every Nth setting from the Ith on (processes side by side)"
+    )
     arguments = parser.parse_args()
     shard, shards = map(int, arguments.shard.split("/"))
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
@@ -96,10 +109,14 @@ def main() -> None:
     for seed in range(arguments.seeds):
         for setting in SETTINGS[shard::shards]:
             started = time.time()
-            base = AutoModelForCausalLM.from_pretrained(arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="eager").cuda()
+            base = AutoModelForCausalLM.from_pretrained(
+                arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="eager"
+            ).cuda()
             results.append(run(base, tokenizer, setting, arguments.budget, seed))
             print({k: v for k, v in results[-1].items() if k != "rank"}, f"{time.time() - started:.0f} s", flush=True)
-            arguments.out.write_text(json.dumps({"provenance": reference.provenance(range(arguments.seeds)), "results": results}, indent=1))
+            arguments.out.write_text(
+                json.dumps({"provenance": reference.provenance(range(arguments.seeds)), "results": results}, indent=1)
+            )
 
 
 if __name__ == "__main__":

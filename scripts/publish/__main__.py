@@ -3,8 +3,8 @@
     python -m scripts.publish            write                          (make generate)
     python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
 
-Written are README's ledger and minutes, the instructor's table, the glossary, the two cards, the heads of the notebooks, and the repository's address.
-"""
+Written are README's ledger and minutes, the instructor's table, the glossary, the two cards, the heads of the
+notebooks, and the repository's address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from . import badges, cards, glossary, ledger, outline, repository, runtimes
 
 def pages() -> dict[Path, str]:
     """Every generated page -> the text that it should have now."""
-    texts = {path: path.read_text(encoding="utf-8") for path in (ledger.README, outline.GUIDE, cards.CARD, cards.ADAPTER_CARD)}
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for path in (ledger.README, outline.GUIDE, cards.CARD, cards.ADAPTER_CARD)
+    }
     minutes = runtimes.on_two_cores(reference.load("runtimes").results)
     return {
         ledger.README: runtimes.filled_table(ledger.written(texts[ledger.README]), minutes),

@@ -21,12 +21,22 @@ ADAPTER_CARD = reference.ADAPTER / "README.md"
 
 def counts(splits: dict, tokenizer) -> str:
     """Rows by split, kind and dialect, tokens of a rendered row, and calls by tool, as Markdown."""
-    return "\n".join([
-        markdown_table(["rows", "all", *dataset.KINDS, *DIALECTS], [_shares(name, rows) for name, rows in splits.items()]),
-        markdown_table(["tokens of a row", "shortest", "median", "95th percentile", "longest"], [_lengths(n, rows, tokenizer) for n, rows in splits.items()]),
-        markdown_table(["tools declared in a row", *map(str, range(2, 8))], [_declared(name, rows) for name, rows in splits.items()]),
-        markdown_table(["calls of", "domain", *splits], _by_tool(splits)),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            markdown_table(
+                ["rows", "all", *dataset.KINDS, *DIALECTS], [_shares(name, rows) for name, rows in splits.items()]
+            ),
+            markdown_table(
+                ["tokens of a row", "shortest", "median", "95th percentile", "longest"],
+                [_lengths(n, rows, tokenizer) for n, rows in splits.items()],
+            ),
+            markdown_table(
+                ["tools declared in a row", *map(str, range(2, 8))],
+                [_declared(name, rows) for name, rows in splits.items()],
+            ),
+            markdown_table(["calls of", "domain", *splits], _by_tool(splits)),
+        ]
+    )
 
 
 def _shares(name: str, rows) -> list:
@@ -45,7 +55,10 @@ def _declared(name: str, rows) -> list:
 
 
 def _by_tool(splits: dict) -> list[list]:
-    found = {name: Counter(call["name"] for calls in rows["calls"] for call in json.loads(calls)) for name, rows in splits.items()}
+    found = {
+        name: Counter(call["name"] for calls in rows["calls"] for call in json.loads(calls))
+        for name, rows in splits.items()
+    }
     tools = sorted((domain, name) for name, domain in dataset.read_domains().items())
     return [[f"`{tool}`", domain, *(found[name][tool] or "–" for name in splits)] for domain, tool in tools]
 
@@ -54,7 +67,9 @@ def baseline() -> str:
     """Scores of the nearest-phrasing retriever on both test splits, with Wilson 95 % intervals, as Markdown."""
     scored = scoring.retrieval_reports()
     levels = ("parse", "name", "keys", "exact", "no_call")
-    return markdown_table(["TF-IDF retriever", *scored], [[level, *(_cell(r, level) for r in scored.values())] for level in levels])
+    return markdown_table(
+        ["TF-IDF retriever", *scored], [[level, *(_cell(r, level) for r in scored.values())] for level in levels]
+    )
 
 
 def _cell(report, level: str, dialect: str = "all") -> str:
@@ -67,21 +82,41 @@ def adapter_recipe() -> str:
     candidates = reference.load("reference")
     run, told = reference.chosen_adapter(candidates), candidates.provenance
     settings = {
-        "rank, alpha": f"{run['rank']}, {run['alpha']} (all seven projections of every layer)", "learning rate": f"{run['learning_rate']:g}, {run['schedule']}, warm-up {run['warmup']:.0%}",
-        "steps": f"{run['steps']:,} of {run['batch']} rows", "optimizer": "AdamW, no weight decay, gradient norm clipped at 1", "seed": run["seed"],
-        "device": told["device"], "time": f"{run['train_seconds'] / 60:.0f} minutes beside other runs", "versions": f"torch {told['torch']}, transformers {told['transformers']}, peft {told['peft']}",
-        "command": f"`{told['command']}`", "date": told["date"],
-    }  # fmt: skip
+        "rank, alpha": f"{run['rank']}, {run['alpha']} (all seven projections of every layer)",
+        "learning rate": f"{run['learning_rate']:g}, {run['schedule']}, warm-up {run['warmup']:.0%}",
+        "steps": f"{run['steps']:,} of {run['batch']} rows",
+        "optimizer": "AdamW, no weight decay, gradient norm clipped at 1",
+        "seed": run["seed"],
+        "device": told["device"],
+        "time": f"{run['train_seconds'] / 60:.0f} minutes beside other runs",
+        "versions": f"torch {told['torch']}, transformers {told['transformers']}, peft {told['peft']}",
+        "command": f"`{told['command']}`",
+        "date": told["date"],
+    }
     return markdown_table(["setting", ""], [list(pair) for pair in settings.items()])
 
 
 def adapter_scores() -> str:
-    """The reference adapter's scores on the held-out splits, and per dialect on test, with Wilson 95 % intervals, as Markdown."""
+    """The reference adapter's scores on the held-out splits, and per dialect on test, with Wilson 95 % intervals, as
+    Markdown.
+    """
     splits = ("validation", "test", "test_unseen_tools")
-    reports = {split: scoring.score(reference.adapter_generations(rows, split), rows) for split in splits for rows in [dataset.load(split)]}
+    reports = {
+        split: scoring.score(reference.adapter_generations(rows, split), rows)
+        for split in splits
+        for rows in [dataset.load(split)]
+    }
     by_split = [[level, *(_cell(report, level) for report in reports.values())] for level in scoring.LEVELS]
-    by_dialect = [[dialect, *(_cell(reports["test"], level, dialect) for level in ("parse", "name", "exact"))] for dialect in DIALECTS]
-    return "\n".join([markdown_table(["level", *splits], by_split), markdown_table(["test, by dialect", "parse", "name", "exact"], by_dialect)])
+    by_dialect = [
+        [dialect, *(_cell(reports["test"], level, dialect) for level in ("parse", "name", "exact"))]
+        for dialect in DIALECTS
+    ]
+    return "\n".join(
+        [
+            markdown_table(["level", *splits], by_split),
+            markdown_table(["test, by dialect", "parse", "name", "exact"], by_dialect),
+        ]
+    )
 
 
 def block(name: str, card: Path = CARD) -> str:
@@ -95,7 +130,10 @@ def adapter_card(card: str) -> str:
 
 
 def data_card(card: str) -> str:
-    """The data card with its counts and its baseline as they are now. Loads the tokenizer and scores the retriever: a minute."""
+    """The data card with its counts and its baseline as they are now.
+
+    Loads the tokenizer and scores the retriever: a minute.
+    """
     environment.import_libraries()
     tokenizer = checkpoints.load_tokenizer(checkpoints.ensure("gemma"))
     counted = counts({split: dataset.load(split) for split in dataset.SPLITS}, tokenizer)

@@ -1,12 +1,13 @@
-"""Read the notebooks as pages: each rendered to HTML as scripts/publish/notebooks.py does it, and looked at in headless Chromium.
+"""Read the notebooks as pages: each rendered to HTML as scripts/publish/notebooks.py does it, and looked at in headless
+Chromium.
 
     python -m scripts.publish.check_pages [NB …]           the stored notebooks, light and dark
     python -m scripts.publish.check_pages --built [NB …]   what `make run` left under build/
 
-A page fails for a console error, a broken internal link, prose that is wider than the page, Arabic that is not joined or runs the
-wrong way, text too faint to read, or an image whose alt text says nothing. The network is closed, so that the result does not hang
-on it: formulas, which a page fetches MathJax for, are not judged. COURSE_CHROMIUM names another browser.
-"""
+A page fails for a console error, a broken internal link, prose that is wider than the page, Arabic that is not joined
+or runs the wrong way, text too faint to read, or an image whose alt text says nothing. The network is closed, so that
+the result does not hang on it: formulas, which a page fetches MathJax for, are not judged. COURSE_CHROMIUM names
+another browser."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ FROM_AWAY = re.compile(r"net::ERR_|Failed to load resource")  # what a closed ne
 
 def browser() -> str | None:
     """The Chromium to use, if there is one."""
-    return os.environ.get("COURSE_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return os.environ.get("COURSE_CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
 
 
 def look(page, path: Path) -> list[str]:
@@ -78,7 +81,10 @@ class Pages:
         self.playwright = sync_playwright().start()
         arguments = ["--no-sandbox", "--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND"]
         self.chromium = self.playwright.chromium.launch(executable_path=browser(), args=arguments)
-        self.open = {theme: self.chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme) for theme in THEMES}
+        self.open = {
+            theme: self.chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme)
+            for theme in THEMES
+        }
         return self.open.__getitem__
 
     def __exit__(self, *_):
@@ -95,9 +101,17 @@ def main() -> int:
         print("error: there is no Chromium → install one, or name it in COURSE_CHROMIUM", file=sys.stderr)
         return 2
     folder = BUILD if arguments.built else STORED
-    chosen = [p for p in sorted(folder.glob("*.ipynb")) if not arguments.notebooks or p.name.startswith(tuple(arguments.notebooks))]
+    chosen = [
+        p
+        for p in sorted(folder.glob("*.ipynb"))
+        if not arguments.notebooks or p.name.startswith(tuple(arguments.notebooks))
+    ]
     if not chosen:
-        print(f"error: no notebook to look at in {folder.name}/ → " + ("make run" if arguments.built else "see notebooks/"), file=sys.stderr)
+        print(
+            f"error: no notebook to look at in {folder.name}/ → "
+            + ("make run" if arguments.built else "see notebooks/"),
+            file=sys.stderr,
+        )
         return 2
     failed = 0
     with Pages() as page_of:

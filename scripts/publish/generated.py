@@ -15,7 +15,10 @@ _BLOCK = r"(<!-- {name}: written by make generate -->\n).*?(<!-- end of {name} -
 
 
 def markdown_table(header: list[str], rows: list[list], align: str | None = None) -> str:
-    """A Markdown table. ``align`` has one of l, r for each column; without it the first is left-aligned, the others right."""
+    """A Markdown table.
+
+    ``align`` has one of l, r for each column; without it the first is left-aligned, the others right.
+    """
     align = align or "l" + "r" * (len(header) - 1)
     lines = [header, ["---" if side == "l" else "---:" for side in align], *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
@@ -30,7 +33,9 @@ def replaced(text: str, name: str, block_text: str) -> str:
     """The file's text with the block ``name`` holding ``block_text``. Raises CourseError when it has no such block."""
     changed, found = re.subn(_BLOCK.format(name=name), lambda m: f"{m[1]}\n{block_text}\n{m[2]}", text, flags=re.S)
     if found != 1:
-        raise CourseError(f"the file has {found} blocks {name!r}", f"put the marks back: <!-- {name}: written by make generate -->")
+        raise CourseError(
+            f"the file has {found} blocks {name!r}", f"put the marks back: <!-- {name}: written by make generate -->"
+        )
     return changed
 
 

@@ -1,9 +1,8 @@
 """The course's terms in English and Arabic, in the order of their first use in the stored notebooks.
 
 ``make generate`` writes docs/glossary.md from assets/glossary.yaml and names the terms that no notebook uses yet.
-``python -m scripts.publish.glossary`` links each term's first use in the text twins to it, and takes away links from later ones; then
-``python -m scripts.publish.notebooks prose`` brings them into the stored notebooks.
-"""
+``python -m scripts.publish.glossary`` links each term's first use in the text twins to it, and takes away links from
+later ones; then ``python -m scripts.publish.notebooks prose`` brings them into the stored notebooks."""
 
 from __future__ import annotations
 
@@ -36,7 +35,9 @@ The course's terms in the order in which the notebooks first use them. Written b
 
 @dataclass(frozen=True)
 class Term:
-    """An entry: its anchor, its names, two sentences in each language, and the pattern that finds it in a notebook's prose."""
+    """An entry: its anchor, its names, two sentences in each language, and the pattern that finds it in a notebook's
+    prose.
+    """
 
     id: str
     term: str
@@ -64,7 +65,9 @@ def terms() -> list[Term]:
     """All entries, as written. Raises CourseError when two share an anchor."""
     found = [Term(**entry) for entry in yaml.safe_load((ASSETS / "glossary.yaml").read_text(encoding="utf-8"))]
     if twice := {a.id for a in found if sum(a.id == b.id for b in found) > 1}:
-        raise CourseError(f"two terms have the anchor {sorted(twice)[0]!r}", "give one of them another id in assets/glossary.yaml")
+        raise CourseError(
+            f"two terms have the anchor {sorted(twice)[0]!r}", "give one of them another id in assets/glossary.yaml"
+        )
     return found
 
 
@@ -102,7 +105,12 @@ def _entry(term: Term, use: Use) -> str:
 
 def isolated(arabic: str) -> str:
     """Arabic text whose Latin words stand in elements of their own direction."""
-    return re.sub(r"−?[A-Za-z0-9][\w.]*(?: [A-Za-z0-9][\w.]*)*", lambda met: f'<bdi dir="ltr">{met.group()}</bdi>', arabic, flags=re.ASCII)
+    return re.sub(
+        r"−?[A-Za-z0-9][\w.]*(?: [A-Za-z0-9][\w.]*)*",
+        lambda met: f'<bdi dir="ltr">{met.group()}</bdi>',
+        arabic,
+        flags=re.ASCII,
+    )
 
 
 def page() -> str:
@@ -116,7 +124,10 @@ def address(twin: str) -> str:
     A whole address: Colab resolves a relative one against its own, where only notebooks are.
     """
     if not (named := _REPOSITORY.search(twin)):
-        raise CourseError("a notebook without an Open-in-Colab badge names no repository to link to", "give it one, as the other notebooks have it")
+        raise CourseError(
+            "a notebook without an Open-in-Colab badge names no repository to link to",
+            "give it one, as the other notebooks have it",
+        )
     return f"https://github.com/{named[1]}/docs/glossary.md"
 
 
@@ -131,7 +142,10 @@ def links(text: str) -> list[tuple[str, str]]:
 
 
 def first_places(source: str, open_terms: list[Term]) -> list[tuple[int, int, Term]]:
-    """(start, end, term) of the first linkable use of each term in a cell. Longer names go first: *control token* is no use of *token*."""
+    """(start, end, term) of the first linkable use of each term in a cell.
+
+    Longer names go first: *control token* is no use of *token*.
+    """
     free = _NO_PROSE.sub(lambda met: "\0" * len(met.group()), source).replace("\n", " ")
     found = []
     for term in sorted(open_terms, key=lambda term: -len(term.term)):
@@ -156,7 +170,9 @@ def linked(twins: dict[str, str]) -> dict[str, str]:
                 source = f"{source[:start]}[{source[start:end]}]({page}#{term.id}){source[end:]}"
             waiting = [term for term in waiting if term not in [place[2] for place in places]]
             body = source.rstrip("\n")
-            cells[number] = "\n".join([head, *(f"# {line}".rstrip() for line in body.split("\n"))]) + source[len(body) :]
+            cells[number] = (
+                "\n".join([head, *(f"# {line}".rstrip() for line in body.split("\n"))]) + source[len(body) :]
+            )
         written[name] = "".join(cells)
     return written
 

@@ -1,8 +1,10 @@
 """Execute the course's notebooks on the real model.
 
     python -m scripts.publish.notebooks run [NB …]     text twins -> build/NAME.ipynb and build/NAME.html
-    python -m scripts.publish.notebooks store [NB …]   text twins -> notebooks/NAME.ipynb, the stored outputs that readers see
-    python -m scripts.publish.notebooks prose [NB …]   changed prose into notebooks/NAME.ipynb, whose code and outputs stay as they are
+    python -m scripts.publish.notebooks store [NB …]   text twins -> notebooks/NAME.ipynb, the stored outputs that
+        readers see
+    python -m scripts.publish.notebooks prose [NB …]   changed prose into notebooks/NAME.ipynb, whose code and outputs
+        stay as they are
 
 NB is the start of a notebook's name, such as 04. Each cell is named as it starts, with the seconds it took.
 """
@@ -32,7 +34,8 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_TIMEOUT = 4500  # seconds
 WITH_ALT_TEXT = """{% extends 'lab/index.html.j2' %}
 {% block data_png scoped -%}
-{{ super() | replace('<img ', '<img alt="' ~ ((output | get_metadata('alt', 'image/png') or '') | escape_html) ~ '" ', 1) }}
+{{ super()
+   | replace('<img ', '<img alt="' ~ ((output | get_metadata('alt', 'image/png') or '') | escape_html) ~ '" ', 1) }}
 {%- endblock data_png %}
 """  # nbconvert 7 drops the alt text of a figure, and says that there is none
 EXERCISE = re.compile(r"<!-- exercise ([\d.]+) -->")  # what follows in that cell is written from assets/exercises
@@ -49,11 +52,17 @@ def chosen(prefixes: list[str]) -> list[Path]:
 def read(path: Path):
     """A text twin as a notebook whose cell ids and metadata are the same every time."""
     notebook = jupytext.read(path, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict({
-        "jupytext": {"text_representation": {"extension": ".py", "format_name": "percent"}, "cell_metadata_filter": "tags,-all",
-                     "notebook_metadata_filter": "-all"},
-        "kernelspec": KERNEL, "language_info": {"name": "python"},
-    })  # fmt: skip
+    notebook.metadata = nbformat.from_dict(
+        {
+            "jupytext": {
+                "text_representation": {"extension": ".py", "format_name": "percent"},
+                "cell_metadata_filter": "tags,-all",
+                "notebook_metadata_filter": "-all",
+            },
+            "kernelspec": KERNEL,
+            "language_info": {"name": "python"},
+        }
+    )
     notebook.metadata |= colab_metadata(path.stem)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:03d}"
@@ -68,13 +77,21 @@ def read(path: Path):
 def colab_metadata(name: str) -> dict:
     """What Colab reads of a notebook's metadata: the machine that *Run all* starts."""
     colab = {"provenance": []}
-    return {"accelerator": "GPU", "colab": colab | {"gpuType": "T4"}} if name.startswith(GPU_HELPS) else {"colab": colab}
+    return (
+        {"accelerator": "GPU", "colab": colab | {"gpuType": "T4"}} if name.startswith(GPU_HELPS) else {"colab": colab}
+    )
 
 
 def execute(notebook, name: str) -> None:
     """Run every cell in a fresh kernel, naming each as it starts; raises CellExecutionError at the first failure."""
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    client = NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3", extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(STORED)}})
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(STORED)}},
+    )
     with client.setup_kernel():
         for count, index in enumerate(code, 1):
             first = next((line for line in notebook.cells[index].source.splitlines() if line.strip()), "")
@@ -87,7 +104,9 @@ def execute(notebook, name: str) -> None:
 
 
 def tidy(notebook) -> None:
-    """Drop what differs from run to run and says nothing to a reader: timings, widget state, progress bars' returns, names of tables."""
+    """Drop what differs from run to run and says nothing to a reader: timings, widget state, progress bars' returns,
+    names of tables.
+    """
     notebook.metadata.pop("widgets", None)
     for number, cell in enumerate(notebook.cells):
         cell.metadata.pop("execution", None)
@@ -115,14 +134,15 @@ def _joined(outputs: list) -> list:
 def write_html(notebook, path: Path, theme: str = "light") -> None:
     """The notebook as one readable HTML file, in the light or the dark theme.
 
-    Without nbconvert's ``embed_images``: it closes each piece of HTML on its own, so that hints and solutions would stand open. Figures are
-    outputs, which are in the file anyway; prose has no pictures but the badge.
-    """
+    Without nbconvert's ``embed_images``: it closes each piece of HTML on its own, so that hints and solutions would
+    stand open. Figures are outputs, which are in the file anyway; prose has no pictures but the badge."""
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     loader = DictLoader({"course.html.j2": WITH_ALT_TEXT})
-    body, _ = HTMLExporter(theme=theme, template_file="course.html.j2", extra_loaders=[loader]).from_notebook_node(notebook)
+    body, _ = HTMLExporter(theme=theme, template_file="course.html.j2", extra_loaders=[loader]).from_notebook_node(
+        notebook
+    )
     path.write_text(body, encoding="utf-8")
 
 
@@ -141,7 +161,10 @@ def process(path: Path, store: bool) -> bool:
     if store and not failed:
         nbformat.write(notebook, STORED / f"{name}.ipynb")
         path.write_text(jupytext.writes(notebook, fmt="py:percent"), encoding="utf-8")
-    print(f"{name}: {'FAILED' if failed else 'done'} in {time.perf_counter() - started:.0f} s → build/{name}.html\n", flush=True)
+    print(
+        f"{name}: {'FAILED' if failed else 'done'} in {time.perf_counter() - started:.0f} s → build/{name}.html\n",
+        flush=True,
+    )
     return not failed
 
 

@@ -1,8 +1,8 @@
-"""What the stored notebooks hold, section by section: cells, bets, claims, exercises, quizzes, and the times they printed.
+"""What the stored notebooks hold, section by section: cells, bets, claims, exercises, quizzes, and the times they
+printed.
 
-``make generate`` writes the table of docs/instructor.md; ``python -m scripts.publish.outline`` lists what the text twins lack against the
-course's own rules.
-"""
+``make generate`` writes the table of docs/instructor.md; ``python -m scripts.publish.outline`` lists what the text
+twins lack against the course's own rules."""
 
 from __future__ import annotations
 
@@ -113,19 +113,35 @@ def bound(source: str) -> set[str]:
 
 
 def recap_gaps(each: Book) -> list[str]:
-    """Names that a recap shows and that no cell, or more than one, has bound before it: it would show another number than the bet's."""
+    """Names that a recap shows and that no cell, or more than one, has bound before it: it would show another number
+    than the bet's.
+    """
     found, before = [], Counter()
     for cell in each.cells("code"):
         if "exercises.recap(" in cell.source:
-            read = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-            inner = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-            found += [f"the recap reads {name!r}, which {before[name] or 'no'} cells bind" for name in sorted(read - inner) if name not in vars(builtins) and before[name] != 1]
+            read = {
+                node.id
+                for node in ast.walk(ast.parse(cell.source))
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            }
+            inner = {
+                node.id
+                for node in ast.walk(ast.parse(cell.source))
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+            found += [
+                f"the recap reads {name!r}, which {before[name] or 'no'} cells bind"
+                for name in sorted(read - inner)
+                if name not in vars(builtins) and before[name] != 1
+            ]
         before.update(bound(cell.source))
     return found
 
 
 def _cell(raw: dict) -> Cell:
-    outputs = [output.get("text") or output.get("data", {}).get("text/plain") or "" for output in raw.get("outputs", [])]
+    outputs = [
+        output.get("text") or output.get("data", {}).get("text/plain") or "" for output in raw.get("outputs", [])
+    ]
     return Cell(raw["cell_type"], "".join(raw["source"]), "\n".join("".join(text) for text in outputs))
 
 
@@ -161,18 +177,43 @@ def minutes_table() -> str:
     """Every section of every notebook with what an instructor has to plan for, as Markdown."""
     rows = []
     for each in books():
-        rows.append([f"**[{each.name[:2]}](../notebooks/{each.name}.ipynb)**", f"**whole notebook: {each.minutes} on two CPU cores, as its head says**", "", "", "", "", ""])
+        rows.append(
+            [
+                f"**[{each.name[:2]}](../notebooks/{each.name}.ipynb)**",
+                f"**whole notebook: {each.minutes} on two CPU cores, as its head says**",
+                "",
+                "",
+                "",
+                "",
+                "",
+            ]
+        )
         for section in each.sections[1:]:
             numbers = " ".join(str(int(claim[:2])) for claim in section.claims)
             paper = sum(exercises.bank()[e].minutes for e in section.exercises)
             shown = f"{section.seconds} s" if section.seconds else ""
             code = sum(cell.kind == "code" for cell in section.cells)
-            rows.append(["", plain(section.title), code, shown, len(section.bets) or "", numbers, f"{len(section.exercises)}: {paper} min" if paper else ""])
-    return markdown_table(["", "section", "code cells", "progress bars, in all", "bets", "claims settled", "exercises"], rows, "llrrrrr")
+            rows.append(
+                [
+                    "",
+                    plain(section.title),
+                    code,
+                    shown,
+                    len(section.bets) or "",
+                    numbers,
+                    f"{len(section.exercises)}: {paper} min" if paper else "",
+                ]
+            )
+    return markdown_table(
+        ["", "section", "code cells", "progress bars, in all", "bets", "claims settled", "exercises"], rows, "llrrrrr"
+    )
 
 
 def gaps(each: Book, among: list[Book] | None = None) -> list[str]:
-    """What a notebook lacks against the contract and the course's own rules, one line each. ``among``: whose recaps count."""
+    """What a notebook lacks against the contract and the course's own rules, one line each.
+
+    ``among``: whose recaps count.
+    """
     code = each.cells("code")
     sizes = [cell.lines for cell in code]
     kinds = "".join("c" if cell.kind == "code" else "m" for cell in each.cells())
@@ -185,9 +226,23 @@ def gaps(each: Book, among: list[Book] | None = None) -> list[str]:
         found.append(f"{longest_run} code cells in a row")
     if len(exercises) < LIMITS["exercises"]:
         found.append(f"{len(exercises)} exercises, {LIMITS['exercises']} are asked for")
-    found += [f"section {s.title!r} settles {', '.join(s.claims)} without a bet" for s in each.sections if s.claims and not s.bets]
-    recaps = "".join(cell.source for other in (books() if among is None else among) for cell in other.cells("code") if "exercises.recap" in cell.source)
-    found += [f"bet {bet!r} of section {s.title!r} is in no recap" for s in each.sections for bet in s.bets if f'"{bet}"' not in recaps]
+    found += [
+        f"section {s.title!r} settles {', '.join(s.claims)} without a bet"
+        for s in each.sections
+        if s.claims and not s.bets
+    ]
+    recaps = "".join(
+        cell.source
+        for other in (books() if among is None else among)
+        for cell in other.cells("code")
+        if "exercises.recap" in cell.source
+    )
+    found += [
+        f"bet {bet!r} of section {s.title!r} is in no recap"
+        for s in each.sections
+        for bet in s.bets
+        if f'"{bet}"' not in recaps
+    ]
     asked = sum(section.quizzes for section in each.sections)
     if asked < LIMITS["quizzes"]:
         found.append(f"{asked} quiz questions, {LIMITS['quizzes']} are asked for")
@@ -213,7 +268,8 @@ def measures(each: Book) -> str:
     count = {what: sum(len(getattr(s, what)) for s in each.sections) for what in ("bets", "claims", "exercises")}
     quizzes = sum(s.quizzes for s in each.sections)
     return (
-        f"{each.name}: code lines median {statistics.median(sizes):g}, 90th percentile {sizes[int(0.9 * len(sizes))]}, largest {sizes[-1]}; "
+        f"{each.name}: code lines median {statistics.median(sizes):g}, 90th percentile "
+        f"{sizes[int(0.9 * len(sizes))]}, largest {sizes[-1]}; "
         f"{words / sum(sizes):.1f} words a code line; longest run {max(map(len, re.findall('c+', kinds)))}; "
         f"bets {count['bets']}, claims {count['claims']}, exercises {count['exercises']}, quizzes {quizzes}"
     )

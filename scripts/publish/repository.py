@@ -1,8 +1,8 @@
-"""Where the course lives on GitHub: the one constant, the addresses made of it, and the setup cell that every notebook starts with.
+"""Where the course lives on GitHub: the one constant, the addresses made of it, and the setup cell that every notebook
+starts with.
 
-``make badges REPO=owner/name`` (``scripts/publish/badges.py``) sets the constant and writes whatever is made of it; ``tests/scripts/test_badges.py`` finds
-what disagrees.
-"""
+``make badges REPO=owner/name`` (``scripts/publish/badges.py``) sets the constant and writes whatever is made of it;
+``tests/scripts/test_badges.py`` finds what disagrees."""
 
 from __future__ import annotations
 
@@ -79,4 +79,6 @@ def badge(notebook: str, repository: str = REPOSITORY) -> str:
 
 def is_name(text: str) -> bool:
     """Whether a text is ``owner/name`` as GitHub allows it."""
-    return bool(re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", text)) and not text.endswith(".git")
+    return bool(
+        re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", text)
+    ) and not text.endswith(".git")

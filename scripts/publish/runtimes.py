@@ -1,4 +1,6 @@
-"""What each notebook takes, minutes and memory, as the rehearsal measured it: the heads of the notebooks and README's table are filled from there."""
+"""What each notebook takes, minutes and memory, as the rehearsal measured it: the heads of the notebooks and
+README's table are filled from there.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,17 @@ _MEMORY = re.compile(r"(?<=\*\*Memory\*\*: )\d+ GB")
 
 
 def on_two_cores(results: list[dict]) -> dict[str, dict]:
-    """notebook -> its result on the CPU profile: played alone where that was measured, else in order. Results with a fault don't count."""
+    """notebook -> its result on the CPU profile: played alone where that was measured, else in order.
+
+    Results with a fault don't count.
+    """
     return {r["notebook"]: r for r in _well(results) if r["profile"] == "cpu"}
 
 
 def _well(results: list[dict]) -> list[dict]:
-    """Whole notebooks that were played without a fault: in order first, then alone, so that the latter has the last word."""
+    """Whole notebooks that were played without a fault: in order first, then alone, so that the latter has the last
+    word.
+    """
     told = [r for r in results if not r["fault"] and r["mode"] in ("order", "alone")]
     return sorted(told, key=lambda r: r["mode"] == "alone")
 
@@ -42,14 +49,19 @@ def memory(result: dict) -> str:
 def filled(text: str, result: dict) -> str:
     """A notebook's head with the measured minutes and memory. Raises ValueError when it has no place for them."""
     if len(_TIME.findall(text)) != 1 or len(_MEMORY.findall(text)) != 1:
-        raise ValueError(f"{result['notebook']}: the head must say '**Time**: N minutes on two CPU cores' and '**Memory**: N GB' once")
+        raise ValueError(
+            f"{result['notebook']}: the head must say '**Time**: N minutes on two CPU cores' and '**Memory**: N GB' "
+            "once"
+        )
     return _MEMORY.sub(memory(result), _TIME.sub(minutes(result), text))
 
 
 def filled_table(readme: str, results: dict[str, dict]) -> str:
     """README with the measured minutes in the last column of each notebook's row."""
     for name, result in results.items():
-        readme = re.sub(rf"(?m)^(\|.*\(notebooks/{name}\.ipynb\).*\| )\d+ minutes?( \|)$", rf"\g<1>{minutes(result)}\g<2>", readme)
+        readme = re.sub(
+            rf"(?m)^(\|.*\(notebooks/{name}\.ipynb\).*\| )\d+ minutes?( \|)$", rf"\g<1>{minutes(result)}\g<2>", readme
+        )
     return readme
 
 
@@ -67,22 +79,37 @@ def heads(results: list[dict], root: Path = ROOT) -> dict[Path, str]:
 
 
 def table(results: list[dict], titles: dict[str, str] | None = None) -> str:
-    """Minutes and peak memory of each notebook, for every machine measured, as Markdown; a T4's are said to be missing until there are some."""
+    """Minutes and peak memory of each notebook, for every machine measured, as Markdown; a T4's are said to be
+    missing until there are some.
+    """
     well = _well(results)
     machines = list(dict.fromkeys(_machine(r) for r in well))
     measured = any("T4" in r["device"] for r in well)
-    lines = ["| notebook | " + " | ".join([*machines, *([] if measured else ["T4"])]) + " |", "|---|" + "---|" * (len(machines) + (not measured))]
+    lines = [
+        "| notebook | " + " | ".join([*machines, *([] if measured else ["T4"])]) + " |",
+        "|---|" + "---|" * (len(machines) + (not measured)),
+    ]
     for name in sorted({r["notebook"] for r in well}):
         found = {_machine(r): _cell(r) for r in well if r["notebook"] == name}
         cells = [found.get(machine, "–") for machine in machines]
-        lines.append(f"| {(titles or {}).get(name, name)} | " + " | ".join([*cells, *([] if measured else ["not measured on a T4"])]) + " |")
+        lines.append(
+            f"| {(titles or {}).get(name, name)} | "
+            + " | ".join([*cells, *([] if measured else ["not measured on a T4"])])
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def _machine(result: dict) -> str:
-    return f"{result['device']}, {result['profile']} profile" + (f", held to {result['gpu_gib']} GiB" if result["gpu_gib"] else "")
+    return f"{result['device']}, {result['profile']} profile" + (
+        f", held to {result['gpu_gib']} GiB" if result["gpu_gib"] else ""
+    )
 
 
 def _cell(result: dict) -> str:
-    gpu = f", {result['peak_gpu_reserved_bytes'] / 2**30:.1f} GiB of GPU memory" if result["peak_gpu_reserved_bytes"] else ""
+    gpu = (
+        f", {result['peak_gpu_reserved_bytes'] / 2**30:.1f} GiB of GPU memory"
+        if result["peak_gpu_reserved_bytes"]
+        else ""
+    )
     return f"{_minutes(result)} min{gpu}, {result['peak_host_bytes'] / 2**30:.1f} GiB of memory"

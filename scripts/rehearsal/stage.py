@@ -1,12 +1,16 @@
 """Carry a rehearsal to a GPU host that reaches no package index: its wheels for Python 3.12, cut into pieces.
 
-    python -m scripts.rehearsal.rehearse --passes setup --python python3.12   here first, with the host's Python: pip resolves what a reader's kernel gets
-    python -m scripts.rehearsal.stage pack                  the wheels of that environment, as .gpu_kit/00/piece.00, .gpu_kit/01/piece.01, …
-    python3 -m scripts.rehearsal.stage unpack FOLDER        on the host, where FOLDER holds every piece: FOLDER/wheels, and FOLDER/driver to drive with
+    python -m scripts.rehearsal.rehearse --passes setup --python python3.12   here first, with the host's Python: pip
+        resolves what a reader's kernel gets
+    python -m scripts.rehearsal.stage pack                  the wheels of that environment, as .gpu_kit/00/piece.00,
+        .gpu_kit/01/piece.01, …
+    python3 -m scripts.rehearsal.stage unpack FOLDER        on the host, where FOLDER holds every piece: FOLDER/wheels,
+        and FOLDER/driver to drive with
 
 and then, on the host:
 
-    PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels python3 -m scripts.rehearsal.rehearse --t4 --host-packages --write --revision SHA
+    PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels python3 -m scripts.rehearsal.rehearse --t4
+    --host-packages --write --revision SHA
 
 What the host has stays behind: name it with ``--host`` (torch's own requirements, CUDA among them, follow torch).
 """
@@ -31,13 +35,20 @@ LIST = "pieces.json"
 HOST = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "transformers", "pip", "setuptools", "wheel")
 ONLY_TORCH = r"nvidia-.*|cuda-.*|triton"
 DRIVER = ("nbclient", "nbformat", "jupyter-client")
-PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (39, 35, 34, 31, 28, 27, 24, 17, 12, 5)] + ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64"]
+PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (39, 35, 34, 31, 28, 27, 24, 17, 12, 5)] + [
+    "manylinux2014_x86_64",
+    "manylinux2010_x86_64",
+    "manylinux1_x86_64",
+    "linux_x86_64",
+]
 UNUSED = {"unsloth": "studio/"}  # a web application of 80 MB that training never imports
 
 
 def held(python: Path) -> dict[str, str]:
     """Normalized name -> version of what an environment holds."""
-    told = subprocess.run([str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [str(python), "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True
+    ).stdout
     return {_normal(entry["name"]): entry["version"] for entry in json.loads(told)}
 
 
@@ -49,13 +60,35 @@ def _normal(name: str) -> str:
 def lacking(packages: dict[str, str], host: tuple[str, ...]) -> list[str]:
     """``name==version`` of what has to travel."""
     stays = {_normal(name) for name in host}
-    return sorted(f"{name}=={version}" for name, version in packages.items() if name not in stays and not re.fullmatch(ONLY_TORCH, name))
+    return sorted(
+        f"{name}=={version}"
+        for name, version in packages.items()
+        if name not in stays and not re.fullmatch(ONLY_TORCH, name)
+    )
 
 
 def download(wanted: list[str], folder: Path) -> None:
     """Wheels for Python 3.12 on x86-64 Linux, without what they need: the list is complete."""
-    target = ["--only-binary=:all:", "--python-version", "3.12", "--implementation", "cp", *(word for name in PLATFORMS for word in ("--platform", name))]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", *target, "-d", str(folder)]
+    target = [
+        "--only-binary=:all:",
+        "--python-version",
+        "3.12",
+        "--implementation",
+        "cp",
+        *(word for name in PLATFORMS for word in ("--platform", name)),
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        *target,
+        "-d",
+        str(folder),
+    ]
     subprocess.run([*command, *wanted], check=True)
     for name, part in UNUSED.items():
         for wheel in folder.glob(f"{name}-*.whl"):
@@ -73,7 +106,9 @@ def _without(wheel: Path, part: str) -> None:
 
 
 def cut(folder: Path, kit: Path, size: int) -> int:
-    """The files of ``folder`` as one tar in pieces of ``size`` bytes, a folder each; the first has a list of all with their hashes. Returns how many."""
+    """The files of ``folder`` as one tar in pieces of ``size`` bytes, a folder each; the first has a list of all
+    with their hashes. Returns how many.
+    """
     shutil.rmtree(kit, ignore_errors=True)
     hashes = {}
     with tempfile.TemporaryFile() as whole:
@@ -93,7 +128,10 @@ def unpack(folder: Path) -> None:
     """Join the pieces in ``folder`` and install what drives a rehearsal."""
     join(folder)
     driver = ["--no-index", "--find-links", str(folder / "wheels"), "--target", str(folder / "driver"), *DRIVER]
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", *driver], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", *driver],
+        check=True,
+    )
 
 
 def join(folder: Path) -> None:
@@ -105,7 +143,9 @@ def join(folder: Path) -> None:
         for name, expected in hashes.items():
             piece = (folder / name).read_bytes() if (folder / name).exists() else b""
             if hashlib.sha256(piece).hexdigest() != expected:
-                raise SystemExit(f"error: {name} of {len(hashes)} is {'damaged' if piece else 'missing'} → send it again")
+                raise SystemExit(
+                    f"error: {name} of {len(hashes)} is {'damaged' if piece else 'missing'} → send it again"
+                )
             whole.write(piece)
         whole.seek(0)
         with tarfile.open(fileobj=whole) as tar:
@@ -116,7 +156,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("do", choices=("pack", "unpack"))
     parser.add_argument("folder", nargs="?", type=Path, help="unpack: the folder with every piece")
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "rehearsal", help="pack: the folder of the rehearsal that was played here")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=ROOT / "build" / "rehearsal",
+        help="pack: the folder of the rehearsal that was played here",
+    )
     parser.add_argument("--host", nargs="+", default=HOST, help="pack: what the host has (%(default)s)")
     parser.add_argument("--piece-mb", type=int, default=30, help="pack: size of a piece in MiB (%(default)s)")
     arguments = parser.parse_args()
@@ -127,7 +172,9 @@ def main() -> int:
         return 0
     python = arguments.work / "colab" / "bin" / "python"
     if not python.exists():
-        raise SystemExit(f"error: no rehearsal was played in {arguments.work} → python -m scripts.rehearsal.rehearse --passes setup")
+        raise SystemExit(
+            f"error: no rehearsal was played in {arguments.work} → python -m scripts.rehearsal.rehearse --passes setup"
+        )
     wanted = lacking(held(python), tuple(arguments.host))
     with tempfile.TemporaryDirectory() as folder:
         download(wanted, Path(folder))

@@ -1,10 +1,11 @@
 """A model under FunctionGemma's name that can call already: Gemma 3 270M with the reference adapter merged into it.
 
-    python -m scripts.rehearsal.standin FOLDER        FOLDER is laid out like the hub's cache: point HF_HUB_CACHE at it and set HF_HUB_OFFLINE=1
+    python -m scripts.rehearsal.standin FOLDER        FOLDER is laid out like the hub's cache: point HF_HUB_CACHE at it
+        and set HF_HUB_OFFLINE=1
 
-FunctionGemma's own weights were never at hand where the course is made. What a reader with a GPU and the hub sees is played with this model, whose
-prompts, tokens and file layout are the same and which, like FunctionGemma, answers a request with a call before anything is trained.
-"""
+FunctionGemma's own weights were never at hand where the course is made. What a reader with a GPU and the hub sees is
+played with this model, whose prompts, tokens and file layout are the same and which, like FunctionGemma, answers a
+request with a call before anything is trained."""
 
 from __future__ import annotations
 
@@ -31,7 +32,10 @@ def build(cache: Path) -> Path:
     (repository / "refs" / "main").write_text(REVISION, encoding="utf-8")
     for name in COPIED:
         shutil.copy(Path(base.path) / name, snapshot)
-    state = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in checkpoints.merge_adapter(base, reference.adapter_folder()).items()}
+    state = {
+        name: tensor.to(torch.bfloat16).contiguous()
+        for name, tensor in checkpoints.merge_adapter(base, reference.adapter_folder()).items()
+    }
     save_file(state, snapshot / "model.safetensors", metadata={"format": "pt"})
     return snapshot
 

@@ -47,7 +47,8 @@ class ParseError(CourseError):
 def parse(text: str) -> list[FunctionCall]:
     """The calls in a model's turn, in order; ``[]`` for text without any.
 
-    A trailing stop token is part of the format. An escaped value is a string always: ``<escape>0501<escape>`` is "0501".
+    A trailing stop token is part of the format. An escaped value is a string always: ``<escape>0501<escape>`` is
+    "0501".
 
     Raises
     ------
@@ -111,7 +112,9 @@ def _value(text: str, position: int, depth: int):
         return _WORDS[word.group()], word.end()
     if number := _NUMBER.match(text, position):
         return _number(number), number.end()
-    raise ParseError(position, "expected a value: strings stand between <escape>, other values are numbers, true, false or null")
+    raise ParseError(
+        position, "expected a value: strings stand between <escape>, other values are numbers, true, false or null"
+    )
 
 
 def _string(text: str, position: int) -> tuple[str, int]:
@@ -239,11 +242,13 @@ boolean ::= "true" | "false"
 
 
 def grammar(tools: list[dict]) -> str:
-    """What a model may write when these tools are declared, in llama.cpp's GBNF: one call or several, or text without any.
+    """What a model may write when these tools are declared, in llama.cpp's GBNF: one call or several, or text without
+    any.
 
-    Names, keys (in the template's order), required arguments, types and enums are those of the declarations. Control tokens stand as tokens
-    (``<escape>``), not as text, which llama.cpp knows since December 2025 (grammars/README.md, "Tokens"). Text and strings hold no ``<``; numbers
-    have at most 15 digits on either side of the point. A string's length is not bounded: only the token limit cuts it.
+    Names, keys (in the template's order), required arguments, types and enums are those of the declarations. Control
+    tokens stand as tokens (``<escape>``), not as text, which llama.cpp knows since December 2025 (grammars/README.md,
+    "Tokens"). Text and strings hold no ``<``; numbers have at most 15 digits on either side of the point. A string's
+    length is not bounded: only the token limit cuts it.
 
     Raises CourseError for a schema type that has no form here.
     """
@@ -275,14 +280,21 @@ def _value_rule(schema: dict, name: str, rules: dict) -> str:
     if kind == "array":
         rules[name] = _value_rule(schema.get("items") or {"type": "string"}, f"{name}-item", rules)
         return f'"[" ({name} ("," {name})*)? "]"'
-    raise CourseError(f"the grammar has no form for a value of type {kind!r}", "use string, integer, number, boolean, array or object")
+    raise CourseError(
+        f"the grammar has no form for a value of type {kind!r}", "use string, integer, number, boolean, array or object"
+    )
 
 
 def _object_rule(schema: dict, name: str, rules: dict) -> str:
-    """Pairs in the template's order. The first pair written has no comma before it: one alternative for each that may be first."""
+    """Pairs in the template's order.
+
+    The first pair written has no comma before it: one alternative for each that may be first.
+    """
     required = set(schema.get("required") or [])
     pairs = []
-    for number, (key, value) in enumerate(sorted((schema.get("properties") or {}).items(), key=lambda pair: pair[0].lower())):
+    for number, (key, value) in enumerate(
+        sorted((schema.get("properties") or {}).items(), key=lambda pair: pair[0].lower())
+    ):
         rule = f"{name}-{number}"
         rules[rule] = f"{_literal(key + ':')} {_value_rule(value, rule + '-value', rules)}"
         pairs.append((rule, key in required))

@@ -19,7 +19,9 @@ DEVELOPER_PROMPT = "You are a model that can do function calling with the follow
 
 
 def __getattr__(name: str) -> str:
-    """``CHAT_TEMPLATE``, the course's own writing of the official template; read when it is first asked for, so that importing needs no file."""
+    """``CHAT_TEMPLATE``, the course's own writing of the official template; read when it is first asked for, so that
+    importing needs no file.
+    """
     if name == "CHAT_TEMPLATE":
         return _template()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -45,7 +47,9 @@ def _check_calls(message: dict) -> None:
     for call in message.get("tool_calls") or []:
         name, arguments = call["function"]["name"], call["function"].get("arguments") or {}
         if not isinstance(arguments, dict):
-            raise CourseError(f"call of {name}: arguments are a string, which the template pastes raw", "decode the JSON first")
+            raise CourseError(
+                f"call of {name}: arguments are a string, which the template pastes raw", "decode the JSON first"
+            )
         _check_arguments(name, arguments)
         if holds_control_token(arguments):
             raise CourseError(f"call of {name}: an argument holds a control token", "remove it from the value")
@@ -85,7 +89,10 @@ def render(messages: list[dict], tools: list[dict] | None = None, add_generation
     """
     check_tools(tools or [])
     return _compiled().render(
-        messages=[_clean(m) for m in messages], tools=tools, add_generation_prompt=add_generation_prompt, bos_token="<bos>"
+        messages=[_clean(m) for m in messages],
+        tools=tools,
+        add_generation_prompt=add_generation_prompt,
+        bos_token="<bos>",
     )
 
 
@@ -101,7 +108,9 @@ def check_tokenizer(tokenizer) -> None:
 
 
 def template_difference(template: str) -> str | None:
-    """How another template (the hub's own) writes a probe conversation differently from ours; None when it writes the same."""
+    """How another template (the hub's own) writes a probe conversation differently from ours; None when it writes
+    the same.
+    """
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -123,4 +132,7 @@ def template_difference(template: str) -> str | None:
     if theirs == ours:
         return None
     at = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours)))
-    return f"writes {theirs[at : at + 24]!r} where the course writes {ours[at : at + 24]!r}, after {ours[max(0, at - 24) : at]!r}"
+    return (
+        f"writes {theirs[at : at + 24]!r} where the course writes {ours[at : at + 24]!r}, "
+        f"after {ours[max(0, at - 24) : at]!r}"
+    )

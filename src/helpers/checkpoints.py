@@ -26,7 +26,8 @@ from .gguf import GEMMA_NAME, PACKAGE
 from .paths import cache_folder
 
 HUB_MODEL = "unsloth/functiongemma-270m-it"
-HUB_DATE = "2026-11-28"  # of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
+# of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
+HUB_DATE = "2026-11-28"
 FORMAT = 2  # raised when the conversion changes, so that an older cache is not taken for a new one
 _NEEDED_BYTES = 900 * 2**20  # weights, tokenizer and the assembled GGUF while converting
 
@@ -50,9 +51,9 @@ def ensure(which: str = "course") -> Checkpoint:
 
     Parameters
     ----------
-    which : ``"course"`` is what ``COURSE_MODEL`` names (a folder, a hub id, or ``id@revision``), else FunctionGemma where there is a
-        GPU and the hub gives it, else the packaged Gemma 3 270M; one line says so when the hub does not. ``"gemma"`` is the
-        packaged one always: the reference adapter belongs to it.
+    which : ``"course"`` is what ``COURSE_MODEL`` names (a folder, a hub id, or ``id@revision``), else FunctionGemma
+        where there is a GPU and the hub gives it, else the packaged Gemma 3 270M; one line says so when the hub does
+        not. ``"gemma"`` is the packaged one always: the reference adapter belongs to it.
 
     Raises
     ------
@@ -69,7 +70,8 @@ def ensure(which: str = "course") -> Checkpoint:
     if torch.cuda.is_available() and hub_reachable():
         try:
             return _from_hub(HUB_MODEL)
-        except CourseError as error:  # a rate limit, an outage, another tokenizer: the course goes on with the model it brings
+        # a rate limit, an outage, another tokenizer: the course goes on with the model it brings
+        except CourseError as error:
             print(f"{error.problem} → {GEMMA_NAME} from the package index takes its place")
     return _packaged()
 
@@ -78,18 +80,28 @@ def _named(named: str) -> Checkpoint:
     folder = Path(named).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").exists():
-            raise CourseError(f"COURSE_MODEL={named} holds no config.json", "name the folder that holds the model itself")
+            raise CourseError(
+                f"COURSE_MODEL={named} holds no config.json", "name the folder that holds the model itself"
+            )
         if not any(folder.glob("*.safetensors")):
-            raise CourseError(f"COURSE_MODEL={named} holds no safetensors weights", "save the model as safetensors: pickled weights are not loaded")
+            raise CourseError(
+                f"COURSE_MODEL={named} holds no safetensors weights",
+                "save the model as safetensors: pickled weights are not loaded",
+            )
         return Checkpoint(str(folder), folder.name, "COURSE_MODEL")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", named) or named.startswith((".", "/")):
-        raise CourseError(f"COURSE_MODEL={named} is neither a folder nor a hub id", "unset it, or give a path that exists")
+        raise CourseError(
+            f"COURSE_MODEL={named} is neither a folder nor a hub id", "unset it, or give a path that exists"
+        )
     name, _, revision = named.partition("@")
     return _from_hub(name, revision or None)
 
 
 def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
-    """A repository's safetensors and tokenizer, at ``revision`` or at its newest commit up to HUB_DATE. Raises CourseError."""
+    """A repository's safetensors and tokenizer, at ``revision`` or at its newest commit up to HUB_DATE.
+
+    Raises CourseError.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -98,7 +110,9 @@ def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
         revision = revision or _pinned_revision(name)
         path = snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=not hub_reachable())
     except LocalEntryNotFoundError:
-        raise CourseError(f"{name} is not in the hub cache and the hub cannot be reached", gguf.install_remedy()) from None
+        raise CourseError(
+            f"{name} is not in the hub cache and the hub cannot be reached", gguf.install_remedy()
+        ) from None
     except (HfHubHTTPError, OSError) as error:
         raise CourseError(f"{name} cannot be fetched: {str(error).splitlines()[0]}", gguf.install_remedy()) from None
     checkpoint = Checkpoint(path, name, f"Hugging Face hub, {Path(path).name[:12]}")
@@ -109,7 +123,10 @@ def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
 
 
 def _pinned_revision(name: str) -> str:
-    """The newest commit of a hub repository up to HUB_DATE. Where the hub cannot be asked: the one that was taken the last time, else ``main``."""
+    """The newest commit of a hub repository up to HUB_DATE.
+
+    Where the hub cannot be asked: the one that was taken the last time, else ``main``.
+    """
     from huggingface_hub import HfApi
 
     noted = cache_folder() / "hub_revisions.json"
@@ -119,7 +136,8 @@ def _pinned_revision(name: str) -> str:
         known = {}
     if not hub_reachable():
         return known.get(name, "main")
-    early = [c.commit_id for c in HfApi().list_repo_commits(name) if c.created_at.date().isoformat() <= HUB_DATE]  # newest first
+    # newest first
+    early = [c.commit_id for c in HfApi().list_repo_commits(name) if c.created_at.date().isoformat() <= HUB_DATE]
     if not early:
         raise CourseError(f"{name} is younger than {HUB_DATE}", f"name a revision: COURSE_MODEL={name}@main")
     if known.get(name) != early[0]:
@@ -143,20 +161,23 @@ def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | N
     from transformers import AutoModelForCausalLM
 
     chosen = profile()
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True
+    )
     return model.to(device or chosen.device).eval()
 
 
 def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = None) -> dict:
     """The adapter folded into its base: transformers' tensor names -> float32 tensors, without the tied head.
 
-    ``base_state`` replaces the weights of the base before the merge (see ``gguf.dithered``); names and shapes are the base's.
-    Raises CourseError when there is no adapter in the folder.
-    """
+    ``base_state`` replaces the weights of the base before the merge (see ``gguf.dithered``); names and shapes are the
+    base's. Raises CourseError when there is no adapter in the folder."""
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_config.json").exists():
-        raise CourseError(f"{Path(adapter).name} holds no adapter_config.json", "name a folder written by PEFT's save_pretrained")
+        raise CourseError(
+            f"{Path(adapter).name} holds no adapter_config.json", "name a folder written by PEFT's save_pretrained"
+        )
     model = load_model(checkpoint, dtype="float32", device="cpu")
     if base_state is not None:
         model.load_state_dict(base_state, strict=False)
@@ -165,12 +186,18 @@ def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = Non
 
 
 def load_adapter(folder: str | Path, checkpoint: Checkpoint):
-    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate. Raises CourseError."""
+    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate.
+
+    Raises CourseError.
+    """
     from peft import PeftModel
 
     folder = Path(folder)
     if not (folder / "adapter_model.safetensors").exists():
-        raise CourseError(f"{folder.name} holds no adapter_model.safetensors", "train it, or save it as safetensors: pickled adapters are not loaded")
+        raise CourseError(
+            f"{folder.name} holds no adapter_model.safetensors",
+            "train it, or save it as safetensors: pickled adapters are not loaded",
+        )
     return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
 
 
@@ -191,13 +218,20 @@ def _packaged() -> Checkpoint:
             else:
                 _build(folder)
     except PermissionError as error:
-        raise CourseError(f"the cache folder {error.filename or folder.parent} cannot be written", "set COURSE_CACHE to one that can") from None
+        raise CourseError(
+            f"the cache folder {error.filename or folder.parent} cannot be written", "set COURSE_CACHE to one that can"
+        ) from None
     except OSError as error:
         if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise CourseError(f"the disk of {folder.parent} is full", "free 1 GB there, or set COURSE_CACHE to another disk") from None
+            raise CourseError(
+                f"the disk of {folder.parent} is full", "free 1 GB there, or set COURSE_CACHE to another disk"
+            ) from None
         if isinstance(error, NotADirectoryError | FileExistsError):
             raise CourseError(f"the cache folder {folder.parent} is not a folder", "set COURSE_CACHE to one") from None
-        raise CourseError(f"the cache folder {folder.parent} cannot be used: {error.strerror}", "set COURSE_CACHE to one that can be written") from None
+        raise CourseError(
+            f"the cache folder {folder.parent} cannot be used: {error.strerror}",
+            "set COURSE_CACHE to one that can be written",
+        ) from None
     return checkpoint
 
 
@@ -226,7 +260,8 @@ def _build(folder: Path) -> None:
     chunks = gguf.package_chunks()
     if (free := shutil.disk_usage(folder.parent).free) < _NEEDED_BYTES:
         raise CourseError(
-            f"the disk of {folder.parent} has {free / 2**20:.0f} MB free and the model needs {_NEEDED_BYTES / 2**20:.0f}",
+            f"the disk of {folder.parent} has {free / 2**20:.0f} MB free and the model needs "
+            f"{_NEEDED_BYTES / 2**20:.0f}",
             "free some, or set COURSE_CACHE to another disk",
         )
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -2,9 +2,9 @@
 
 ``assets/claims.yaml`` holds for each claim: number, section, the guide's words, the truth, what a measurement must be
 (``expect``: a ``band`` [low, high] or an exact ``value``, per model where they differ), the verdict, and the notebook.
-``assets/measured.json`` holds what the stored notebooks' cards say, claim by claim: ``verdict`` writes it where COURSE_MEASURED names a file, as
-``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages read it.
-"""
+``assets/measured.json`` holds what the stored notebooks' cards say, claim by claim: ``verdict`` writes it where
+COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages
+read it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ from .paths import ASSETS, ROOT
 VERDICTS = ("holds", "holds with corrections", "misleading", "does not hold", "open")
 _MARKS = {"holds": "✓", "holds with corrections": "✓*", "misleading": "!", "does not hold": "✗", "open": "?"}
 _COLOURS = {  # Okabe-Ito; the mark and the words say the same without colour
-    "holds": "#009E73", "holds with corrections": "#56B4E9", "misleading": "#E69F00", "does not hold": "#D55E00", "open": "#999999",
-}  # fmt: skip
+    "holds": "#009E73",
+    "holds with corrections": "#56B4E9",
+    "misleading": "#E69F00",
+    "does not hold": "#D55E00",
+    "open": "#999999",
+}
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,23 @@ class Card:
 
     def __repr__(self) -> str:
         c = self.claim
-        return f"Claim {c.number}, section {c.section}\n  the guide says: {c.says}\n  we measured:    {self.shown}\n  verdict:        {self.verdict}\n  {c.truth}"
+        return (
+            f"Claim {c.number}, section {c.section}\n  the guide says: {c.says}\n"
+            f"  we measured:    {self.shown}\n  verdict:        {self.verdict}\n  {c.truth}"
+        )
 
     def _repr_html_(self) -> str:
         c = self.claim
         colour, mark = (_COLOURS[c.verdict], _MARKS[c.verdict]) if self.inside else ("#CC79A7", "‼")
         rows = [("the guide says", c.says), ("we measured", self.shown), ("verdict", f"{mark} {self.verdict}")]
         cells = "".join(
-            f'<div style="display:flex;gap:1em"><span style="min-width:8em;opacity:.75">{name}</span><strong>{html.escape(text)}</strong></div>'
+            f'<div style="display:flex;gap:1em"><span style="min-width:8em;opacity:.75">{name}</span>'
+            f"<strong>{html.escape(text)}</strong></div>"
             for name, text in rows
         )
         return (
-            f'<div style="border-left:6px solid {colour};padding:.6em 1em;margin:.5em 0;color:var(--jp-content-font-color0,inherit)">'
+            f'<div style="border-left:6px solid {colour};padding:.6em 1em;margin:.5em 0;'
+            'color:var(--jp-content-font-color0,inherit)">'
             f'<div style="opacity:.75">Claim {c.number} · section {c.section}</div>{cells}'
             f'<div style="margin-top:.4em">{html.escape(c.truth)}</div></div>'
         )
@@ -88,7 +97,9 @@ def ledger() -> dict[str, Claim]:
     claims = {entry["id"]: Claim(**entry) for entry in entries}
     for claim in claims.values():
         if claim.verdict not in VERDICTS:
-            raise CourseError(f"claim {claim.id}: unknown verdict {claim.verdict!r}", f"use one of {', '.join(VERDICTS)}")
+            raise CourseError(
+                f"claim {claim.id}: unknown verdict {claim.verdict!r}", f"use one of {', '.join(VERDICTS)}"
+            )
     return claims
 
 
@@ -111,7 +122,9 @@ def verdict(claim_id: str, measured, model: str | None = None) -> Card:
     if target := os.environ.get("COURSE_MEASURED"):
         _note(Path(target), claim_id, card.shown)
     if not card.inside and os.environ.get("COURSE_STRICT") == "1":
-        raise CourseError(f"claim {claim_id}: measured {card.shown}, expected {claim.expect}", "find out which of the two is wrong")
+        raise CourseError(
+            f"claim {claim_id}: measured {card.shown}, expected {claim.expect}", "find out which of the two is wrong"
+        )
     return card
 
 
@@ -128,7 +141,9 @@ def _inside(claim: Claim, measured, model: str | None) -> bool:
     if expect is not None and "by_model" in expect:
         expect = expect["by_model"].get(model or "", expect["by_model"].get("default"))
     if expect is None:
-        raise CourseError(f"claim {claim.id} has no expectation in the ledger yet", "add expect: {band: […]} or {value: …}")
+        raise CourseError(
+            f"claim {claim.id} has no expectation in the ledger yet", "add expect: {band: […]} or {value: …}"
+        )
     if "band" in expect:
         low, high = expect["band"]
         return bool(low <= measured <= high)
@@ -141,7 +156,10 @@ def measurements() -> dict[str, str]:
     try:
         return json.loads((ASSETS / "measured.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise CourseError("assets/measured.json cannot be read", "restore it with git checkout, or store the notebooks: make notebooks") from None
+        raise CourseError(
+            "assets/measured.json cannot be read",
+            "restore it with git checkout, or store the notebooks: make notebooks",
+        ) from None
 
 
 def table(section: int | None = None):

@@ -1,4 +1,5 @@
-"""The Arabic function-calling data as it is stored: load a split, join tools and conversations to its rows, validate them.
+"""The Arabic function-calling data as it is stored: load a split, join tools and conversations to its rows, validate
+them.
 
 A row: ``id, split, kind, domain, dialect, messages, query, tools, calls, reply, phrasing``. ``messages``, ``tools`` and
 ``calls`` are JSON *strings*: as nested columns Arrow would unite their fields and fill every row with nulls. ``calls``
@@ -29,15 +30,19 @@ FOLDER = ASSETS / "data"
 CHECKSUMS = "SHA256SUMS"
 
 
-def load(split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1, domains: tuple[str, ...] | None = None):
+def load(
+    split: str, tools_per_row: int | None = None, rows_per_prompt: int = 1, domains: tuple[str, ...] | None = None
+):
     """A split as a ``datasets.Dataset`` with the columns above, in the stored (shuffled) order.
 
     Parameters
     ----------
     split : train, validation, test (seen tools, unseen phrasings and values) or test_unseen_tools
-    tools_per_row : keep at most this many declared tools (the called ones always, then the first others); None keeps all
+    tools_per_row : keep at most this many declared tools (the called ones always, then the first others); None keeps
+        all
     rows_per_prompt : with more than 1, rows come in runs of this many that declare the same tools, so that training can
-        share the work on their common prompt; the tools of a run are drawn anew, a row whose calls they do not serve waits
+        share the work on their common prompt; the tools of a run are drawn anew, a row whose calls they do not serve
+        waits
     domains : keep only rows that call tools of these domains (and talk that calls none), and declare only such tools
 
     Raises
@@ -82,7 +87,9 @@ def _tools(folder: Path) -> list[dict]:
 
 
 def retention(folder: Path = FOLDER) -> dict[str, list]:
-    """What fine-tuning may cost is measured by these: 40 plain passages each under ``english`` and ``arabic``, 60 English requests with their gold under ``calls``."""
+    """What fine-tuning may cost is measured by these: 40 plain passages each under ``english`` and ``arabic``, 60
+    English requests with their gold under ``calls``.
+    """
     return read_yaml(folder / "retention.yaml")
 
 
@@ -93,7 +100,9 @@ def read_yaml(path: Path) -> dict:
     except FileNotFoundError:
         raise CourseError(f"{path.name} is missing from {path.parent}", "restore it with git checkout") from None
     except yaml.YAMLError as error:
-        raise CourseError(f"{path.name} is not valid YAML: {str(error).splitlines()[-1].strip()}", "mend that line") from None
+        raise CourseError(
+            f"{path.name} is not valid YAML: {str(error).splitlines()[-1].strip()}", "mend that line"
+        ) from None
 
 
 def of_dialect(rows, dialect: str):
@@ -126,7 +135,9 @@ def _read(split: str, folder: Path = FOLDER) -> list[dict]:
         try:
             rows.append(json.loads(line))
         except ValueError:
-            raise CourseError(f"{split}.jsonl, line {number}, is not JSON", "run: python -m scripts.dataset build") from None
+            raise CourseError(
+                f"{split}.jsonl, line {number}, is not JSON", "run: python -m scripts.dataset build"
+            ) from None
     return rows
 
 
@@ -134,12 +145,19 @@ def _row(stored: dict, declarations: dict, tools_per_row: int | None) -> dict:
     """A stored row (tool names) as a row of the contract (declarations, whole conversation)."""
     names = _kept(stored, tools_per_row)
     if unknown := [name for name in names if name not in declarations]:
-        raise CourseError(f"row {stored['id']} names the tool {unknown[0]}, which tools.jsonl does not declare", "add it there")
+        raise CourseError(
+            f"row {stored['id']} names the tool {unknown[0]}, which tools.jsonl does not declare", "add it there"
+        )
     messages = conversation(stored["query"], stored["calls"], stored["reply"], stored.get("result"))
     return {
-        **{column: stored[column] for column in ("id", "split", "kind", "domain", "dialect", "query", "reply", "phrasing")},
-        "messages": encode(messages), "tools": encode([declarations[n] for n in names]), "calls": encode(stored["calls"]),
-    }  # fmt: skip
+        **{
+            column: stored[column]
+            for column in ("id", "split", "kind", "domain", "dialect", "query", "reply", "phrasing")
+        },
+        "messages": encode(messages),
+        "tools": encode([declarations[n] for n in names]),
+        "calls": encode(stored["calls"]),
+    }
 
 
 def _kept(stored: dict, tools_per_row: int | None) -> list[str]:
@@ -155,7 +173,9 @@ def _of_domains(stored: list[dict], domains: tuple[str, ...]) -> list[dict]:
     """Stored rows of some domains; rows left with fewer than two declared tools are dropped."""
     known = read_domains()
     if unknown := set(domains) - set(known.values()):
-        raise CourseError(f"there is no domain {sorted(unknown)[0]!r}", f"use some of {', '.join(sorted(set(known.values())))}")
+        raise CourseError(
+            f"there is no domain {sorted(unknown)[0]!r}", f"use some of {', '.join(sorted(set(known.values())))}"
+        )
     rows = []
     for row in stored:
         names = [name for name in row["tools"] if known[name] in domains]
@@ -168,8 +188,8 @@ def _of_domains(stored: list[dict], domains: tuple[str, ...]) -> list[dict]:
 def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> list[dict]:
     """Stored rows in runs that declare the same tools.
 
-    Each run begins with the next row that has not been used and the tools that row declares (its distractors were chosen
-    near); the run is filled with rows that call only these tools. Of every eight rows about one calls nothing.
+    Each run begins with the next row that has not been used and the tools that row declares (its distractors were
+    chosen near); the run is filled with rows that call only these tools. Of every eight rows about one calls nothing.
     """
     waiting, quota = list(stored), max(1, rows_per_prompt // 8)
     runs = []
@@ -193,7 +213,9 @@ def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> 
 
 
 def _needs_nothing(row: dict, names: list[str]) -> bool:
-    """Whether a row without calls stays one beside other tools: talk does, and a remark about a tool that is declared."""
+    """Whether a row without calls stays one beside other tools: talk does, and a remark about a tool that is
+    declared.
+    """
     form, subject = row["phrasing"].split(".")[:2]
     return form == "chat" or (form == "past" and subject in names)
 
@@ -235,10 +257,14 @@ def validate(row: dict) -> None:
     declared = {tool["function"]["name"]: tool["function"] for tool in tools}
     for call in calls:
         if call["name"] not in declared:
-            raise CourseError(f"{where} calls {call['name']}, which it does not declare", "add the tool to the row, or drop the row")
+            raise CourseError(
+                f"{where} calls {call['name']}, which it does not declare", "add the tool to the row, or drop the row"
+            )
         _check_against_schema(where, call, declared[call["name"]].get("parameters"))
     if bool(calls) == (row["kind"] == "none"):
-        raise CourseError(f"{where} is of kind {row['kind']} and has {len(calls)} calls", "change its kind or its calls")
+        raise CourseError(
+            f"{where} is of kind {row['kind']} and has {len(calls)} calls", "change its kind or its calls"
+        )
     chat.render(_decoded(row, "messages"), tools)
 
 
@@ -264,4 +290,6 @@ def _check_against_schema(where: str, call: dict, parameters: dict | None) -> No
         raise CourseError(f"{where}: {error.problem}", error.remedy) from None
     if fault:
         kind = _SCHEMA_FAULTS.get(fault.keyword, "an argument breaks its tool's schema")
-        raise CourseError(f"{where}: call of {call['name']}, {fault.path}: {fault.message}", "mend the argument or the schema", kind)
+        raise CourseError(
+            f"{where}: call of {call['name']}, {fault.path}: {fault.message}", "mend the argument or the schema", kind
+        )

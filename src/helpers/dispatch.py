@@ -1,8 +1,8 @@
-"""What a program may do with a model's text: nothing but call functions it chose itself, with arguments that fit their schema.
+"""What a program may do with a model's text: nothing but call functions it chose itself, with arguments that fit their
+schema.
 
-The text is data. It is parsed, compared with the declarations, and only then handed to a function from the program's own table; no
-name from the text is ever looked up anywhere else, imported or evaluated.
-"""
+The text is data. It is parsed, compared with the declarations, and only then handed to a function from the program's
+own table; no name from the text is ever looked up anywhere else, imported or evaluated."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ def check_call(call: FunctionCall, tools: list[dict]) -> None:
     """
     declared = {tool["function"]["name"]: tool["function"] for tool in tools}
     if call.name not in declared:
-        raise CourseError(f"the model called {call.name!r}, which was not declared", "answer it with an error, or ask again")
+        raise CourseError(
+            f"the model called {call.name!r}, which was not declared", "answer it with an error, or ask again"
+        )
     if fault := schema_fault(call.name, call.arguments, declared[call.name].get("parameters")):
-        raise CourseError(f"call of {call.name}, {fault.path}: {fault.message[:200]}", "answer it with an error, or ask again")
+        raise CourseError(
+            f"call of {call.name}, {fault.path}: {fault.message[:200]}", "answer it with an error, or ask again"
+        )
 
 
 def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) -> list[Result]:
@@ -47,11 +51,14 @@ def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) ->
 
     Raises
     ------
-    CourseError : malformed text (``ParseError``), an undeclared tool, arguments that do not fit, a tool without a function.
-    """
+    CourseError : malformed text (``ParseError``), an undeclared tool, arguments that do not fit, a tool without a
+        function."""
     calls = parse(text)
     for call in calls:
         check_call(call, tools)
         if call.name not in functions:
-            raise CourseError(f"{call.name} is declared but the program has no function for it", "add it to functions, or do not declare it")
+            raise CourseError(
+                f"{call.name} is declared but the program has no function for it",
+                "add it to functions, or do not declare it",
+            )
     return [Result(call, functions[call.name](**call.arguments)) for call in calls]

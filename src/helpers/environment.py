@@ -1,4 +1,6 @@
-"""Where am I, what can it do: one place that chooses the sizes of every experiment, fixes the seeds, and loads the libraries quietly."""
+"""Where am I, what can it do: one place that chooses the sizes of every experiment, fixes the seeds, and loads the
+libraries quietly.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,12 @@ NETWORK_TIMEOUT = 5  # seconds, for the one question whether the hub can be reac
 class Profile:
     """The sizes that differ by machine; the code that runs does not.
 
-    ``dtype`` is the name of the torch dtype weights are loaded in (float32 where bfloat16 is emulated). ``max_steps`` and ``batch_size`` are those of the
-    course's training run, ``eval_rows`` how many rows are generated for one score, ``tools_per_row`` how many tools a
-    prompt declares (None: all that the row has), ``rows_per_prompt`` how many training rows share one computation of
-    their common prompt (see ``helpers.packing``), ``domains`` which domains of the data the run covers (None: all).
-    The CPU's sizes were chosen on the validation split by ``scripts/experiments/tune_live_run.py``.
-    """
+    ``dtype`` is the name of the torch dtype weights are loaded in (float32 where bfloat16 is emulated). ``max_steps``
+    and ``batch_size`` are those of the course's training run, ``eval_rows`` how many rows are generated for one score,
+    ``tools_per_row`` how many tools a prompt declares (None: all that the row has), ``rows_per_prompt`` how many
+    training rows share one computation of their common prompt (see ``helpers.packing``), ``domains`` which domains of
+    the data the run covers (None: all). The CPU's sizes were chosen on the validation split by
+    ``scripts/experiments/tune_live_run.py``."""
 
     name: str
     device: str
@@ -59,7 +61,9 @@ def profile() -> Profile:
 
     if not torch.cuda.is_available():
         if named in ("t4", "gpu"):
-            raise CourseError(f"COURSE_PROFILE={named} needs a GPU and torch sees none", "unset it, or use COURSE_PROFILE=cpu")
+            raise CourseError(
+                f"COURSE_PROFILE={named} needs a GPU and torch sees none", "unset it, or use COURSE_PROFILE=cpu"
+            )
         return PROFILES["cpu"] if multiplies_bf16() else replace(PROFILES["cpu"], dtype="float32")
     # is_bf16_supported() says True on a T4, by emulation
     native_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -70,8 +74,8 @@ def profile() -> Profile:
 def multiplies_bf16() -> bool:
     """Whether this CPU has fast matrix products in bfloat16: oneDNN has them from AVX-512 on.
 
-    Without, torch falls back to a plain loop: the backward pass of one 640 x 2,048 layer over 300 tokens took 222 ms, in float32 4.
-    """
+    Without, torch falls back to a plain loop: the backward pass of one 640 x 2,048 layer over 300 tokens took 222 ms,
+    in float32 4."""
     import torch
 
     return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -85,13 +89,16 @@ def on_colab() -> bool:
 def gpu_advice() -> str | None:
     """One line for a reader on Colab whose machine has no GPU though this notebook would use one; else None.
 
-    Notebooks that measure on the processor hide the GPU themselves (``CUDA_VISIBLE_DEVICES`` is empty): there is nothing to advise.
-    """
+    Notebooks that measure on the processor hide the GPU themselves (``CUDA_VISIBLE_DEVICES`` is empty): there is
+    nothing to advise."""
     import torch
 
     if not on_colab() or torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return None
-    return "no GPU here: Runtime → Change runtime type → T4 GPU gives one, free; without, the cells below run in smaller sizes"
+    return (
+        "no GPU here: Runtime → Change runtime type → T4 GPU gives one, free; without, the cells below run "
+        "in smaller sizes"
+    )
 
 
 def seed_everything(seed: int = SEED) -> None:
@@ -111,7 +118,9 @@ def device_name() -> str:
 
 
 def peak_bytes() -> int:
-    """Most bytes that were allocated on the GPU since its marks were last reset; without a GPU, most that this process has held resident."""
+    """Most bytes that were allocated on the GPU since its marks were last reset; without a GPU, most that this
+    process has held resident.
+    """
     import torch
 
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_host_bytes()
@@ -148,7 +157,10 @@ def versions(*packages: str) -> dict[str, str]:
 def show(checkpoint=None) -> None:
     """Print what the cells below run on: profile, device, versions, model."""
     chosen = profile()
-    rows = {"python": platform.python_version(), **versions("torch", "unsloth", "transformers", "trl", "peft", "datasets")}
+    rows = {
+        "python": platform.python_version(),
+        **versions("torch", "unsloth", "transformers", "trl", "peft", "datasets"),
+    }
     rows |= {"profile": f"{chosen.name} ({device_name()}, {chosen.dtype})"}
     if checkpoint is not None:
         rows["model"] = f"{checkpoint.name} ({checkpoint.source})"
@@ -173,7 +185,8 @@ def hub_reachable() -> bool:
         return False
 
 
-# --- quietly: third parties' banners and progress stay out of a notebook's stored outputs, their errors do not ----------
+# --- quietly: third parties' banners and progress stay out of a notebook's stored outputs, their errors do not
+# ----------
 
 
 @contextlib.contextmanager
@@ -209,7 +222,8 @@ def set_variables() -> None:
 def import_libraries() -> None:
     """Import Unsloth before trl and transformers, as it asks, and turn third-party progress bars off."""
     set_variables()
-    warnings.filterwarnings("ignore", message="inductor::")  # torch.compile's own, some twenty times in a generation on a GPU
+    # torch.compile's own, some twenty times in a generation on a GPU
+    warnings.filterwarnings("ignore", message="inductor::")
     if not hub_reachable():
         os.environ["HF_HUB_OFFLINE"] = "1"  # a blocked hub otherwise costs minutes
     with quiet():
@@ -225,11 +239,12 @@ def import_libraries() -> None:
 
 
 def _accept_old_torchao() -> None:
-    """Let PEFT build LoRA layers beside a torchao that it refuses: Colab has 0.10.0, PEFT 0.21 wants 0.16 and raises for every layer.
+    """Let PEFT build LoRA layers beside a torchao that it refuses: Colab has 0.10.0, PEFT 0.21 wants 0.16 and raises
+    for every layer.
 
-    Unsloth mends that where it finds a GPU (unsloth/_gpu_init.py); its mend is called here, so that notebooks that hide the GPU have it too. It warns
-    once, at the first question, which is asked here, where nobody reads it: the course uses nothing of torchao.
-    """
+    Unsloth mends that where it finds a GPU (unsloth/_gpu_init.py); its mend is called here, so that notebooks that hide
+    the GPU have it too. It warns once, at the first question, which is asked here, where nobody reads it: the course
+    uses nothing of torchao."""
     from unsloth.import_fixes import fix_peft_stale_torchao_import_error
 
     fix_peft_stale_torchao_import_error()

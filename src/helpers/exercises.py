@@ -52,14 +52,27 @@ class Bet:
             temporary.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
             os.replace(temporary, _file())
         except OSError as error:
-            raise CourseError(f"the bet cannot be kept in {_file().name}: {error.strerror}", "set COURSE_BETS to a file that can be written") from None
+            raise CourseError(
+                f"the bet cannot be kept in {_file().name}: {error.strerror}",
+                "set COURSE_BETS to a file that can be written",
+            ) from None
 
     def __repr__(self) -> str:
         return f"{self.question}  [{self.unit}]" if self.unit else self.question
 
 
-def bet(bet_id: str, question: str, options: list[str] | None = None, low=None, high=None, step=None, unit: str = "", guess=None) -> Bet:
-    """Ask for a prediction: radio buttons for ``options``, a slider from ``low`` to ``high``, or ``guess=`` in the cell.
+def bet(
+    bet_id: str,
+    question: str,
+    options: list[str] | None = None,
+    low=None,
+    high=None,
+    step=None,
+    unit: str = "",
+    guess=None,
+) -> Bet:
+    """Ask for a prediction: radio buttons for ``options``, a slider from ``low`` to ``high``, or ``guess=`` in the
+    cell.
 
     Widgets appear where ``COURSE_WIDGETS`` is not 0; without them the question and what may be answered are printed.
     """
@@ -83,7 +96,9 @@ def _widget(placed: Bet, options, low, high, step) -> None:
         control = ipywidgets.RadioButtons(options=options, value=placed.guess if placed.guess in options else None)
     else:
         known = placed.guess if isinstance(placed.guess, int | float) else (low + high) / 2
-        control = ipywidgets.FloatSlider(min=low, max=high, step=step or (high - low) / 20, value=known, continuous_update=False)
+        control = ipywidgets.FloatSlider(
+            min=low, max=high, step=step or (high - low) / 20, value=known, continuous_update=False
+        )
     control.observe(lambda change: placed.place(change["new"]), names="value")
     display(control)
 
@@ -96,7 +111,8 @@ def recap(results: dict) -> None:
         print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}")
 
 
-# --- exercises ---------------------------------------------------------------------------------------------------------
+# --- exercises
+# ---------------------------------------------------------------------------------------------------------
 
 NOT_ATTEMPTED = "not attempted yet"
 
@@ -157,7 +173,9 @@ def markdown(exercise_id: str) -> str:
     """The exercise as a notebook's markdown cell: prompt, graded hints and the solution, folded."""
     exercise = bank()[exercise_id]
     stars = "★" * exercise.stars + "☆" * (3 - exercise.stars)
-    hints = [f"<details><summary>Hint {i}</summary>\n\n{hint}\n\n</details>" for i, hint in enumerate(exercise.hints, 1)]
+    hints = [
+        f"<details><summary>Hint {i}</summary>\n\n{hint}\n\n</details>" for i, hint in enumerate(exercise.hints, 1)
+    ]
     solution = f"<details><summary>Solution</summary>\n\n```python\n{exercise.solution}\n```\n\n</details>"
     head = f"**Exercise {exercise_id} · {exercise.title}** ({stars}, {exercise.minutes} minutes)\n\n{exercise.prompt}"
     return "\n\n".join([head, *hints, solution])

@@ -30,7 +30,9 @@ def prompt(row) -> str:
     return chat.render(messages, json.loads(row["tools"]), add_generation_prompt=True)
 
 
-def generate(model, tokenizer, rows, max_new_tokens: int = 128, batch_size: int | None = None, stop_ids=chat.STOP_IDS) -> list[Generation]:
+def generate(
+    model, tokenizer, rows, max_new_tokens: int = 128, batch_size: int | None = None, stop_ids=chat.STOP_IDS
+) -> list[Generation]:
     """Greedy generation for data rows, in their order; rows of like length share a batch.
 
     ``stop_ids`` is there for the experiment that leaves one out. A bar shows the rows done.
@@ -38,7 +40,9 @@ def generate(model, tokenizer, rows, max_new_tokens: int = 128, batch_size: int 
     return generate_texts(model, tokenizer, [prompt(row) for row in rows], max_new_tokens, batch_size, stop_ids)
 
 
-def generate_texts(model, tokenizer, prompts: list[str], max_new_tokens=128, batch_size=None, stop_ids=chat.STOP_IDS) -> list[Generation]:
+def generate_texts(
+    model, tokenizer, prompts: list[str], max_new_tokens=128, batch_size=None, stop_ids=chat.STOP_IDS
+) -> list[Generation]:
     """As ``generate``, for prompts that are rendered already (``<bos>`` included)."""
     from tqdm import tqdm
 
@@ -46,10 +50,15 @@ def generate_texts(model, tokenizer, prompts: list[str], max_new_tokens=128, bat
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     size = batch_size or (64 if model.device.type == "cuda" else 12)
     found: list[Generation | None] = [None] * len(ids)
-    with _contiguous_head(model), tqdm(total=len(ids), desc="generating", unit="row", file=sys.stdout, leave=False) as bar:
+    with (
+        _contiguous_head(model),
+        tqdm(total=len(ids), desc="generating", unit="row", file=sys.stdout, leave=False) as bar,
+    ):
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            for i, new in zip(batch, _batch(model, tokenizer, [ids[i] for i in batch], max_new_tokens, stop_ids), strict=True):
+            for i, new in zip(
+                batch, _batch(model, tokenizer, [ids[i] for i in batch], max_new_tokens, stop_ids), strict=True
+            ):
                 found[i] = _generation(new, tokenizer, stop_ids)
             bar.update(len(batch))
     return found
@@ -65,9 +74,15 @@ def _batch(model, tokenizer, ids: list[list[int]], max_new_tokens: int, stop_ids
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=model.device)
     with torch.inference_mode():
         out = model.generate(
-            input_ids=padded, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, top_p=None, top_k=None,
-            eos_token_id=list(stop_ids), pad_token_id=pad,
-        )  # fmt: skip
+            input_ids=padded,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            top_p=None,
+            top_k=None,
+            eos_token_id=list(stop_ids),
+            pad_token_id=pad,
+        )
     return out[:, width:].tolist()
 
 
@@ -75,7 +90,9 @@ def _generation(new: list[int], tokenizer, stop_ids) -> Generation:
     """Cut at the first stop token: what follows in a batch is padding."""
     end = next((i for i, token in enumerate(new) if token in stop_ids), None)
     kept = new if end is None else new[: end + 1]
-    return Generation(tokenizer.decode(kept), tuple(kept), LIMIT if end is None else tokenizer.convert_ids_to_tokens(new[end]))
+    return Generation(
+        tokenizer.decode(kept), tuple(kept), LIMIT if end is None else tokenizer.convert_ids_to_tokens(new[end])
+    )
 
 
 @contextmanager

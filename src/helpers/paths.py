@@ -1,4 +1,6 @@
-"""Where the repository's own files are, for a clone and for an installed package alike, and where the course keeps what it makes."""
+"""Where the repository's own files are, for a clone and for an installed package alike, and where the course keeps
+what it makes.
+"""
 
 from __future__ import annotations
 

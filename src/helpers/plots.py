@@ -18,11 +18,22 @@ def style() -> None:
     """Set matplotlib's defaults for the course."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({
-        "figure.figsize": (7.5, 3.6), "figure.dpi": 110, "savefig.bbox": "tight", "font.size": 10, "axes.spines.top": False,
-        "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True, "legend.frameon": False,
-        "axes.prop_cycle": plt.cycler(color=OKABE_ITO), "figure.constrained_layout.use": True,
-    })  # fmt: skip
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.5, 3.6),
+            "figure.dpi": 110,
+            "savefig.bbox": "tight",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "axes.axisbelow": True,
+            "legend.frameon": False,
+            "axes.prop_cycle": plt.cycler(color=OKABE_ITO),
+            "figure.constrained_layout.use": True,
+        }
+    )
 
 
 def show(figure, alt: str) -> None:
@@ -33,7 +44,9 @@ def show(figure, alt: str) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     plt.close(figure)
-    display({"image/png": stream.getvalue(), "text/plain": f"Figure: {alt}"}, metadata={"image/png": {"alt": alt}}, raw=True)
+    display(
+        {"image/png": stream.getvalue(), "text/plain": f"Figure: {alt}"}, metadata={"image/png": {"alt": alt}}, raw=True
+    )
 
 
 def training_curve(history: list[dict]):
@@ -43,7 +56,11 @@ def training_curve(history: list[dict]):
     style()
     figure, axes = plt.subplots(1, 3, figsize=(10, 3))
     steps = [row["step"] for row in history]
-    panels = (("loss", "loss per labelled token (nats)"), ("learning_rate", "learning rate"), ("grad_norm", "gradient norm"))
+    panels = (
+        ("loss", "loss per labelled token (nats)"),
+        ("learning_rate", "learning rate"),
+        ("grad_norm", "gradient norm"),
+    )
     for axis, (key, label), colour, marker in zip(axes, panels, OKABE_ITO, MARKERS, strict=False):
         axis.plot(steps, [row[key] for row in history], color=colour, marker=marker, markersize=3, linewidth=1)
         axis.set(xlabel="step", ylabel=label)
@@ -52,19 +69,35 @@ def training_curve(history: list[dict]):
 
 
 def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
-    """Rates with Wilson 95 % intervals, one group per level (or per dialect), one bar per report. Returns the figure."""
+    """Rates with Wilson 95 % intervals, one group per level (or per dialect), one bar per report.
+
+    Returns the figure.
+    """
     import matplotlib.pyplot as plt
 
     style()
     groups = [(level, "all") for level in levels] if dialects is None else [(levels[0], d) for d in dialects]
     figure, axis = plt.subplots()
     width = 0.8 / len(reports)
-    for number, ((name, report), colour, hatch) in enumerate(zip(reports.items(), cycle(OKABE_ITO), cycle(HATCHES), strict=False)):
+    for number, ((name, report), colour, hatch) in enumerate(
+        zip(reports.items(), cycle(OKABE_ITO), cycle(HATCHES), strict=False)
+    ):
         cells = [report.cell(level, dialect) for level, dialect in groups]
         at = [i + (number - (len(reports) - 1) / 2) * width for i in range(len(groups))]
         rates = [c["rate"] for c in cells]
         errors = [[max(0, c["rate"] - c["low"]) for c in cells], [max(0, c["high"] - c["rate"]) for c in cells]]
-        axis.bar(at, rates, width, color=colour, hatch=hatch, edgecolor="white", label=name, yerr=errors, ecolor="#333333", capsize=3)
+        axis.bar(
+            at,
+            rates,
+            width,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            label=name,
+            yerr=errors,
+            ecolor="#333333",
+            capsize=3,
+        )
     axis.set_xticks(range(len(groups)), [level if dialects is None else dialect for level, dialect in groups])
     axis.set(ylim=(0, 1.05), ylabel="share of rows" if dialects is None else f"share of rows, level {levels[0]}")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(reports))
@@ -72,7 +105,9 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
 
 
 def naskh() -> list[str]:
-    """The bundled Naskh font for Arabic in figures, with matplotlib's own font for what it lacks: the list of families."""
+    """The bundled Naskh font for Arabic in figures, with matplotlib's own font for what it lacks: the list of
+    families.
+    """
     from matplotlib import font_manager
 
     file = ASSETS / "fonts" / "NotoNaskhArabic-Regular.ttf"
@@ -83,7 +118,9 @@ def naskh() -> list[str]:
 
 
 def masked_tokens(pieces: list[str], labelled: list[bool]):
-    """A row of tokens as HTML: labelled ones boxed and bold, masked ones grey; each piece isolated, so that Arabic reads right."""
+    """A row of tokens as HTML: labelled ones boxed and bold, masked ones grey; each piece isolated, so that Arabic
+    reads right.
+    """
     import html
 
     from IPython.display import HTML
@@ -97,33 +134,45 @@ def masked_tokens(pieces: list[str], labelled: list[bool]):
 
 
 def text_table(rows: list[dict]):
-    """Rows of text as an HTML table, every cell in its own direction, so that Arabic and calls can stand side by side."""
-    import html
-
-    from IPython.display import HTML
-
-    head = "".join(f'<th scope="col" style="text-align:left">{html.escape(name)}</th>' for name in rows[0])
-    cell = '<td dir="auto" style="text-align:start;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere">{}</td>'
-    body = "".join(f"<tr>{''.join(cell.format(html.escape(str(value))) for value in row.values())}</tr>" for row in rows)
-    return HTML(f'<table style="width:100%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
-
-
-def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losses):
-    """The last tokens of a row, one to a line: position, id, piece, label, and losses (N,) by name. Returns HTML that reads right in Arabic.
-
-    ``losses``: for each position the loss of predicting that token, in nats; shown for every token, bold where it counts.
+    """Rows of text as an HTML table, every cell in its own direction, so that Arabic and calls can stand side by
+    side.
     """
     import html
 
     from IPython.display import HTML
 
+    head = "".join(f'<th scope="col" style="text-align:left">{html.escape(name)}</th>' for name in rows[0])
+    cell = (
+        '<td dir="auto" style="text-align:start;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere">{}</td>'
+    )
+    body = "".join(
+        f"<tr>{''.join(cell.format(html.escape(str(value))) for value in row.values())}</tr>" for row in rows
+    )
+    return HTML(f'<table style="width:100%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losses):
+    """The last tokens of a row, one to a line: position, id, piece, label, and losses (N,) by name. Returns HTML that
+    reads right in Arabic.
+
+    ``losses``: for each position the loss of predicting that token, in nats; shown for every token, bold where it
+    counts."""
+    import html
+
+    from IPython.display import HTML
+
     names = [name.replace("_", " ") for name in losses]
-    head = "".join(f'<th scope="col" style="text-align:right">{html.escape(name)}</th>' for name in ["position", "id", "token", "label", *names])
+    head = "".join(
+        f'<th scope="col" style="text-align:right">{html.escape(name)}</th>'
+        for name in ["position", "id", "token", "label", *names]
+    )
     lines = []
     for position, (token, label) in list(enumerate(zip(ids, labels, strict=True)))[-last:]:
         piece = html.escape(tokenizer.convert_ids_to_tokens(token).replace("▁", "␣").replace("\n", "⏎"))
         weight = "opacity:.6" if label == IGNORED else "font-weight:bold"
         cells = [str(position), str(token), f"<bdi>{piece}</bdi>", "−100" if label == IGNORED else str(label)]
         cells += [f"{float(column[position]):.2f}" for column in losses.values()]
-        lines.append(f'<tr style="{weight}">' + "".join(f'<td style="text-align:right">{cell}</td>' for cell in cells) + "</tr>")
+        lines.append(
+            f'<tr style="{weight}">' + "".join(f'<td style="text-align:right">{cell}</td>' for cell in cells) + "</tr>"
+        )
     return HTML(f'<table dir="ltr"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>')

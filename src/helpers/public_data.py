@@ -1,4 +1,6 @@
-"""Public sets of others as rows of the course: fetched without their scripts, converted, validated, and counted by the reason of each refusal."""
+"""Public sets of others as rows of the course: fetched without their scripts, converted, validated, and counted by
+the reason of each refusal.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ def from_hub_row(row: dict, declarations: dict[str, dict] | None = None, split: 
 
     Parameters
     ----------
-    row : of ``Sa74ll/arabic-mobile-actions`` (tools and messages inside), or of ``HeshamHaroon/Arabic_Function_Calling``
-        (query_ar, function_name, arguments), for which ``declarations`` maps a function's name to its declaration
+    row : of ``Sa74ll/arabic-mobile-actions`` (tools and messages inside), or of
+        ``HeshamHaroon/Arabic_Function_Calling`` (query_ar, function_name, arguments), for which ``declarations`` maps a
+        function's name to its declaration
     split : what to write into the column ``split``
 
     Raises
@@ -43,27 +46,34 @@ def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[d
 
 
 def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | None = None):
-    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``. From the hub, or from its cache when out of reach.
+    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``. From the hub, or from its
+    cache when out of reach.
 
-    ``name`` is ``Sa74ll/arabic-mobile-actions``, or ``HeshamHaroon/Arabic_Function_Calling`` with a table of ``declarations``
-    (``declarations_of`` makes one from the former's rows).
-    """
+    ``name`` is ``Sa74ll/arabic-mobile-actions``, or ``HeshamHaroon/Arabic_Function_Calling`` with a table of
+    ``declarations`` (``declarations_of`` makes one from the former's rows)."""
     import datasets
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     remedy = "the course's own data need no hub: dataset.load(split)"
     try:  # only data and its card: a script in the repository is neither fetched nor run
-        folder = snapshot_download(name, repo_type="dataset", allow_patterns=_DATA_FILES, local_files_only=not hub_reachable())
+        folder = snapshot_download(
+            name, repo_type="dataset", allow_patterns=_DATA_FILES, local_files_only=not hub_reachable()
+        )
         rows = datasets.load_dataset(folder, split=split)
     except LocalEntryNotFoundError:
         raise CourseError(f"{name} is on the Hugging Face hub, which cannot be reached from here", remedy) from None
     except Exception as error:  # datasets has a dozen kinds, for a wrong name, a wrong split and a lost connection
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CourseError(f"{name} ({split}) cannot be loaded: {reason}", f"check its name and split; {remedy}") from None
+        raise CourseError(
+            f"{name} ({split}) cannot be loaded: {reason}", f"check its name and split; {remedy}"
+        ) from None
     kept, refused = from_hub_rows(rows, declarations, split)
     if not kept:
-        raise CourseError(f"none of {name}'s {len(rows)} rows can be used", f"most often: {max(refused, key=refused.get, default='it is empty')}")
+        raise CourseError(
+            f"none of {name}'s {len(rows)} rows can be used",
+            f"most often: {max(refused, key=refused.get, default='it is empty')}",
+        )
     return datasets.Dataset.from_dict({column: [row[column] for row in kept] for column in dataset.COLUMNS}), refused
 
 
@@ -72,7 +82,9 @@ def declarations_of(rows) -> dict[str, dict]:
     found = {}
     for row in rows:
         for tool in row.get("tools") or []:
-            found.setdefault(tool["function"]["name"], {"type": "function", "function": _without_none(tool["function"])})
+            found.setdefault(
+                tool["function"]["name"], {"type": "function", "function": _without_none(tool["function"])}
+            )
     return found
 
 
@@ -98,7 +110,10 @@ def _from_messages(row: dict) -> dict:
     user = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
     model = next((m for m in row["messages"] if m["role"] == "assistant"), {})
     try:
-        calls = [{"name": c["function"]["name"], "arguments": _arguments(c["function"].get("arguments"))} for c in model.get("tool_calls") or []]
+        calls = [
+            {"name": c["function"]["name"], "arguments": _arguments(c["function"].get("arguments"))}
+            for c in model.get("tool_calls") or []
+        ]
     except (ValueError, AttributeError):
         raise CourseError(f"row {identity}: arguments are not a JSON object", "drop the row") from None
     return _adapted(identity, row, user, tools, calls, "" if calls else (model.get("content") or ""))
@@ -123,6 +138,13 @@ def _adapted(identity, row: dict, query: str, tools: list, calls: list, reply: s
         raise CourseError(f"row {identity}: neither a call nor a reply", "drop the row", "neither a call nor a reply")
     kind = "none" if not calls else "single" if len(calls) == 1 else "parallel"
     return {
-        "id": str(identity), "kind": kind, "domain": row.get("domain", ""), "query": query, "reply": reply, "phrasing": str(identity),
-        "messages": dataset.encode(dataset.conversation(query, calls, reply)), "tools": dataset.encode(tools), "calls": dataset.encode(calls),
-    }  # fmt: skip
+        "id": str(identity),
+        "kind": kind,
+        "domain": row.get("domain", ""),
+        "query": query,
+        "reply": reply,
+        "phrasing": str(identity),
+        "messages": dataset.encode(dataset.conversation(query, calls, reply)),
+        "tools": dataset.encode(tools),
+        "calls": dataset.encode(calls),
+    }

@@ -1,10 +1,10 @@
 """Results of runs that need a GPU or hours: read from ``assets/reference/``, drawn beside the reader's own run.
 
-``NAME.json`` holds ``{"provenance": {...}, "results": [...]}``; where rows were judged, ``NAME.jsonl.gz`` holds the predictions, so
-that a notebook *recomputes* its statistic instead of quoting it. The reference adapter, ``adapter/``, was trained by
-``scripts/experiments/gpu_runs.py``; of its candidates the one with the most exact calls on *validation* is stored. It belongs to the base model
-(``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs on.
-"""
+``NAME.json`` holds ``{"provenance": {...}, "results": [...]}``; where rows were judged, ``NAME.jsonl.gz`` holds the
+predictions, so that a notebook *recomputes* its statistic instead of quoting it. The reference adapter, ``adapter/``,
+was trained by ``scripts/experiments/gpu_runs.py``; of its candidates the one with the most exact calls on *validation*
+is stored. It belongs to the base model (``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs
+on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "co
 
 @dataclass(frozen=True)
 class Reference:
-    """A stored result: ``provenance`` (a dict), ``results`` (a dict each run), ``predictions`` (a dict each row, may be empty)."""
+    """A stored result: ``provenance`` (a dict), ``results`` (a dict each run), ``predictions`` (a dict each row, may
+    be empty).
+    """
 
     name: str
     provenance: dict
@@ -41,20 +43,31 @@ class Reference:
         """
         found = {p["id"]: p for p in self.predictions if _matches(p, chosen)}
         if missing := [row["id"] for row in rows if row["id"] not in found]:
-            raise CourseError(f"{self.name}.jsonl.gz has no prediction of row {missing[0]} for {chosen}", "score the rows it was run on")
+            raise CourseError(
+                f"{self.name}.jsonl.gz has no prediction of row {missing[0]} for {chosen}",
+                "score the rows it was run on",
+            )
         return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
 
     def reports(self, rows, **chosen) -> list:
-        """A ``scoring.Report`` for each seed of the runs that ``chosen`` names, recomputed from the stored predictions."""
+        """A ``scoring.Report`` for each seed of the runs that ``chosen`` names, recomputed from the stored
+        predictions.
+        """
         runs = sorted((r for r in self.results if _matches(r, chosen)), key=lambda r: r["seed"])
         if not runs:
-            raise CourseError(f"{self.name}.json has no run with {chosen}", f"its runs are named {sorted({str(r.get('name')) for r in self.results})}")
+            raise CourseError(
+                f"{self.name}.json has no run with {chosen}",
+                f"its runs are named {sorted({str(r.get('name')) for r in self.results})}",
+            )
         return [scoring.score(self.generations(rows, job=result["job"]), rows) for result in runs]
 
     def source(self) -> str:
         """One line that says where the numbers come from."""
         told = self.provenance
-        return f"{told['device']}, {told['date']}, transformers {told['transformers']}, unsloth {told['unsloth'] or 'not used'}"
+        return (
+            f"{told['device']}, {told['date']}, transformers {told['transformers']}, unsloth "
+            f"{told['unsloth'] or 'not used'}"
+        )
 
 
 def _matches(told: dict, chosen: dict) -> bool:
@@ -66,14 +79,21 @@ def load(name: str, folder: Path = REFERENCE) -> Reference:
     path = folder / f"{name}.json"
     if not path.exists():
         known = sorted(p.stem for p in folder.glob("*.json"))
-        raise CourseError(f"there is no stored result {name!r}", f"stored: {', '.join(known) or 'none'}; scripts/ holds what makes them")
+        raise CourseError(
+            f"there is no stored result {name!r}",
+            f"stored: {', '.join(known) or 'none'}; scripts/ holds what makes them",
+        )
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         provenance, results = told["provenance"], told["results"]
     except (ValueError, KeyError, TypeError):
-        raise CourseError(f"{path.name} is no stored result", "it needs provenance and results; restore it with git checkout") from None
+        raise CourseError(
+            f"{path.name} is no stored result", "it needs provenance and results; restore it with git checkout"
+        ) from None
     if missing := [key for key in PROVENANCE if key not in provenance]:
-        raise CourseError(f"the provenance of {path.name} does not say {missing[0]}", "a number without its origin is not used")
+        raise CourseError(
+            f"the provenance of {path.name} does not say {missing[0]}", "a number without its origin is not used"
+        )
     if not isinstance(results, list) or not results or not all(isinstance(r, dict) for r in results):
         raise CourseError(f"{path.name} holds no list of results", "run its command again, see provenance")
     return Reference(name, provenance, results, _predictions(folder / f"{name}.jsonl.gz"))
@@ -87,9 +107,14 @@ def provenance(seeds, device: str | None = None) -> dict:
     packages = environment.versions("torch", "unsloth", "transformers", "peft", "trl")
     revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return {
-        **packages, "unsloth": packages["unsloth"] if "unsloth" in sys.modules else None, "device": device or environment.device_name(),
-        "seeds": list(seeds), "date": date.today().isoformat(), "command": " ".join(["python", *sys.argv]), "revision": revision,
-    }  # fmt: skip
+        **packages,
+        "unsloth": packages["unsloth"] if "unsloth" in sys.modules else None,
+        "device": device or environment.device_name(),
+        "seeds": list(seeds),
+        "date": date.today().isoformat(),
+        "command": " ".join(["python", *sys.argv]),
+        "revision": revision,
+    }
 
 
 def _predictions(path: Path) -> list[dict]:
@@ -108,7 +133,10 @@ def _predictions(path: Path) -> list[dict]:
 def adapter_folder() -> Path:
     """The folder of the course's reference adapter, trained on a GPU. Raises CourseError where it is missing."""
     if not (ADAPTER / "adapter_config.json").exists():
-        raise CourseError("the reference adapter is missing from assets/reference/adapter", "restore it with git checkout; scripts/experiments/gpu_runs.py makes it")
+        raise CourseError(
+            "the reference adapter is missing from assets/reference/adapter",
+            "restore it with git checkout; scripts/experiments/gpu_runs.py makes it",
+        )
     return ADAPTER
 
 
@@ -122,9 +150,12 @@ def load_adapter(dtype: str | None = None, device: str | None = None):
     base = checkpoints.ensure("gemma")
     try:
         model = PeftModel.from_pretrained(checkpoints.load_model(base, dtype, device), str(ADAPTER))
-    except Exception as error:  # PEFT takes a folder that is not there for a name on the hub; safetensors has its own errors
+    # PEFT takes a folder that is not there for a name on the hub; safetensors has its own errors
+    except Exception as error:
         reason = str(error).splitlines()[0][:100]
-        raise CourseError(f"the reference adapter cannot be read: {reason}", "restore assets/reference/adapter with git checkout") from None
+        raise CourseError(
+            f"the reference adapter cannot be read: {reason}", "restore assets/reference/adapter with git checkout"
+        ) from None
     return model.eval(), checkpoints.load_tokenizer(base)
 
 
@@ -135,6 +166,8 @@ def chosen_adapter(candidates: Reference | None = None) -> dict:
 
 
 def adapter_generations(rows, split: str, rank_kept: int | None = None) -> list[Generation]:
-    """What the adapter wrote for rows of a split on the GPU; with ``rank_kept``, what it wrote with every ΔW cut to that rank."""
+    """What the adapter wrote for rows of a split on the GPU; with ``rank_kept``, what it wrote with every ΔW cut to
+    that rank.
+    """
     candidates = load("reference")
     return candidates.generations(rows, job=chosen_adapter(candidates)["job"], split=split, rank_kept=rank_kept)

@@ -14,12 +14,16 @@ SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "array", "ob
 
 
 def check_tools(tools: list[dict]) -> None:
-    """Raise CourseError for a declaration that the template would render incompletely or that carries control tokens."""
+    """Raise CourseError for a declaration that the template would render incompletely or that carries control
+    tokens.
+    """
     names = set()
     for tool in tools:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise CourseError("a tool declaration has no function name", 'use {"type": "function", "function": {"name": …}}')
+            raise CourseError(
+                "a tool declaration has no function name", 'use {"type": "function", "function": {"name": …}}'
+            )
         name = function["name"]
         if not re.fullmatch(r"[^\W\d][\w.-]*", name):
             raise CourseError(f"tool name {name!r} is not an identifier", "use letters, digits and underscores")
@@ -39,9 +43,13 @@ def _check_schema(tool: str, properties: dict, where: str = "") -> None:
         if not re.fullmatch(r"[^\W\d]\w*", name):
             raise CourseError(f"tool {tool}: {path!r} is not an identifier", "use letters, digits and underscores")
         if not isinstance(schema, dict) or schema.get("type") not in SCHEMA_TYPES:
-            raise CourseError(f"tool {tool}: parameter {path} has no known type", f"use one of {', '.join(sorted(SCHEMA_TYPES))}")
+            raise CourseError(
+                f"tool {tool}: parameter {path} has no known type", f"use one of {', '.join(sorted(SCHEMA_TYPES))}"
+            )
         if "enum" in schema and schema["type"] != "string":
-            raise CourseError(f"tool {tool}: the template drops the enum of {path}, a {schema['type']}", "make it a string")
+            raise CourseError(
+                f"tool {tool}: the template drops the enum of {path}, a {schema['type']}", "make it a string"
+            )
         inner = schema.get("items") if schema["type"] == "array" else schema
         if isinstance(inner, dict):
             _check_schema(tool, inner.get("properties") or {}, f"{path}.")
@@ -54,7 +62,8 @@ def closed_schema(schema: dict) -> dict:
         closed["properties"] = {name: closed_schema(inner) for name, inner in schema["properties"].items()}
     if isinstance(schema.get("items"), dict):
         closed["items"] = closed_schema(schema["items"])
-    if schema.get("type") == "object":  # first, so that an undeclared argument is what is reported of a call with several faults
+    # first, so that an undeclared argument is what is reported of a call with several faults
+    if schema.get("type") == "object":
         closed = {"additionalProperties": False, "properties": {}, **closed}
     return closed
 

@@ -34,7 +34,10 @@ class Report:
     rows: list[dict]
 
     def table(self):
-        """Per level and dialect ("all" too): hits, n, rate, and the Wilson 95 % interval low, high. A pandas.DataFrame."""
+        """Per level and dialect ("all" too): hits, n, rate, and the Wilson 95 % interval low, high.
+
+        A pandas.DataFrame.
+        """
         import pandas
 
         dialects = ["all", *sorted({row["dialect"] for row in self.rows})]
@@ -45,7 +48,15 @@ class Report:
         hits = self.hits(level, dialect)
         low, high = wilson(sum(hits), len(hits))
         rate = sum(hits) / len(hits) if hits else float("nan")
-        return {"level": level, "dialect": dialect, "hits": sum(hits), "n": len(hits), "rate": rate, "low": low, "high": high}
+        return {
+            "level": level,
+            "dialect": dialect,
+            "hits": sum(hits),
+            "n": len(hits),
+            "rate": rate,
+            "low": low,
+            "high": high,
+        }
 
     def hits(self, level: str, dialect: str = "all") -> list[bool]:
         """The judgements at a level, for the rows to which it applies."""
@@ -81,7 +92,9 @@ def score(generations, rows) -> Report:
     """Judge generations against their data rows, in the same order."""
     generations, rows = list(generations), list(rows)
     if len(generations) != len(rows):
-        raise CourseError(f"{len(generations)} generations for {len(rows)} rows", "generate for the same rows, in the same order")
+        raise CourseError(
+            f"{len(generations)} generations for {len(rows)} rows", "generate for the same rows, in the same order"
+        )
     return Report([_judged(generation, row) for generation, row in zip(generations, rows, strict=True)])
 
 
@@ -119,7 +132,9 @@ def _frozen_call(call: FunctionCall) -> tuple:
 
 
 def _frozen(value):
-    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, but 5 is 5.0 (JSON has one kind of number)."""
+    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, but 5 is 5.0 (JSON has one kind of
+    number).
+    """
     if isinstance(value, dict):
         return ("object", tuple(sorted((key, _frozen(item)) for key, item in value.items())))
     if isinstance(value, list | tuple):
@@ -153,9 +168,9 @@ def compare(a: Report, b: Report, level: str) -> Comparison:
 def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
     """Paired comparison of two settings trained with several seeds, on the same rows: b minus a.
 
-    A row's difference is averaged over the seeds, then rows are drawn again (percentile bootstrap, Efron and Tibshirani 1993, chapter 13), so that
-    one row judged three times does not count as three. ``p`` is Wilcoxon's signed-rank test over rows.
-    """
+    A row's difference is averaged over the seeds, then rows are drawn again (percentile bootstrap, Efron and Tibshirani
+    1993, chapter 13), so that one row judged three times does not count as three. ``p`` is Wilcoxon's signed-rank test
+    over rows."""
     import numpy as np
     from scipy.stats import bootstrap, wilcoxon
 
@@ -166,7 +181,9 @@ def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
     if not each.any():
         return Comparison(0.0, 0.0, 0.0, 1.0, len(each))
     interval = bootstrap((each,), np.mean, method="percentile", n_resamples=5000, rng=0).confidence_interval
-    return Comparison(float(each.mean()), float(interval.low), float(interval.high), float(wilcoxon(each).pvalue), len(each))
+    return Comparison(
+        float(each.mean()), float(interval.low), float(interval.high), float(wilcoxon(each).pvalue), len(each)
+    )
 
 
 # --- a baseline without a model ---------------------------------------------------------------------------------------
@@ -187,7 +204,8 @@ class NearestPhrasing:
     def generate(self, rows) -> list[Generation]:
         """An answer for each row, in the form that a model's generations have."""
         rows = list(rows)
-        similar = self.vectorizer.transform(row["query"] for row in rows) @ self.matrix.T  # (rows, training rows), sparse
+        # (rows, training rows), sparse
+        similar = self.vectorizer.transform(row["query"] for row in rows) @ self.matrix.T
         return [self._answer(row, similar[i].toarray()[0]) for i, row in enumerate(rows)]
 
     def _answer(self, row, similarity) -> Generation:

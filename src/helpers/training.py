@@ -1,4 +1,6 @@
-"""The masked training run: LoRA on the real model with Unsloth's FastModel and TRL's SFTTrainer, on CPU and GPU alike."""
+"""The masked training run: LoRA on the real model with Unsloth's FastModel and TRL's SFTTrainer, on CPU and GPU
+alike.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,10 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 class Recipe:
     """How to train. The defaults are the guide's (r=32, α=64, lr 1e-3, cosine); None means the profile's size.
 
-    ``warmup`` is a share of the steps. ``mask_prompt``, ``mask_tool_results`` and ``label_stops`` say which tokens carry
-    loss; ``label_logits_only`` computes logits where there is a label and nowhere else. ``rows_per_prompt`` rows in a row
-    that declare the same tools share the work on their prompt (``helpers.packing``; it needs ``label_logits_only``). Both
-    leave the loss as it is.
-    """
+    ``warmup`` is a share of the steps. ``mask_prompt``, ``mask_tool_results`` and ``label_stops`` say which tokens
+    carry loss; ``label_logits_only`` computes logits where there is a label and nowhere else. ``rows_per_prompt`` rows
+    in a row that declare the same tools share the work on their prompt (``helpers.packing``; it needs
+    ``label_logits_only``). Both leave the loss as it is."""
 
     rank: int = 32
     alpha: float = 64
@@ -61,9 +62,9 @@ class Run:
 
     ``adapter`` is the folder of the saved LoRA adapter (safetensors); ``history`` one dict per step (step, loss,
     learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps;
-    ``peak_bytes`` of the device's memory (on a CPU, of the process); ``audit`` what was found in the labels; ``computed_in`` the dtype of the
-    head's product as the steps computed it, autocast included ("" where nothing was computed: a finished run started again). ``model`` and ``tokenizer`` are ready to generate.
-    """
+    ``peak_bytes`` of the device's memory (on a CPU, of the process); ``audit`` what was found in the labels;
+    ``computed_in`` the dtype of the head's product as the steps computed it, autocast included ("" where nothing was
+    computed: a finished run started again). ``model`` and ``tokenizer`` are ready to generate."""
 
     adapter: str
     history: list[dict]
@@ -84,32 +85,46 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
     dtype = recipe.dtype or chosen.dtype
     with quiet(), _in_float32_throughout(dtype):
         model, tokenizer = FastModel.from_pretrained(
-            checkpoint.path, max_seq_length=recipe.max_length, dtype=getattr(torch, dtype), load_in_4bit=recipe.load_in_4bit,
-        )  # fmt: skip
+            checkpoint.path,
+            max_seq_length=recipe.max_length,
+            dtype=getattr(torch, dtype),
+            load_in_4bit=recipe.load_in_4bit,
+        )
         if chosen.device == "cpu":
-            model.set_attn_implementation("eager")  # on a CPU, at a few hundred tokens, the plain products are the faster ones
+            # on a CPU, at a few hundred tokens, the plain products are the faster ones
+            model.set_attn_implementation("eager")
         model = FastModel.get_peft_model(
-            model, r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0, bias="none", target_modules=list(recipe.target_modules),
-            use_gradient_checkpointing=recipe.gradient_checkpointing, random_state=recipe.seed,
-        )  # fmt: skip
+            model,
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=0,
+            bias="none",
+            target_modules=list(recipe.target_modules),
+            use_gradient_checkpointing=recipe.gradient_checkpointing,
+            random_state=recipe.seed,
+        )
     return model, tokenizer
 
 
 @contextlib.contextmanager
 def _in_float32_throughout(dtype: str):
-    """While a model is loaded that was asked for in float32: Unsloth does as it is told, also on a GPU without bfloat16.
+    """While a model is loaded that was asked for in float32: Unsloth does as it is told, also on a GPU without
+    bfloat16.
 
-    There, for a family on its list ``FORCE_FLOAT32``, Unsloth overrules float32 by a mixture: weights and matrix products in float16, norms and the
-    stream between layers in float32 (unsloth/models/loader.py, unsloth_zoo/temporary_patches/gemma.py, 2026.10.9). The mixture is made by replacing Gemma 3's
-    classes for the whole process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both do, a T4
-    has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure.
-    """
-    loader = sys.modules.get("unsloth.models.loader")  # not there on a processor, where Unsloth decides elsewhere; importing it would patch Gemma 3
+    There, for a family on its list ``FORCE_FLOAT32``, Unsloth overrules float32 by a mixture: weights and matrix
+    products in float16, norms and the stream between layers in float32 (unsloth/models/loader.py,
+    unsloth_zoo/temporary_patches/gemma.py, 2026.10.9). The mixture is made by replacing Gemma 3's classes for the whole
+    process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both
+    do, a T4 has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure."""
+    # not there on a processor, where Unsloth decides elsewhere; importing it would patch Gemma 3
+    loader = sys.modules.get("unsloth.models.loader")
     if loader is None or dtype != "float32":
         yield
         return
     listed = list(loader.FORCE_FLOAT32)
-    loader.FORCE_FLOAT32[:] = [name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")]
+    loader.FORCE_FLOAT32[:] = [
+        name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")
+    ]
     try:
         yield
     finally:
@@ -134,7 +149,11 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     labels = [list(row) for row in ids]
     if recipe.mask_prompt:
         mask = train_on_responses_only(
-            None, instruction_part=masking.INSTRUCTION_PART, response_part=masking.RESPONSE_PART, tokenizer=tokenizer, return_function=True
+            None,
+            instruction_part=masking.INSTRUCTION_PART,
+            response_part=masking.RESPONSE_PART,
+            tokenizer=tokenizer,
+            return_function=True,
         )
         labels = mask({"input_ids": ids})["labels"]
         labels = [row.tolist() if hasattr(row, "tolist") else list(row) for row in labels]
@@ -147,7 +166,9 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     if size == 1:
         return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
     _check_runs([row["tools"] for row in rows], size)
-    return Dataset.from_list([packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]), found
+    return Dataset.from_list(
+        [packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]
+    ), found
 
 
 def _check_runs(tools: list[str], size: int) -> None:
@@ -195,7 +216,10 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
         trainer.train(resume_from_checkpoint=last)
     except (torch.OutOfMemoryError, MemoryError) as error:
         size = recipe.batch_size or profile().batch_size
-        raise CourseError(f"out of memory: {str(error).splitlines()[0]}", f"halve batch_size (now {size}) or max_length, or close other programs") from None
+        raise CourseError(
+            f"out of memory: {str(error).splitlines()[0]}",
+            f"halve batch_size (now {size}) or max_length, or close other programs",
+        ) from None
     except (pickle.UnpicklingError, EOFError) as error:  # torch reads tensors and refuses everything else
         told = f"{Path(last or folder).name} is damaged or holds more than tensors: {str(error).splitlines()[0][:120]}"
         raise CourseError(told, f"delete {folder} and train again") from None
@@ -206,11 +230,16 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
     model.save_pretrained(folder / "adapter")
     FastModel.for_inference(model)
     model.eval()
-    return Run(str(folder / "adapter"), _history(trainer), seconds, peak_bytes(), found, "".join(computed_in), model, tokenizer)
+    return Run(
+        str(folder / "adapter"), _history(trainer), seconds, peak_bytes(), found, "".join(computed_in), model, tokenizer
+    )
 
 
 def _watch_dtype(model) -> set[str]:
-    """A set that fills with the dtype of the head's products. ``label_loss`` calls the head from outside all compiled code, so a hook disturbs nothing."""
+    """A set that fills with the dtype of the head's products.
+
+    ``label_loss`` calls the head from outside all compiled code, so a hook disturbs nothing.
+    """
     seen = set()
     head = model.get_base_model().lm_head
     head.register_forward_hook(lambda module, arguments, product: seen.add(str(product.dtype).removeprefix("torch.")))
@@ -223,7 +252,10 @@ def _fingerprint(recipe: Recipe, data, checkpoint: Checkpoint) -> str:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that is whole. Its state file is written last; a checkpoint without one is what a kill left."""
+    """The newest checkpoint that is whole.
+
+    Its state file is written last; a checkpoint without one is what a kill left.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for checkpoint in found:
         try:
@@ -237,20 +269,25 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 def _history(trainer) -> list[dict]:
     kept = ("step", "loss", "learning_rate", "grad_norm")
-    rows = [{key: float(row[key]) if key != "step" else row[key] for key in kept} for row in trainer.state.log_history if "loss" in row]
+    rows = [
+        {key: float(row[key]) if key != "step" else row[key] for key in kept}
+        for row in trainer.state.log_history
+        if "loss" in row
+    ]
     return [row | {"seconds": trainer.step_seconds.get(row["step"], float("nan"))} for row in rows]
 
 
 def label_loss(model, inputs: dict, num_items_in_batch=None):
     """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
 
-    Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their float32
-    logits take 1 MiB each. The loss is that of the full computation.
-    """
+    Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their
+    float32 logits take 1 MiB each. The loss is that of the full computation."""
     labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
-    hidden = causal.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared).last_hidden_state
+    hidden = causal.model(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared
+    ).last_hidden_state
     kept = labels != masking.IGNORED
     total = _summed_cross_entropy(causal.lm_head, hidden[:, :-1][kept], labels[kept])  # of (n, 640) and (n,)
     return total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
@@ -285,15 +322,33 @@ def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
     chosen = profile()
     steps = recipe.max_steps or chosen.max_steps
     arguments = SFTConfig(
-        output_dir=str(folder), max_steps=steps, per_device_train_batch_size=recipe.batch_size or chosen.batch_size,
-        gradient_accumulation_steps=recipe.accumulation, learning_rate=recipe.learning_rate, lr_scheduler_type=recipe.schedule,
-        warmup_steps=round(recipe.warmup * steps), weight_decay=recipe.weight_decay, max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch", bf16=(recipe.dtype or chosen.dtype) == "bfloat16", fp16=False, seed=recipe.seed, data_seed=recipe.seed,
-        logging_steps=1, save_strategy="steps", save_steps=max(10, steps // 4), save_total_limit=1, report_to="none",
-        max_length=recipe.max_length, dataset_num_proc=1, dataset_kwargs={"skip_prepare_dataset": True}, disable_tqdm=True,
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=recipe.batch_size or chosen.batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=round(recipe.warmup * steps),
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        optim="adamw_torch",
+        bf16=(recipe.dtype or chosen.dtype) == "bfloat16",
+        fp16=False,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=max(10, steps // 4),
+        save_total_limit=1,
+        report_to="none",
+        max_length=recipe.max_length,
+        dataset_num_proc=1,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        disable_tqdm=True,
         gradient_checkpointing=False,  # TRL turns it on by default; what the recipe asks for is set on the model
-        dataloader_pin_memory=False, remove_unused_columns=False,
-    )  # fmt: skip
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
     if "branch" in data.column_names:
         collator = packing.Collator(tokenizer.pad_token_id, model.config.sliding_window, model.dtype)
     else:

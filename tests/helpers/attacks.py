@@ -2,7 +2,20 @@
 
 from helpers.chat import CONTROL_TOKENS
 
-TOKENS = [*CONTROL_TOKENS, "<pad>", "<unk>", "<mask>", "</s>", "<s>", "<start_of_image>", "<end_of_image>", "<image_soft_token>", "<unused0>", "<unused45>", "<unused98>"]
+TOKENS = [
+    *CONTROL_TOKENS,
+    "<pad>",
+    "<unk>",
+    "<mask>",
+    "</s>",
+    "<s>",
+    "<start_of_image>",
+    "<end_of_image>",
+    "<image_soft_token>",
+    "<unused0>",
+    "<unused45>",
+    "<unused98>",
+]
 INVISIBLE = ("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u202e", "\u2066", "\u061c", "\u034f")
 
 

@@ -22,7 +22,9 @@ def ids(exact):
 def test_attention_is_that_of_the_module(index, exact, ids):
     seen = {}
     module = exact.model.layers[index].self_attn
-    hook = module.register_forward_hook(lambda m, a, kw, out: seen.update(x=kw["hidden_states"], y=out[0]), with_kwargs=True)
+    hook = module.register_forward_hook(
+        lambda m, a, kw, out: seen.update(x=kw["hidden_states"], y=out[0]), with_kwargs=True
+    )
     with torch.no_grad():
         exact(ids, logits_to_keep=1)
         hook.remove()
@@ -55,7 +57,9 @@ def test_rms_norm_is_gemmas(exact):
 def test_cache_bytes_follow_the_formula(n, model):
     with torch.no_grad():
         cache = model(torch.full((1, n), 1000), use_cache=True, logits_to_keep=1).past_key_values
-    assert architecture.cache_bytes(cache) == architecture.kv_bytes(n, model.config, bytes_per_value=model.dtype.itemsize)
+    assert architecture.cache_bytes(cache) == architecture.kv_bytes(
+        n, model.config, bytes_per_value=model.dtype.itemsize
+    )
     assert architecture.kv_bytes(4096, model.config) == 20_431_872
     assert architecture.kv_bytes(1024, model.config, kv_heads=4, windowed=False) == 72 * 2**20
 
@@ -70,4 +74,7 @@ def test_masks_and_divergence():
     assert architecture.allowed(4, 2).int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
     assert architecture.allowed(3, causal=False).all()
     logits = torch.randn(5, 11)
-    assert architecture.kl(logits, logits) == pytest.approx(0, abs=1e-6) and architecture.kl(logits, torch.randn(5, 11)) > 0
+    assert (
+        architecture.kl(logits, logits) == pytest.approx(0, abs=1e-6)
+        and architecture.kl(logits, torch.randn(5, 11)) > 0
+    )

@@ -8,8 +8,26 @@ import pytest
 from helpers.paths import ROOT
 
 PACKAGE = ROOT / "src" / "helpers"
-MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"}
-HEAVY = {"torch", "transformers", "trl", "unsloth", "peft", "datasets", "matplotlib", "pandas", "scipy", "sklearn", "statsmodels", "bitsandbytes", "gguf"}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name != "__init__.py"
+}
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "unsloth",
+    "peft",
+    "datasets",
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "bitsandbytes",
+    "gguf",
+}
 #: Lines at most, of the top and of each inner room.
 BUDGET = {"": 5000, "probes": 1500, "figures": 900, "checks": 800}
 
@@ -35,7 +53,11 @@ def test_imports_run_one_way():
 
 def test_the_package_knows_nothing_of_those_who_make_the_course():
     for name, path in MODULES.items():
-        names = {n.module or "" for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)}
+        names = {
+            n.module or ""
+            for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(n, ast.ImportFrom)
+        }
         assert not any(module.split(".")[0] in ("scripts", "tests") for module in names), name
 
 
@@ -43,7 +65,13 @@ def test_our_own_modules_are_imported_at_the_top_and_heavy_libraries_inside_func
     for name, path in MODULES.items():
         assert imports(name) == imports(name, everywhere=False), f"{name} imports a module of ours inside a function"
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            tops = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            tops = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
+            )
             assert not {top.split(".")[0] for top in tops} & HEAVY, f"{name} imports {tops} at its top"
 
 

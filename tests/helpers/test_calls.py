@@ -14,8 +14,16 @@ from helpers.errors import CourseError
 
 plain = st.text().filter(lambda s: not any(token in s for token in CONTROL_TOKENS))
 keys = st.from_regex(r"[^\W\d]\w{0,8}", fullmatch=True)
-scalars = plain | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans() | st.none()
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12)
+scalars = (
+    plain
+    | st.integers(-(10**18), 10**18)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+    | st.none()
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=12
+)
 many = st.lists(st.builds(FunctionCall, keys, st.dictionaries(keys, values, max_size=5)), min_size=1, max_size=3)
 
 
@@ -29,9 +37,13 @@ def test_round_trip(calls):
 
 
 def test_types_stay_apart():
-    (call,) = parse("<start_function_call>call:f{a:<escape>0501234567<escape>,b:5,c:5.0,d:true,e:null,g:None,h:<escape><escape>}<end_function_call>")
+    (call,) = parse(
+        "<start_function_call>call:f{a:<escape>0501234567<escape>,b:5,c:5.0,d:true,e:null,g:None,h:<escape><escape>}<end_function_call>"
+    )
     assert call.arguments == {"a": "0501234567", "b": 5, "c": 5.0, "d": True, "e": None, "g": None, "h": ""}
-    assert isinstance(call.arguments["b"], int) and isinstance(call.arguments["c"], float) and call.arguments["d"] is True
+    assert (
+        isinstance(call.arguments["b"], int) and isinstance(call.arguments["c"], float) and call.arguments["d"] is True
+    )
 
 
 def test_serialize_writes_what_the_template_writes(shared):
@@ -81,7 +93,9 @@ def test_a_fault_has_a_position_and_a_reason(text, position, reason):
     assert (caught.value.position, reason in caught.value.reason) == (position, True), caught.value
 
 
-tokens = st.sampled_from([*CONTROL_TOKENS, "call:", "f", "{", "}", "[", "]", ",", ":", "a", "1", "-", ".5", "true", "None", " ", "\n", "جدة"])
+tokens = st.sampled_from(
+    [*CONTROL_TOKENS, "call:", "f", "{", "}", "[", "]", ",", ":", "a", "1", "-", ".5", "true", "None", " ", "\n", "جدة"]
+)
 
 
 @given(st.lists(tokens, max_size=40).map("".join))
@@ -144,8 +158,23 @@ def test_the_grammar_holds_every_gold_call(split):
         assert as_regex(grammar(json.loads(row["tools"]))).fullmatch(text), text
 
 
-TOOL = {"type": "function", "function": {"name": "pay", "description": "", "parameters": {"type": "object", "required": ["city"], "properties": {
-    "city": {"type": "string"}, "amount": {"type": "integer"}, "kind": {"type": "string", "enum": ["water", "غاز"]}, "tags": {"type": "array", "items": {"type": "string"}}}}}}  # fmt: skip
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "pay",
+        "description": "",
+        "parameters": {
+            "type": "object",
+            "required": ["city"],
+            "properties": {
+                "city": {"type": "string"},
+                "amount": {"type": "integer"},
+                "kind": {"type": "string", "enum": ["water", "غاز"]},
+                "tags": {"type": "array", "items": {"type": "string"}},
+            },
+        },
+    },
+}
 
 
 @pytest.mark.parametrize("body, holds", [
@@ -180,8 +209,22 @@ def test_an_unknown_schema_type_is_named():
 
 
 def test_nested_objects_and_optional_keys():
-    tool = {"function": {"name": "f", "parameters": {"type": "object", "properties": {
-        "a": {"type": "object", "required": ["x"], "properties": {"x": {"type": "number"}, "y": {"type": "boolean"}}}, "b": {"type": "integer"}}}}}  # fmt: skip
+    tool = {
+        "function": {
+            "name": "f",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "a": {
+                        "type": "object",
+                        "required": ["x"],
+                        "properties": {"x": {"type": "number"}, "y": {"type": "boolean"}},
+                    },
+                    "b": {"type": "integer"},
+                },
+            },
+        }
+    }
     pattern = as_regex(grammar([tool]))
     for body in ("{}", "{a:{x:-1.5}}", "{a:{x:0,y:true},b:3}", "{b:3}"):
         assert pattern.fullmatch(f"<start_function_call>call:f{body}<end_function_call>"), body

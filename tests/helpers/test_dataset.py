@@ -39,11 +39,15 @@ def test_the_sources_have_no_fault():
 def test_a_rebuild_gives_the_same_bytes(tmp_path):
     build(tmp_path)
     for name in ("tools.jsonl", dataset.CHECKSUMS, *(f"{split}.jsonl" for split in dataset.SPLITS)):
-        assert (tmp_path / name).read_bytes() == (dataset.FOLDER / name).read_bytes(), f"{name}: run make data and commit"
+        assert (tmp_path / name).read_bytes() == (dataset.FOLDER / name).read_bytes(), (
+            f"{name}: run make data and commit"
+        )
 
 
 def test_sizes_and_columns(splits):
-    assert len(splits["train"]) >= 6000 and len(splits["validation"]) >= 500 and sum(len(splits[s]) for s in TESTS) >= 1500
+    assert (
+        len(splits["train"]) >= 6000 and len(splits["validation"]) >= 500 and sum(len(splits[s]) for s in TESTS) >= 1500
+    )
     assert all(tuple(sorted(row)) == tuple(sorted(dataset.COLUMNS)) for rows in splits.values() for row in rows[:3])
     assert sum(path.stat().st_size for path in dataset.FOLDER.glob("*.jsonl")) <= 8 * 2**20
 
@@ -79,7 +83,9 @@ def test_dialects_are_balanced_within_ten_percent(splits):
 def test_kinds_have_their_shares(splits):
     for split, rows in splits.items():
         share = {kind: count / len(rows) for kind, count in Counter(row["kind"] for row in rows).items()}
-        assert 0.10 <= share["none"] <= 0.15 and 0.10 <= share["parallel"] <= 0.15 and 0.05 <= share["followup"] <= 0.10, (split, share)
+        assert (
+            0.10 <= share["none"] <= 0.15 and 0.10 <= share["parallel"] <= 0.15 and 0.05 <= share["followup"] <= 0.10
+        ), (split, share)
     assert all(json.loads(row["tools"]) for rows in splits.values() for row in rows if row["kind"] == "none")
 
 
@@ -163,7 +169,8 @@ def test_fewer_tools_keep_the_called_ones(splits):
         assert {c["name"] for c in json.loads(row["calls"])} <= names and len(names) <= 3
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------------
+# --- what is refused
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_unknown_names_are_refused(splits):
@@ -178,7 +185,10 @@ def test_unknown_names_are_refused(splits):
 
 GOOD_TOOL = {
     "type": "function",
-    "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}},
+    "function": {
+        "name": "f",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+    },
 }
 
 
@@ -186,14 +196,26 @@ def a_row(**changes):
     calls = changes.pop("made", [{"name": "f", "arguments": {"a": 1}}])
     tools = changes.pop("declared", [GOOD_TOOL])
     row = {
-        "id": "x", "split": "train", "kind": "single", "domain": "d", "dialect": "msa", "query": "q", "reply": "", "phrasing": "p",
-        "messages": json.dumps(dataset.conversation("q", calls)), "tools": json.dumps(tools), "calls": json.dumps(calls),
-    }  # fmt: skip
+        "id": "x",
+        "split": "train",
+        "kind": "single",
+        "domain": "d",
+        "dialect": "msa",
+        "query": "q",
+        "reply": "",
+        "phrasing": "p",
+        "messages": json.dumps(dataset.conversation("q", calls)),
+        "tools": json.dumps(tools),
+        "calls": json.dumps(calls),
+    }
     return row | changes
 
 
 def named(name):
-    return {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {name: {"type": "string"}}}}}
+    return {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {name: {"type": "string"}}}},
+    }
 
 
 @pytest.mark.parametrize(
@@ -239,7 +261,11 @@ def test_damaged_files_are_named(damage, words, tmp_path):
 
 def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
     texts, declared = dataset.retention(), dataset.read_declarations()
-    assert {name: len(set(map(str, entries))) for name, entries in texts.items()} == {"english": 40, "arabic": 40, "calls": 60}
+    assert {name: len(set(map(str, entries))) for name, entries in texts.items()} == {
+        "english": 40,
+        "arabic": 40,
+        "calls": 60,
+    }
     for entry in texts["calls"]:
         jsonschema.validate(entry["arguments"], declared[entry["name"]]["function"]["parameters"])
     assert not {entry["query"] for entry in texts["calls"]} & {row["query"] for row in every}
@@ -247,7 +273,8 @@ def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
         dataset.retention(tmp_path)
 
 
-# --- the data card ------------------------------------------------------------------------------------------------------
+# --- the data card
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_cards_counts_are_those_of_the_data(splits, tokenizer):
@@ -264,7 +291,8 @@ def test_a_card_without_marks_is_refused():
         generated.replaced("# A card", "counts", "text")
 
 
-# --- public sets --------------------------------------------------------------------------------------------------------
+# --- public sets
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_the_public_sample_is_adapted(shared):
@@ -280,7 +308,9 @@ def test_the_public_sample_is_adapted(shared):
 
 
 def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
-    """In a nested column Arrow unites the fields of all rows: each tool gets every other tool's parameters, as nulls."""
+    """In a nested column Arrow unites the fields of all rows: each tool gets every other tool's parameters, as
+    nulls.
+    """
     lines = (shared / "data" / "arabic_function_calling_sample.jsonl").read_text(encoding="utf-8").splitlines()
     plain = [json.loads(line) for line in lines]
     arrow = datasets.Dataset.from_list(plain)
@@ -304,7 +334,14 @@ def test_a_hub_out_of_reach_is_said_at_once(monkeypatch):
 
 
 def test_rows_without_declarations_need_a_table():
-    row = {"id": 7, "query_ar": "كم سعر الذهب؟", "function_name": "f", "arguments": '{"a": 1, "b": null}', "dialect": "MSA", "requires_function": True}
+    row = {
+        "id": 7,
+        "query_ar": "كم سعر الذهب؟",
+        "function_name": "f",
+        "arguments": '{"a": 1, "b": null}',
+        "dialect": "MSA",
+        "requires_function": True,
+    }
     adapted = public_data.from_hub_row(row, {"f": GOOD_TOOL})
     assert json.loads(adapted["calls"]) == [{"name": "f", "arguments": {"a": 1}}] and adapted["dialect"] == "msa"
     with pytest.raises(CourseError, match="no declaration of f"):

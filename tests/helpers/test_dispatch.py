@@ -1,4 +1,6 @@
-"""The model's text is data: what is not declared, or does not fit, never reaches a function; weights are never unpickled."""
+"""The model's text is data: what is not declared, or does not fit, never reaches a function; weights are never
+unpickled.
+"""
 
 import pickle
 from pathlib import Path
@@ -103,7 +105,9 @@ def test_pickled_weights_are_refused_and_not_opened(name, tmp_path, monkeypatch)
 def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
     folder, mark = tmp_path / "adapter", tmp_path / "mark"
     folder.mkdir()
-    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8")
+    (folder / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8"
+    )
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(CourseError, match="holds no adapter_model.safetensors"):
         checkpoints.load_adapter(folder, checkpoint)
@@ -112,5 +116,13 @@ def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
 
 def test_the_package_unpickles_nothing():
     source = "\n".join(path.read_text(encoding="utf-8") for path in Path(training.__file__).parent.rglob("*.py"))
-    for word in ("pickle.load", "torch.load(", "joblib", "eval(", "exec(", "weights_only=False", "trust_remote_code=True"):
+    for word in (
+        "pickle.load",
+        "torch.load(",
+        "joblib",
+        "eval(",
+        "exec(",
+        "weights_only=False",
+        "trust_remote_code=True",
+    ):
         assert word.replace("eval(", " eval(").replace("exec(", " exec(") not in source, word

@@ -47,8 +47,14 @@ def test_a_gpu_without_bf16_gets_float32(monkeypatch):
 
 def test_import_is_cheap():
     heavy = "torch transformers unsloth datasets pandas matplotlib trl".split()
-    program = f"import helpers, helpers.calls, helpers.chat, helpers.scoring, sys; print([m for m in {heavy!r} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    program = (
+        "import helpers, helpers.calls, helpers.chat, helpers.scoring, sys; "
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )
 
 
 def test_missing_packages_say_so():
@@ -85,14 +91,22 @@ print(type(model.base_model.model[0]).__name__)
 
 @pytest.mark.parametrize("seen", ["", "0"])
 def test_an_old_torchao_is_in_nobodys_way(tmp_path, seen):
-    """Colab has torchao 0.10.0, and PEFT 0.21 refuses any below 0.16 for every LoRA layer; with a visible GPU and without, and without a word."""
+    """Colab has torchao 0.10.0, and PEFT 0.21 refuses any below 0.16 for every LoRA layer; with a visible GPU and
+    without, and without a word.
+    """
     about = tmp_path / "torchao-0.10.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
     (tmp_path / "torchao").mkdir()
     (tmp_path / "torchao" / "__init__.py").write_text('__version__ = "0.10.0"\n')
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": seen}
-    done = subprocess.run([sys.executable, "-c", OLD_TORCHAO.format(folder=str(tmp_path))], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", OLD_TORCHAO.format(folder=str(tmp_path))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Linear\n" and "torchao" not in done.stderr
 
@@ -105,7 +119,11 @@ held = b"x" * 300 * 2**20
 del held
 print((environment.peak_host_bytes() - before) / 2**20)
 """
-    assert 290 < float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout) < 330
+    assert (
+        290
+        < float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+        < 330
+    )
 
 
 def test_no_module_of_unix_alone_is_imported_elsewhere(monkeypatch):

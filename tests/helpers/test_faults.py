@@ -16,15 +16,21 @@ from helpers.errors import CourseError
 PREPARE = [sys.executable, "-m", "helpers.checkpoints"]
 
 
-# --- preparing the model ------------------------------------------------------------------------------------------------
+# --- preparing the model
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_conversion_killed_at_any_point_leaves_nothing_half_done(tmp_path, conversion_seconds):
-    """Four conversions at once, killed one after the other: two cores get through the time of one, and each dies somewhere else."""
+    """Four conversions at once, killed one after the other: two cores get through the time of one, and each dies
+    somewhere else.
+    """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     caches = {share: tmp_path / str(share) for share in (0.02, 0.3, 0.6, 0.9)}
     started = time.perf_counter()
-    running = {share: subprocess.Popen(PREPARE, env={**os.environ, "COURSE_CACHE": str(cache)}, **quiet) for share, cache in caches.items()}
+    running = {
+        share: subprocess.Popen(PREPARE, env={**os.environ, "COURSE_CACHE": str(cache)}, **quiet)
+        for share, cache in caches.items()
+    }
     for share, process in running.items():
         time.sleep(max(0, 2 * share * conversion_seconds - (time.perf_counter() - started)))
         process.kill()
@@ -39,7 +45,9 @@ def conversion_seconds(tmp_path_factory) -> float:
     """How long a conversion takes here, beside whatever else the machine does."""
     started = time.perf_counter()
     cache = tmp_path_factory.mktemp("whole")
-    subprocess.run(PREPARE, env={**os.environ, "COURSE_CACHE": str(cache)}, check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        PREPARE, env={**os.environ, "COURSE_CACHE": str(cache)}, check=True, capture_output=True, timeout=300
+    )
     shutil.rmtree(cache)
     return time.perf_counter() - started
 
@@ -71,7 +79,8 @@ def test_a_cache_in_an_impossible_place_is_named(monkeypatch):
         checkpoints.ensure("gemma")
 
 
-# --- the network --------------------------------------------------------------------------------------------------------
+# --- the network
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_proxy_that_hangs_costs_seconds(monkeypatch):
@@ -90,18 +99,26 @@ def test_a_proxy_that_hangs_costs_seconds(monkeypatch):
     assert time.perf_counter() - started < 4 * environment.NETWORK_TIMEOUT
 
 
-# --- the locale ---------------------------------------------------------------------------------------------------------
+# --- the locale
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_locale_without_arabic_reads_every_file():
     """ASCII for files and for the terminal, as on a bare server: the data, the ledger and the exercises still load."""
     program = (
-        "import locale, sys; assert locale.getpreferredencoding(False).upper() not in ('UTF-8', 'UTF8'), locale.getpreferredencoding(False)\n"
+        "import locale, sys; assert locale.getpreferredencoding(False).upper() not in ('UTF-8', 'UTF8'), "
+        "locale.getpreferredencoding(False)\n"
         "from helpers import chat, claims, dataset, exercises, reference\n"
         "assert '\\u0627' in ''.join(dataset.load('validation')['query'])\n"
         "assert len(claims.ledger()) == 41 and chat.CHAT_TEMPLATE and exercises.bank()\n"
         "print(dataset.load('test')[0]['query'] and reference.load('live_run').source())\n"
     )
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode(errors="replace")

@@ -19,7 +19,9 @@ DATA = "Sa74ll/arabic-mobile-actions"
 
 
 def mirror(cache: Path, kind: str, name: str) -> Path:
-    """An empty snapshot of a repository in a hub cache: ``models--owner--name/snapshots/REVISION``, and ``refs/main`` that names it."""
+    """An empty snapshot of a repository in a hub cache: ``models--owner--name/snapshots/REVISION``, and
+    ``refs/main`` that names it.
+    """
     folder = cache / f"{kind}--{name.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text(REVISION)
@@ -47,7 +49,13 @@ def cache(tmp_path):
 def functiongemma(cache, checkpoint) -> Path:
     """A snapshot under FunctionGemma's name: its tokens, its template's file, and this machine's weights."""
     snapshot = mirror(cache, "models", checkpoints.HUB_MODEL)
-    for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+    for name in (
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ):
         blob(snapshot, Path(checkpoint.path) / name)
     (snapshot / "chat_template.jinja").write_text(chat.CHAT_TEMPLATE, encoding="utf-8")
     return snapshot
@@ -55,7 +63,12 @@ def functiongemma(cache, checkpoint) -> Path:
 
 def python(program: str, cache: Path, **settings) -> subprocess.CompletedProcess:
     environment = {key: value for key, value in os.environ.items() if key != "COURSE_MODEL"}
-    environment |= {"HF_HUB_CACHE": str(cache), "HF_DATASETS_CACHE": str(cache / "datasets"), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"} | settings
+    environment |= {
+        "HF_HUB_CACHE": str(cache),
+        "HF_DATASETS_CACHE": str(cache / "datasets"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUTF8": "1",
+    } | settings
     return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -69,7 +82,8 @@ torch.cuda.is_available = lambda: True   # a GPU is there, and the hub answers: 
 checkpoints.hub_reachable = lambda: True
 
 class Commit:
-    def __init__(self, day, commit_id): self.created_at, self.commit_id = datetime.fromisoformat(day + "T12:00:00+00:00"), commit_id
+    def __init__(self, day, commit_id):
+        self.created_at, self.commit_id = datetime.fromisoformat(day + "T12:00:00+00:00"), commit_id
 
 def commits(self, name):
     assert name == checkpoints.HUB_MODEL
@@ -77,9 +91,12 @@ def commits(self, name):
 
 huggingface_hub.HfApi.list_repo_commits = commits
 download = huggingface_hub.snapshot_download
-huggingface_hub.snapshot_download = lambda *names, **how: download(*names, **how | {{"local_files_only": True}})  # its files are on this disk
+# its files are on this disk
+huggingface_hub.snapshot_download = lambda *names, **how: download(*names, **how | {{"local_files_only": True}})
 """
-SPEAKS = AS_ON_COLAB + """
+SPEAKS = (
+    AS_ON_COLAB
+    + """
 checkpoint = checkpoints.ensure()
 torch.cuda.is_available = lambda: False
 tokenizer = checkpoints.load_tokenizer(checkpoint)
@@ -88,10 +105,14 @@ ids = tokenizer("<bos>عاصمة مصر هي", add_special_tokens=False, return_
 said = tokenizer.decode(model.generate(**ids, max_new_tokens=8, do_sample=False)[0])
 print(json.dumps([checkpoint.name, checkpoint.source, checkpoint.path, said]))
 """
+)
 
 
 def test_the_course_model_comes_out_of_the_hubs_cache_and_speaks(cache, functiongemma, tmp_path, checkpoint):
-    """At the newest commit up to the course's date: a later one changes nothing. Asked again without the hub, the same is taken."""
+    """At the newest commit up to the course's date: a later one changes nothing.
+
+    Asked again without the hub, the same is taken.
+    """
     settings = {"COURSE_CACHE": str(tmp_path / "course")}
     done = python(SPEAKS, cache, **settings)
     assert done.returncode == 0, done.stderr
@@ -103,15 +124,19 @@ def test_the_course_model_comes_out_of_the_hubs_cache_and_speaks(cache, function
     assert done.stdout.strip() == str(functiongemma), done.stdout + done.stderr
 
 
-FALLS_BACK = AS_ON_COLAB + """
+FALLS_BACK = (
+    AS_ON_COLAB
+    + """
 HOW
 checkpoint = checkpoints.ensure()
 print(checkpoint.name)
 """
+)
 LIMITED = """
 import httpx
 def commits(self, name):
-    raise HfHubHTTPError("429 Client Error: Too Many Requests for url", response=httpx.Response(429, request=httpx.Request("GET", "http://x")))
+    response = httpx.Response(429, request=httpx.Request("GET", "http://x"))
+    raise HfHubHTTPError("429 Client Error: Too Many Requests for url", response=response)
 huggingface_hub.HfApi.list_repo_commits = commits
 """
 GONE = """
@@ -122,13 +147,25 @@ huggingface_hub.HfApi.list_repo_commits = commits
 YOUNG = "huggingface_hub.HfApi.list_repo_commits = lambda self, name: [Commit('2199-01-01', 'f' * 40)]"
 
 
-@pytest.mark.parametrize(("how", "words"), [(LIMITED, "cannot be fetched: 429"), (GONE, "cannot be fetched: the connection broke off"), (YOUNG, "is younger than")])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (LIMITED, "cannot be fetched: 429"),
+        (GONE, "cannot be fetched: the connection broke off"),
+        (YOUNG, "is younger than"),
+    ],
+)
 def test_a_hub_that_does_not_give_the_model_ends_nobodys_course(cache, functiongemma, how, words):
-    """A rate limit, an outage: one line, and the packaged model takes its place. Who named a model gets an error instead."""
+    """A rate limit, an outage: one line, and the packaged model takes its place.
+
+    Who named a model gets an error instead.
+    """
     done = python(FALLS_BACK.replace("HOW", how), cache)
     assert done.returncode == 0, done.stderr
     line, name = done.stdout.splitlines()
-    assert line.startswith(f"{checkpoints.HUB_MODEL} {words}") and line.endswith("→ gemma-3-270m from the package index takes its place")
+    assert line.startswith(f"{checkpoints.HUB_MODEL} {words}") and line.endswith(
+        "→ gemma-3-270m from the package index takes its place"
+    )
     assert name == "gemma-3-270m"
     named = python(FALLS_BACK.replace("HOW", how), cache, COURSE_MODEL=checkpoints.HUB_MODEL)
     assert named.returncode and f"CourseError: {checkpoints.HUB_MODEL} {words}" in named.stderr.splitlines()[-1]
@@ -145,7 +182,10 @@ def test_without_a_file_of_the_tokenizer_the_packaged_model_takes_its_place(cach
     path.write_text(json.dumps(told), encoding="utf-8")
     done = python(FALLS_BACK.replace("HOW", ""), cache)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("this tokenizer reads <escape> as ids") and done.stdout.splitlines()[-1] == "gemma-3-270m"
+    assert (
+        done.stdout.startswith("this tokenizer reads <escape> as ids")
+        and done.stdout.splitlines()[-1] == "gemma-3-270m"
+    )
 
 
 NAMED = """
@@ -170,19 +210,39 @@ def test_a_named_hub_model_is_taken_from_the_cache_when_the_hub_is_out_of_reach(
 
 def test_a_template_that_renders_otherwise_is_said_and_stops_nobody(cache, functiongemma, tmp_path):
     """The hub's authors may change the template; the course makes its prompts itself, and says what differs."""
-    (functiongemma / "chat_template.jinja").write_text(chat.CHAT_TEMPLATE.replace("<escape>", "<escape> "), encoding="utf-8")
+    (functiongemma / "chat_template.jinja").write_text(
+        chat.CHAT_TEMPLATE.replace("<escape>", "<escape> "), encoding="utf-8"
+    )
     done = python(NAMED, cache, COURSE_MODEL=checkpoints.HUB_MODEL, COURSE_CACHE=str(tmp_path / "course"))
     line, path = done.stdout.splitlines()
-    assert path == str(functiongemma) and "its own chat template writes ' Weather<escape>," in line and "where the course writes 'Weather<escape>," in line
+    assert (
+        path == str(functiongemma)
+        and "its own chat template writes ' Weather<escape>," in line
+        and "where the course writes 'Weather<escape>," in line
+    )
 
 
 def test_pickled_weights_in_a_snapshot_are_not_opened(cache, functiongemma):
-    """A snapshot without safetensors and with a pickle that would write a file: it is refused, and nothing is written."""
+    """A snapshot without safetensors and with a pickle that would write a file: it is refused, and nothing is
+    written.
+    """
     (functiongemma / "model.safetensors").unlink()
     hit = cache / "hit"
-    program = f"import pathlib\nclass Evil:\n    def __reduce__(self):\n        return (pathlib.Path.touch, (pathlib.Path({str(hit)!r}),))\n"
-    exec(program + f"import pickle\npathlib.Path({str(functiongemma / 'pytorch_model.bin')!r}).write_bytes(pickle.dumps(Evil()))", {})
-    done = python("from helpers import checkpoints\ncheckpoints.load_model(checkpoints.ensure())", cache, COURSE_MODEL=checkpoints.HUB_MODEL)
+    program = (
+        "import pathlib\nclass Evil:\n    def __reduce__(self):\n"
+        f"        return (pathlib.Path.touch, (pathlib.Path({str(hit)!r}),))\n"
+    )
+    exec(
+        program
+        + "import pickle\n"
+        + f"pathlib.Path({str(functiongemma / 'pytorch_model.bin')!r}).write_bytes(pickle.dumps(Evil()))",
+        {},
+    )
+    done = python(
+        "from helpers import checkpoints\ncheckpoints.load_model(checkpoints.ensure())",
+        cache,
+        COURSE_MODEL=checkpoints.HUB_MODEL,
+    )
     assert done.returncode and not hit.exists()
 
 
@@ -204,7 +264,10 @@ def public_set(cache, shared) -> Path:
     sample = shared / "data" / "arabic_function_calling_sample.jsonl"
     shutil.copy(sample, cache / "train.jsonl")
     blob(snapshot, cache / "train.jsonl")
-    (snapshot / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: train.jsonl\n---\n", encoding="utf-8")
+    (snapshot / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: train.jsonl\n---\n",
+        encoding="utf-8",
+    )
     return snapshot
 
 
@@ -214,7 +277,8 @@ def test_a_public_set_comes_out_of_the_hubs_cache(cache, public_set):
     done = python(PUBLIC_SET, cache)
     assert done.returncode == 0, done.stderr
     kept, refused, _, columns = json.loads(done.stdout.splitlines()[-1])
-    assert (kept, refused) == (49, 51) and columns == sorted(dataset.COLUMNS)  # as tests/helpers/test_dataset.py finds in the same file
+    # as tests/helpers/test_dataset.py finds in the same file
+    assert (kept, refused) == (49, 51) and columns == sorted(dataset.COLUMNS)
 
 
 def test_a_script_in_a_public_set_is_not_run(cache, public_set):
@@ -227,4 +291,6 @@ def test_a_split_or_a_set_that_is_not_there_is_named(cache, public_set):
     done = python(PUBLIC_SET.replace("from_hub(", "from_hub(split='dev', name="), cache)
     assert done.stdout.startswith(f"CourseError: {DATA} (dev) cannot be loaded"), done.stdout + done.stderr
     done = python(PUBLIC_SET.replace(DATA, "nobody/nothing"), cache)
-    assert done.stdout.startswith("CourseError: nobody/nothing is on the Hugging Face hub, which cannot be reached from here →"), done.stdout + done.stderr
+    assert done.stdout.startswith(
+        "CourseError: nobody/nothing is on the Hugging Face hub, which cannot be reached from here →"
+    ), done.stdout + done.stderr

@@ -8,7 +8,9 @@ from helpers.probes import lora
 
 
 def peft_layer(linear, r, alpha, **options):
-    model = get_peft_model(torch.nn.Sequential(linear), LoraConfig(r=r, lora_alpha=alpha, target_modules=["0"], **options))
+    model = get_peft_model(
+        torch.nn.Sequential(linear), LoraConfig(r=r, lora_alpha=alpha, target_modules=["0"], **options)
+    )
     return model.base_model.model[0]
 
 
@@ -65,7 +67,10 @@ def test_effective_rank_counts_what_matters():
 
 @pytest.mark.parametrize("k", [1, 2, 6, 20])
 def test_a_truncated_update_is_the_closest_of_its_rank(k):
-    model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(40, 24), torch.nn.Linear(24, 30)), LoraConfig(r=6, lora_alpha=12, target_modules=["0", "1"]))
+    model = get_peft_model(
+        torch.nn.Sequential(torch.nn.Linear(40, 24), torch.nn.Linear(24, 30)),
+        LoraConfig(r=6, lora_alpha=12, target_modules=["0", "1"]),
+    )
     for module in lora.layers(model).values():
         torch.nn.init.normal_(module.lora_B["default"].weight, generator=torch.Generator().manual_seed(3))
     wanted = {name: lora.best_of_rank(lora.delta(module), k) for name, module in lora.layers(model).items()}

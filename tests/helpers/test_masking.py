@@ -26,7 +26,10 @@ def labelled(messages, tokenizer):
     [
         ([USER, CALL], "<start_function_call>call:f{a:<escape>x<escape>}<end_function_call><start_function_response>"),
         ([USER, REPLY], "جواب<end_of_turn>"),
-        ([USER, CALL, RESULT, REPLY], "<start_function_call>call:f{a:<escape>x<escape>}<end_function_call><start_function_response>جواب<end_of_turn>"),
+        (
+            [USER, CALL, RESULT, REPLY],
+            "<start_function_call>call:f{a:<escape>x<escape>}<end_function_call><start_function_response>جواب<end_of_turn>",
+        ),
         ([USER, REPLY, USER, REPLY], "جواب<end_of_turn>" * 2),
     ],
 )
@@ -44,7 +47,11 @@ def test_unsloth_leaves_tool_results_in_the_loss_and_we_do_not(checkpoint, token
     from unsloth.chat_templates import train_on_responses_only
 
     mask = train_on_responses_only(
-        None, instruction_part=masking.INSTRUCTION_PART, response_part=masking.RESPONSE_PART, tokenizer=tokenizer, return_function=True
+        None,
+        instruction_part=masking.INSTRUCTION_PART,
+        response_part=masking.RESPONSE_PART,
+        tokenizer=tokenizer,
+        return_function=True,
     )
     ids = ids_of([USER, CALL, RESULT, REPLY], tokenizer)
     theirs = [int(x) for x in mask({"input_ids": [ids]})["labels"][0]]

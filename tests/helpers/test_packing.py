@@ -9,7 +9,9 @@ from helpers.masking import IGNORED
 
 
 def test_pack_shares_the_prefix_and_restarts_positions():
-    packed = packing.pack([[2, 5, 6, 7], [2, 5, 8, 9, 10]], [[IGNORED, IGNORED, 6, 7], [IGNORED, IGNORED, IGNORED, 9, 10]])
+    packed = packing.pack(
+        [[2, 5, 6, 7], [2, 5, 8, 9, 10]], [[IGNORED, IGNORED, 6, 7], [IGNORED, IGNORED, IGNORED, 9, 10]]
+    )
     assert packed["input_ids"] == [2, 5, 6, 7, 8, 9, 10]
     assert packed["position_ids"] == [0, 1, 2, 3, 2, 3, 4]
     assert packed["branch"] == [0, 0, 1, 1, 2, 2, 2]
@@ -27,7 +29,13 @@ def test_branches_do_not_see_each_other_and_the_window_counts_positions():
     masks = packing.Collator(0, 2, torch.float32, multiple=1)([row])["attention_mask"]
     full, sliding = (masks[k][0, 0] == 0 for k in ("full_attention", "sliding_attention"))
     assert full.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 1]]
-    assert sliding.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [1, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
+    assert sliding.int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 1, 1, 0, 0],
+        [1, 0, 0, 1, 0],
+        [0, 0, 0, 1, 1],
+    ]
 
 
 def test_loaded_rows_come_in_runs_that_share_their_tools():
@@ -62,7 +70,10 @@ def test_loss_and_gradient_are_those_of_the_rows_alone(grad, checkpoint):
 
     with torch.set_grad_enabled(grad):
         together, gradients = total([packing.Collator(0, model.config.sliding_window, torch.float32)(packed.to_list())])
-        each = [{k: torch.tensor([row[k]]) for k in row} | {"attention_mask": torch.ones(1, len(row["input_ids"]))} for row in alone.to_list()]
+        each = [
+            {k: torch.tensor([row[k]]) for k in row} | {"attention_mask": torch.ones(1, len(row["input_ids"]))}
+            for row in alone.to_list()
+        ]
         apart, others = total(each)
     assert together == pytest.approx(apart, abs=1e-4)
     for a, b in zip(gradients, others, strict=True):

@@ -1,4 +1,6 @@
-"""The parser against a fuzzer's corpus, mutated generations of the trained model, deep nesting and a megabyte of anything."""
+"""The parser against a fuzzer's corpus, mutated generations of the trained model, deep nesting and a megabyte of
+anything.
+"""
 
 import contextlib
 import json
@@ -18,7 +20,7 @@ PIECES = [*CONTROL_TOKENS, "{", "}", "[", "]", ",", ":", "call:", "null", "-", "
 
 
 def outcome(text: str) -> str:
-    """"calls" or "error"; anything else that parse does fails the test."""
+    """ "calls" or "error"; anything else that parse does fails the test."""
     try:
         found = parse(text)
     except ParseError as error:
@@ -30,7 +32,10 @@ def outcome(text: str) -> str:
 
 def test_the_fuzzers_corpus_gives_calls_or_errors():
     outcomes = [outcome(text) for text in FUZZED]
-    print(f"{len(FUZZED)} inputs kept of 1,000,000 fuzzed (make fuzz): {outcomes.count('calls')} give calls, {outcomes.count('error')} errors")
+    print(
+        f"{len(FUZZED)} inputs kept of 1,000,000 fuzzed (make fuzz): {outcomes.count('calls')} give calls, "
+        f"{outcomes.count('error')} errors"
+    )
     assert len(FUZZED) >= 100 and min(outcomes.count("calls"), outcomes.count("error")) >= 5
 
 
@@ -46,7 +51,10 @@ def mutated(text: str, draw: random.Random) -> str:
 def test_mutated_generations_give_calls_or_errors():
     draw = random.Random(3407)
     outcomes = [outcome(mutated(text, draw)) for text in GENERATED for _ in range(400)]
-    print(f"{len(outcomes)} mutations of {len(GENERATED)} real generations: {outcomes.count('calls')} give calls, {outcomes.count('error')} errors")
+    print(
+        f"{len(outcomes)} mutations of {len(GENERATED)} real generations: {outcomes.count('calls')} give calls, "
+        f"{outcomes.count('error')} errors"
+    )
     assert len(GENERATED) >= 40 and all(outcome(text) == "calls" for text in GENERATED)
     assert min(outcomes.count("calls"), outcomes.count("error")) >= 500
 

@@ -37,7 +37,9 @@ def test_codes_scales_and_the_way_back_are_those_of_bitsandbytes(bnb, table, dty
     two_a_byte = codes.flatten()[0::2] << 4 | codes.flatten()[1::2]
     assert torch.equal(two_a_byte, packed.flatten()) and torch.equal(scales, state.absmax)
     back = quantization.dequantize(codes, scales, table)
-    assert torch.equal(back.to(dtype), bnb.dequantize_4bit(packed, state)) and torch.equal(back, quantization.round_trip(x, table))
+    assert torch.equal(back.to(dtype), bnb.dequantize_4bit(packed, state)) and torch.equal(
+        back, quantization.round_trip(x, table)
+    )
 
 
 def test_a_block_of_zeros_stays_zero_and_the_largest_weight_is_kept():
@@ -55,11 +57,18 @@ def test_what_cannot_be_cut_is_named():
 
 def test_each_grid_is_best_where_it_should_be():
     normal, uniform = drawn(2**16), 2 * torch.rand(2**16, generator=torch.Generator().manual_seed(1)) - 1
-    ahead = {n: quantization.snr(x, quantization.round_trip(x, LEVELS)) - quantization.snr(x, quantization.round_trip(x, quantization.uniform_levels())) for n, x in (("normal", normal), ("uniform", uniform))}
+    ahead = {
+        n: quantization.snr(x, quantization.round_trip(x, LEVELS))
+        - quantization.snr(x, quantization.round_trip(x, quantization.uniform_levels()))
+        for n, x in (("normal", normal), ("uniform", uniform))
+    }
     assert 0.6 < ahead["normal"] < 1.0 and -3.2 < ahead["uniform"] < -2.7
     fitted = quantization.fitted_levels(normal)
     other = drawn(2**16, seed=2)
-    assert quantization.snr(other, quantization.round_trip(other, fitted)) > quantization.snr(other, quantization.round_trip(other, LEVELS)) + 0.2
+    assert (
+        quantization.snr(other, quantization.round_trip(other, fitted))
+        > quantization.snr(other, quantization.round_trip(other, LEVELS)) + 0.2
+    )
 
 
 def test_snr_of_a_known_error():
@@ -75,13 +84,18 @@ def test_q5_0_cells_are_found_and_dithering_stays_inside_them():
     cells = quantization.q5_0_cells(weight)
     assert torch.allclose(cells, scale.expand(8, 2))
     moved = quantization.dithered(weight, cells, seed=0)
-    assert ((moved - weight).abs() <= 0.5001 * scale).all() and torch.equal(moved, quantization.dithered(weight, cells, seed=0))
+    assert ((moved - weight).abs() <= 0.5001 * scale).all() and torch.equal(
+        moved, quantization.dithered(weight, cells, seed=0)
+    )
     assert quantization.q5_0_cells(drawn(8, 64)) is None and quantization.q5_0_cells(moved) is None
 
 
 def test_the_bytes_of_a_state_and_the_bits_of_a_scheme(bnb):
     x = drawn(512, 640)
-    states = {double: bnb.quantize_4bit(x, blocksize=64, quant_type="nf4", compress_statistics=double)[1] for double in (False, True)}
+    states = {
+        double: bnb.quantize_4bit(x, blocksize=64, quant_type="nf4", compress_statistics=double)[1]
+        for double in (False, True)
+    }
     plain, double = (quantization.state_bytes(states[d]) for d in (False, True))
     assert plain == {"scales": 5120 * 4, "second level": 0, "tables": 64}
     assert double == {"scales": 5120, "second level": 20 * 4 + 4, "tables": 64 + 1024}
@@ -109,9 +123,16 @@ def tiny(tmp_path_factory):
 
     torch.manual_seed(0)
     config = Gemma3TextConfig(
-        vocab_size=128, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=64,
-        sliding_window=8, layer_types=["sliding_attention", "full_attention"],
-    )  # fmt: skip
+        vocab_size=128,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=64,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+    )
     folder = tmp_path_factory.mktemp("tiny")
     Gemma3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     return Checkpoint(str(folder), "tiny", "test")
@@ -124,7 +145,10 @@ def test_a_4bit_model_weighs_what_its_parts_weigh_and_keeps_its_layout(bnb, tiny
         assert len(quantized) == 14
         before = quantization.model_bytes(model)
         assert before["packed"] == sum(m.in_features * m.out_features for m in quantized.values()) // 2
-        assert before["embedding"] == 128 * 64 * 2 and sum(before.values()) - before["scales"] <= model.get_memory_footprint()
+        assert (
+            before["embedding"] == 128 * 64 * 2
+            and sum(before.values()) - before["scales"] <= model.get_memory_footprint()
+        )
         with torch.no_grad():
             model(torch.tensor([[1, 2, 3]]))
         assert quantization.model_bytes(model) == before

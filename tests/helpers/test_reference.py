@@ -59,7 +59,10 @@ def test_a_setting_is_scored_from_its_predictions_seed_by_seed(tmp_path):
     results = [{"name": "p", "rate": rate, "seed": seed, "job": f"p{rate}{seed}"} for rate in (1, 2) for seed in (1, 0)]
     (tmp_path / "a.json").write_text(json.dumps(GOOD | {"results": results}), encoding="utf-8")
     right = "<start_function_call>call:f{a:1}<end_function_call><start_function_response>"
-    lines = [{"job": r["job"], "id": "x", "text": right if r["seed"] else "لا", "stopped_by": "<start_function_response>"} for r in results]
+    lines = [
+        {"job": r["job"], "id": "x", "text": right if r["seed"] else "لا", "stopped_by": "<start_function_response>"}
+        for r in results
+    ]
     with gzip.open(tmp_path / "a.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     row = {"id": "x", "dialect": "msa", "kind": "single", "calls": '[{"name": "f", "arguments": {"a": 1}}]'}
@@ -74,4 +77,6 @@ def test_stored_scores_are_those_of_the_stored_predictions():
         stored, rows = reference.load(name), dataset.load(split).select(range(300)).to_list()
         for result in stored.results[::5]:
             report = scoring.score(stored.generations(rows, job=result["job"]), rows)
-            assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == result["scores"]
+            assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == result[
+                "scores"
+            ]

@@ -19,10 +19,15 @@ def candidates():
 def test_it_is_the_best_candidate_on_validation(candidates):
     best = reference.chosen_adapter(candidates)
     config = json.loads((reference.ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))
-    assert (config["r"], config["lora_alpha"]) == (best["rank"], best["alpha"]) and config["base_model_name_or_path"] == "google/gemma-3-270m"
+    assert (config["r"], config["lora_alpha"]) == (best["rank"], best["alpha"]) and config[
+        "base_model_name_or_path"
+    ] == "google/gemma-3-270m"
     assert (reference.ADAPTER / "adapter_model.safetensors").stat().st_size <= 16 * 2**20
     rows = dataset.load("validation")
-    scored = {r["name"]: scoring.score(candidates.generations(rows, job=r["job"], split="validation"), rows).rate("exact") for r in candidates.results}
+    scored = {
+        r["name"]: scoring.score(candidates.generations(rows, job=r["job"], split="validation"), rows).rate("exact")
+        for r in candidates.results
+    }
     assert max(scored, key=scored.get) == best["name"]
 
 
@@ -35,7 +40,9 @@ def test_stored_counts_are_those_of_the_stored_predictions(split, candidates):
 
 
 def test_a_cpu_writes_what_the_gpu_wrote():
-    """Sums in another order flip a close choice of token now and then; a wrong adapter, scaling or template would change nearly all rows."""
+    """Sums in another order flip a close choice of token now and then; a wrong adapter, scaling or template would
+    change nearly all rows.
+    """
     model, tokenizer = reference.load_adapter()
     rows = dataset.load("test").select(range(ROWS)).to_list()
     ours, theirs = generation.generate(model, tokenizer, rows), reference.adapter_generations(rows, "test")
@@ -62,4 +69,6 @@ def test_a_missing_or_damaged_adapter_is_named(damage, tmp_path, monkeypatch):
 def test_its_card_tells_the_stored_scores():
     told = cards.ADAPTER_CARD.read_text(encoding="utf-8")
     assert cards.adapter_card(told) == told, "run: make generate"
-    assert "ai.google.dev/gemma/terms" in told and "Gemma Terms of Use" in (reference.ADAPTER / "NOTICE").read_text(encoding="utf-8")
+    assert "ai.google.dev/gemma/terms" in told and "Gemma Terms of Use" in (reference.ADAPTER / "NOTICE").read_text(
+        encoding="utf-8"
+    )

@@ -55,7 +55,9 @@ def test_booleans_are_not_numbers_and_order_of_parallel_calls_does_not_count():
 
 
 @pytest.mark.parametrize("kind", ["none", "followup"])
-@pytest.mark.parametrize(("text", "right"), [("العفو<end_of_turn>", True), (call("f{}"), False), ("<start_function_call>", False)])
+@pytest.mark.parametrize(
+    ("text", "right"), [("العفو<end_of_turn>", True), (call("f{}"), False), ("<start_function_call>", False)]
+)
 def test_rows_that_want_text(kind, text, right):
     judged = score([said(text, "<end_of_turn>")], [row([] if kind == "none" else GOLD, kind)]).rows[0]
     assert judged["no_call"] is right and judged["exact"] is None
@@ -71,7 +73,9 @@ def test_wilson_against_newcombe_1998():
 
 
 def test_table_has_every_level_and_dialect():
-    table = score([said(call("f{}")), said("x")], [row(GOLD, identity="a"), row(GOLD, identity="b", dialect="msa")]).table()
+    table = score(
+        [said(call("f{}")), said("x")], [row(GOLD, identity="a"), row(GOLD, identity="b", dialect="msa")]
+    ).table()
     assert set(table.columns) == {"level", "dialect", "hits", "n", "rate", "low", "high"}
     assert table.query("level == 'parse' and dialect == 'all'")[["hits", "n"]].values.tolist() == [[1, 2]]
 
@@ -99,14 +103,21 @@ def test_misuse_is_named():
 
 def seeded(*columns: str) -> list[scoring.Report]:
     """A report a seed; each column says row by row whether the call was exact."""
-    return [scoring.Report([{"id": i, "dialect": "msa", "kind": "single", "exact": hit == "1"} for i, hit in enumerate(column)]) for column in columns]
+    return [
+        scoring.Report(
+            [{"id": i, "dialect": "msa", "kind": "single", "exact": hit == "1"} for i, hit in enumerate(column)]
+        )
+        for column in columns
+    ]
 
 
 def test_seeds_do_not_multiply_rows():
     one = scoring.compare_seeds(seeded("0101" * 20), seeded("0111" * 20), "exact")
     three = scoring.compare_seeds(seeded(*["0101" * 20] * 3), seeded(*["0111" * 20] * 3), "exact")
     assert one == three and one.n == 80 and one.difference == pytest.approx(0.25)
-    assert one.low < 0.25 < one.high and one.high - one.low == pytest.approx(2 * 1.96 * (0.25 * 0.75 / 80) ** 0.5, rel=0.1)
+    assert one.low < 0.25 < one.high and one.high - one.low == pytest.approx(
+        2 * 1.96 * (0.25 * 0.75 / 80) ** 0.5, rel=0.1
+    )
 
 
 def test_equal_settings_and_unequal_rows():

@@ -45,7 +45,8 @@ def test_a_run_learns_and_says_what_it_did(whole):
     assert len(losses) == 12 and sum(losses[-3:]) < 0.8 * sum(losses[:3])
     assert all(step["grad_norm"] > 0 for step in whole.history)
     assert whole.computed_in == environment.profile().dtype
-    assert "unsloth.models.loader" not in sys.modules  # on a processor it is not loaded: it would replace Gemma 3's modules for the whole process
+    # on a processor it is not loaded: it would replace Gemma 3's modules for the whole process
+    assert "unsloth.models.loader" not in sys.modules
     assert 0 < whole.audit.labelled < whole.audit.tokens and whole.peak_bytes > 1e9 and whole.seconds > 0
 
 
@@ -66,10 +67,14 @@ training.train(BRIEF, load_rows(), checkpoints.ensure("gemma"), sys.argv[1])
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> Path:
-    """The folder of a run that SIGKILL ended right after its first checkpoint; its path has a space and Arabic letters."""
+    """The folder of a run that SIGKILL ended right after its first checkpoint; its path has a space and Arabic
+    letters.
+    """
     folder = tmp_path_factory.mktemp("تدريب with space") / "run"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    process = subprocess.Popen([sys.executable, "-c", RESUME, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RESUME, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     state, limit = folder / "checkpoint-10" / "trainer_state.json", time.time() + 400
     while not (state.exists() and state.stat().st_size) and process.poll() is None and time.time() < limit:
         time.sleep(0.02)
@@ -123,7 +128,9 @@ def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):
     with torch.no_grad():
         ours = training.label_loss(model, dict(batch)).item()
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        theirs = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), batch["labels"][:, 1:].flatten()).item()
+        theirs = torch.nn.functional.cross_entropy(
+            logits[:, :-1].float().flatten(0, 1), batch["labels"][:, 1:].flatten()
+        ).item()
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 
@@ -165,12 +172,14 @@ def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
         training.train(BRIEF, rows, checkpoint, tmp_path)
 
 
-# --- a GPU without bfloat16 -------------------------------------------------------------------------------------------------
+# --- a GPU without bfloat16
+# -------------------------------------------------------------------------------------------------
 
 WITHOUT_BF16 = """
 import contextlib, json, os, sys
 from collections import Counter
-os.environ.update(UNSLOTH_ALLOW_CPU="1", COURSE_PROFILE="cpu", TORCHDYNAMO_DISABLE="1")  # Unsloth takes its GPU branches, and finds no bfloat16
+# Unsloth takes its GPU branches, and finds no bfloat16
+os.environ.update(UNSLOTH_ALLOW_CPU="1", COURSE_PROFILE="cpu", TORCHDYNAMO_DISABLE="1")
 from helpers import environment
 environment.import_libraries()
 import torch, transformers
@@ -190,14 +199,19 @@ with environment.quiet():
     model, _ = training.load(training.Recipe(rank=2, alpha=4, max_length=64), tiny)
 ids = torch.randint(5, 1000, (1, 12))
 told = {
-    "supports": _utils.SUPPORTS_BFLOAT16, "force": os.environ["UNSLOTH_FORCE_FLOAT32"], "forced": model._unsloth_forced_float32,
-    "dtypes": sorted({str(p.dtype)[6:] for p in model.parameters()}), "list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
+    "supports": _utils.SUPPORTS_BFLOAT16,
+    "force": os.environ["UNSLOTH_FORCE_FLOAT32"],
+    "forced": model._unsloth_forced_float32,
+    "dtypes": sorted({str(p.dtype)[6:] for p in model.parameters()}),
+    "list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
     "user": model._unsloth_user_float32,
 }
 loss = training.label_loss(model, {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)})
 with contextlib.suppress(RuntimeError):
     loss.backward()
-    told |= {"loss": str(loss.dtype)[6:], "gradients": all(p.grad is not None and p.grad.isfinite().all().item() for p in model.parameters() if p.requires_grad)}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    finite = all(p.grad is not None and p.grad.isfinite().all().item() for p in trained)
+    told |= {"loss": str(loss.dtype)[6:], "gradients": finite}
 after = checkpoints.load_model(tiny, "float32", "cpu")  # ... and after
 for name, one in (("before", plain), ("after", after)):
     try:
@@ -216,9 +230,20 @@ def tiny(tmp_path_factory, checkpoint) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny")
     config = Gemma3TextConfig(
-        vocab_size=262144, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16,
-        sliding_window=8, query_pre_attn_scalar=16, tie_word_embeddings=True, pad_token_id=0, bos_token_id=2, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=262144,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=8,
+        query_pre_attn_scalar=16,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=1,
+    )
     Gemma3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(Path(checkpoint.path) / name, folder)
@@ -227,20 +252,27 @@ def tiny(tmp_path_factory, checkpoint) -> Path:
 
 @pytest.fixture(scope="module")
 def without_bf16(tiny, tmp_path_factory) -> dict[bool, dict]:
-    """What a process found that loaded the model as the course does (True), and one that left it to Unsloth (False); both at once."""
+    """What a process found that loaded the model as the course does (True), and one that left it to Unsloth (False);
+    both at once.
+    """
     running = {}
     for course in (True, False):
         folder = tmp_path_factory.mktemp("process")
         settings = {"UNSLOTH_COMPILE_LOCATION": str(folder / "compiled"), "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", WITHOUT_BF16, str(tiny), str(int(course))]
-        running[course] = subprocess.Popen(command, env=os.environ | settings, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running[course] = subprocess.Popen(
+            command, env=os.environ | settings, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
     told = {course: process.communicate(timeout=300) for course, process in running.items()}
     assert all(process.returncode == 0 for process in running.values()), [error[-2000:] for _, error in told.values()]
     return {course: json.loads(said.splitlines()[-1]) for course, (said, _) in told.items()}
 
 
 def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(without_bf16):
-    """The course's decision: float32 on purpose. Unsloth keeps to it, and plain models made before and after run beside it."""
+    """The course's decision: float32 on purpose.
+
+    Unsloth keeps to it, and plain models made before and after run beside it.
+    """
     told = without_bf16[True]
     assert (told["supports"], told["force"], told["forced"], told["user"]) == (False, "0", False, True)
     assert told["dtypes"] == ["float32"] and told["loss"] == "float32" and told["gradients"]
@@ -249,7 +281,10 @@ def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(without_bf16):
 
 
 def test_left_to_itself_unsloth_mixes_float16_in_and_plain_models_break(without_bf16):
-    """The other decision, which notebook 03 describes. When this fails, Unsloth has changed, and the reason for ours may be gone."""
+    """The other decision, which notebook 03 describes.
+
+    When this fails, Unsloth has changed, and the reason for ours may be gone.
+    """
     told = without_bf16[False]
     assert (told["supports"], told["force"], told["forced"]) == (False, "1", True)
     assert told["dtypes"] == ["float16", "float32"]

@@ -59,7 +59,9 @@ def test_title_badge_and_promises(notebook):
 
 
 def test_the_setup_cell_is_the_same_everywhere():
-    """Before it, at most the cell that hides the GPU: what Unsloth replaces depends on it, and Unsloth is imported here."""
+    """Before it, at most the cell that hides the GPU: what Unsloth replaces depends on it, and Unsloth is imported
+    here.
+    """
     firsts = [[cell.source for cell in code(nbformat.read(path, as_version=4))[:2]] for path in STORED]
     setups = [next(source for source in first if "setup.prepare()" in source) for first in firsts]
     hidden = [first[0] for first, setup in zip(firsts, setups, strict=True) if first[0] != setup]
@@ -113,7 +115,9 @@ def test_figures_have_alt_text_that_says_something(notebook):
 
 
 def test_no_widget_state_and_a_size_that_github_draws(notebook):
-    """GitHub refuses a notebook with widget metadata that lacks state, and draws a widget's view as nothing: none is stored."""
+    """GitHub refuses a notebook with widget metadata that lacks state, and draws a widget's view as nothing: none is
+    stored.
+    """
     assert "widgets" not in notebook.metadata
     for cell in code(notebook):
         assert not any(kind.startswith("application/vnd.jupyter.widget") for output in cell.outputs for kind in output.get("data", {}))

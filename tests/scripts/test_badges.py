@@ -43,9 +43,15 @@ def test_one_command_sets_every_place_and_touches_no_output(copy, capsys):
     for path in (copy / "notebooks").glob("*.ipynb"):
         new, old = nbformat.read(path, as_version=4), nbformat.read(ROOT / "notebooks" / path.name, as_version=4)
         changed = [i for i, (a, b) in enumerate(zip(new.cells, old.cells, strict=True)) if a != b]
-        first = next(i for i, cell in enumerate(new.cells) if cell.cell_type == "code" and "setup.prepare()" in cell.source)
-        assert [i for i in changed if new.cells[i].cell_type == "code"] == [first], "of the code the setup cell, nothing else"
-        assert all(NOW in old.cells[i].source for i in changed), "of the prose the badge and links to the course's own pages"
+        first = next(
+            i for i, cell in enumerate(new.cells) if cell.cell_type == "code" and "setup.prepare()" in cell.source
+        )
+        assert [i for i in changed if new.cells[i].cell_type == "code"] == [first], (
+            "of the code the setup cell, nothing else"
+        )
+        assert all(NOW in old.cells[i].source for i in changed), (
+            "of the prose the badge and links to the course's own pages"
+        )
         assert [c.get("outputs") for c in new.cells] == [c.get("outputs") for c in old.cells]
     assert badges.main(["somebody/a-course.v2", "--root", str(copy), "--check"]) == 0
     assert badges.main([NOW, "--root", str(copy)]) == 0  # and back, to the byte
@@ -84,5 +90,11 @@ def test_what_is_no_name_is_refused(name):
 
 
 def test_make_badges_passes_the_name_on():
-    told = subprocess.run(["make", "-n", "badges", "REPO=a/b", f"RUN={sys.executable}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["make", "-n", "badges", "REPO=a/b", f"RUN={sys.executable}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert re.search(r"-m scripts\.publish\.badges a/b$", told, re.M)

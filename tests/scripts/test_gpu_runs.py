@@ -16,10 +16,19 @@ def tiny():
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     torch.manual_seed(0)
-    return Gemma3ForCausalLM(Gemma3TextConfig(
-        vocab_size=262144, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-        layer_types=["sliding_attention", "full_attention"], pad_token_id=0,
-    ))  # fmt: skip
+    return Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            vocab_size=262144,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            layer_types=["sliding_attention", "full_attention"],
+            pad_token_id=0,
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,11 @@ def test_labels_of_tool_results_are_the_difference(data, tokenizer):
     rows = [i for i in range(48) if data["with_results"][i] != data["response"][i]]
     assert rows and all(data["full"][i] == data["ids"][i] for i in range(48))
     assert data["plain"] == 48 and len(data["ids"]) == 48 * (1 + gpu.COPIES) and data["ids"][48] != data["ids"][0]
-    extra = [t for t, a, b in zip(data["ids"][rows[0]], data["with_results"][rows[0]], data["response"][rows[0]], strict=True) if a != b]
+    extra = [
+        t
+        for t, a, b in zip(data["ids"][rows[0]], data["with_results"][rows[0]], data["response"][rows[0]], strict=True)
+        if a != b
+    ]
     assert tokenizer.decode(extra).startswith("response:")
 
 
@@ -69,9 +82,17 @@ def test_every_kind_of_job_runs_and_is_collected(tiny, tokenizer, data, tmp_path
     assert not any("lora" in name for name, _ in tiny.named_parameters())  # the base is left as it was
     gpu.collect(tmp_path, Namespace(processes=1, revision="x", groups=gpu.GROUPS))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "adapter", "learning_rate.json", "learning_rate.jsonl.gz", "masking.json", "masking.jsonl.gz", "rank_sweep.json", "rank_sweep.jsonl.gz",
-        "reference.json", "reference.jsonl.gz", "spike.json",
-    ]  # fmt: skip
+        "adapter",
+        "learning_rate.json",
+        "learning_rate.jsonl.gz",
+        "masking.json",
+        "masking.jsonl.gz",
+        "rank_sweep.json",
+        "rank_sweep.jsonl.gz",
+        "reference.json",
+        "reference.jsonl.gz",
+        "spike.json",
+    ]
     stored = reference.load("masking", tmp_path)
     assert stored.provenance["revision"] == "x" and all("scores" in result for result in stored.results)
     spike = json.loads((tmp_path / "spike.json").read_text(encoding="utf-8"))["results"][0]

@@ -49,7 +49,9 @@ def test_the_ledgers_table_lets_no_text_become_markup():
 def test_the_ledger_of_notebook_00_links_to_the_notebooks_that_are_there():
     table = claims.table().style.format(escape="html").format(claims.link, subset=["notebook"]).to_html()
     targets = re.findall(r'<a href="([^"]+)">', table)
-    assert len(targets) == sum((outline.NOTEBOOKS / f"{c.notebook}.ipynb").exists() for c in claims.ledger().values()) > 0
+    assert (
+        len(targets) == sum((outline.NOTEBOOKS / f"{c.notebook}.ipynb").exists() for c in claims.ledger().values()) > 0
+    )
     assert all((outline.NOTEBOOKS / target).exists() for target in targets)
     assert claims.link("99_not_there") == "99_not_there" and "&lt;end_of_turn&gt;" in table
 
@@ -63,7 +65,10 @@ def test_the_instructors_table_is_that_of_the_stored_notebooks():
 
 
 def test_a_section_is_counted(tmp_path):
-    bars = "training: 100%|████| 12/12 [00:30<00:00,  2.54s/step]\nx:  50%|██ | 6/12 [00:10<00:10]\ny: 100%|█| 3/3 [1:01:05<00:00]\n"
+    bars = (
+        "training: 100%|████| 12/12 [00:30<00:00,  2.54s/step]\n"
+        "x:  50%|██ | 6/12 [00:10<00:10]\ny: 100%|█| 3/3 [1:01:05<00:00]\n"
+    )
     book = stored(
         tmp_path,
         ("markdown", "# 09 · Example\n\n**Time**: 3 minutes on two CPU cores. **Memory**: 1 GB."),
@@ -91,7 +96,15 @@ def test_gaps_are_named(tmp_path):
         ("markdown", f"**Quiz.** Why?\n\n{answers}"),
     )
     found = "\n".join(outline.gaps(book))
-    for words in ("largest 41", "3 code cells in a row", "0 exercises", "settles 01-x without a bet", "'never-settled'", "quiz of 1 answers", "answer A is not explained"):
+    for words in (
+        "largest 41",
+        "3 code cells in a row",
+        "0 exercises",
+        "settles 01-x without a bet",
+        "'never-settled'",
+        "quiz of 1 answers",
+        "answer A is not explained",
+    ):
         assert words in found
 
 
@@ -101,11 +114,17 @@ def test_a_recap_that_would_show_another_number_than_the_bets_is_named(tmp_path)
         ("code", "ratio, kept = 0.2, 1\nfor _ in range(2):\n    pass"),
         ("code", "def late():\n    return 3"),
         ("code", "ratio = 8.2; [kept for kept in ()]"),
-        ("code", 'inside = 1\nexercises.recap({"a": ratio, "b": kept, "c": gone, "d": inside, "e": late(), "f": max(2 * x for x in (1,))})'),
+        (
+            "code",
+            'inside = 1\nexercises.recap({"a": ratio, "b": kept, "c": gone, "d": inside, "e": late(), '
+            '"f": max(2 * x for x in (1,))})',
+        ),
     )
     assert outline.recap_gaps(book) == [
-        "the recap reads 'exercises', which no cells bind", "the recap reads 'gone', which no cells bind", "the recap reads 'ratio', which 2 cells bind",
-    ]  # fmt: skip
+        "the recap reads 'exercises', which no cells bind",
+        "the recap reads 'gone', which no cells bind",
+        "the recap reads 'ratio', which 2 cells bind",
+    ]
 
 
 @pytest.mark.parametrize("twin", outline.twins(), ids=lambda twin: twin.name)
@@ -115,7 +134,9 @@ def test_no_notebook_lacks_what_the_course_asks_for(twin):
 
 def test_every_exercise_of_the_bank_stands_once_in_its_notebook():
     shown = [e for twin in outline.twins() for section in twin.sections for e in section.exercises]
-    assert sorted(shown) == sorted({e for e in exercises.bank() if any(twin.name.startswith(f"0{e[0]}") for twin in outline.twins())})
+    assert sorted(shown) == sorted(
+        {e for e in exercises.bank() if any(twin.name.startswith(f"0{e[0]}") for twin in outline.twins())}
+    )
 
 
 def test_a_file_without_marks_is_refused():

@@ -3,7 +3,6 @@
 Skipped where there is no Chromium. The page of faults shows that the check sees what it is there to see.
 """
 
-
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output

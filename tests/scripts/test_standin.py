@@ -1,4 +1,6 @@
-"""What a reader sees for whom the hub gives FunctionGemma, played with a model that can call already and stands under its name."""
+"""What a reader sees for whom the hub gives FunctionGemma, played with a model that can call already and stands
+under its name.
+"""
 
 import re
 from pathlib import Path
@@ -25,7 +27,9 @@ def played(name: str, hub: Path, monkeypatch) -> nbformat.NotebookNode:
     for key, value in {"COURSE_MODEL": checkpoints.HUB_MODEL, "HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}.items():
         monkeypatch.setenv(key, value)
     book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
+    NotebookClient(
+        book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}}
+    ).execute()
     return book
 
 
@@ -34,18 +38,31 @@ def printed(book) -> str:
 
 
 def test_notebook_00_tells_another_models_story_truly(hub, monkeypatch):
-    """The stand-in calls in all five dialects: no assert speaks of the base model, and no sentence says that nothing was called."""
+    """The stand-in calls in all five dialects: no assert speaks of the base model, and no sentence says that nothing
+    was called.
+    """
     book = played("00_start_here", hub, monkeypatch)
     said = printed(book)
     assert re.search(r"model +unsloth/functiongemma-270m-it \(Hugging Face hub, 0123456789ab\)", said)
-    found, right = map(int, re.search(r"unsloth/functiongemma-270m-it: (\d) of 5 requests got one valid call, (\d) the call that was wanted", said).groups())
+    found, right = map(
+        int,
+        re.search(
+            r"unsloth/functiongemma-270m-it: (\d) of 5 requests got one valid call, (\d) the call that was wanted", said
+        ).groups(),
+    )
     assert found >= 4 and right >= 3
     assert "This model calls already." in said and "Nobody has trained this model" not in said
     assert re.search(rf"baseline-calls +your bet: none placed +measured: {found}", said)
 
 
 # Sentences that are true of the base model alone; in prose they would be read by those who run another.
-OF_THE_BASE_ALONE = ("none of five", "before, none did", "from no call at all", "For the base model the count is zero", "Why did the model write no call")
+OF_THE_BASE_ALONE = (
+    "none of five",
+    "before, none did",
+    "from no call at all",
+    "For the base model the count is zero",
+    "Why did the model write no call",
+)
 
 
 @pytest.mark.parametrize("name", ["00_start_here", "04_masked_training_run"])

@@ -1,9 +1,9 @@
 """Loaded by every Python that a rehearsal starts: kernels, and the processes that notebooks start.
 
-With ``REHEARSAL_GPU_GIB`` the GPU has that much memory and, asked for bf16, answers as a T4 does: only by emulation. Asked for its compute capability
-it answers Unsloth, which decides by it how to train, with a T4's 7.5, and everybody else with the truth, since Triton compiles for it. With
-``REHEARSAL_PEAKS`` each process leaves its peak memory in that folder as it ends, with the model it ran on and the path that Unsloth took.
-"""
+With ``REHEARSAL_GPU_GIB`` the GPU has that much memory and, asked for bf16, answers as a T4 does: only by emulation.
+Asked for its compute capability it answers Unsloth, which decides by it how to train, with a T4's 7.5, and everybody
+else with the truth, since Triton compiles for it. With ``REHEARSAL_PEAKS`` each process leaves its peak memory in that
+folder as it ends, with the model it ran on and the path that Unsloth took."""
 
 import atexit
 import contextlib
@@ -58,7 +58,9 @@ def _profile():
 
 
 def _path():
-    """How Unsloth trained here, from its own marks and from the model that the notebook's run left; None where there was no run."""
+    """How Unsloth trained here, from its own marks and from the model that the notebook's run left; None where there
+    was no run.
+    """
     run, utils = getattr(sys.modules["__main__"], "run", None), sys.modules.get("unsloth.models._utils")
     if utils is None or not hasattr(run, "computed_in"):
         return None
@@ -95,12 +97,16 @@ def _shape(torch):
             asks = sys._getframe(1).f_globals.get("__name__", "")
             return T4_CAPABILITY if asks.split(".")[0].startswith("unsloth") else truth(device)
 
-        get_device_capability._unsloth_per_device_cache = True  # or Unsloth caches its own answer and gives it to Triton, too
+        # or Unsloth caches its own answer and gives it to Triton, too
+        get_device_capability._unsloth_per_device_cache = True
         cuda.get_device_capability = get_device_capability
 
 
 class _WhenTorchLoads(importlib.abc.MetaPathFinder):
-    """Shapes torch as it is loaded. Many libraries only ask whether there is a torch, before anybody loads it: asking must change nothing."""
+    """Shapes torch as it is loaded.
+
+    Many libraries only ask whether there is a torch, before anybody loads it: asking must change nothing.
+    """
 
     asking = False
 

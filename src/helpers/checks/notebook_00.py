@@ -21,7 +21,11 @@ def check_serialize(write) -> str:
 
 
 def check_bad_arguments(bad_arguments) -> str:
-    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+        "required": ["city"],
+    }
 
     def named(arguments):
         return sorted(returned(bad_arguments, arguments, schema))
@@ -38,7 +42,9 @@ def check_bad_arguments(bad_arguments) -> str:
         return "in Python True is an int, in JSON Schema it is a boolean and no integer"
     if named({"hour": 9}) != ["city", "hour"]:
         return "one call can have several faults: give all of them"
-    return CORRECT if named({"city": "جدة", "days": 3}) == [] else "a call that fits its declaration has no bad argument"
+    return (
+        CORRECT if named({"city": "جدة", "days": 3}) == [] else "a call that fits its declaration has no bad argument"
+    )
 
 
 def check_until_stop(until_stop) -> str:
@@ -54,7 +60,11 @@ def check_until_stop(until_stop) -> str:
     if kept != written[:4] or by != 50:
         return "expected [48, 7, 49, 50] and 50 for the ids 48 7 49 50 9 106 3 and the stops 1, 106, 50"
     kept, by = returned(until_stop, [48, 7], stops)
-    return CORRECT if list(kept) == [48, 7] and by is None else "without a stop token all ids are kept, and what stopped them is None"
+    return (
+        CORRECT
+        if list(kept) == [48, 7] and by is None
+        else "without a stop token all ids are kept, and what stopped them is None"
+    )
 
 
 def check_wilson(wilson) -> str:
@@ -65,7 +75,9 @@ def check_wilson(wilson) -> str:
     if close(got, truth(0, 5)) and close(of_ten, truth(7, 10)):
         return CORRECT
     if close(got, (0.0, 0.0)):
-        return "that is p ± z·√(p(1−p)/n): at 0 of 5 it has no width and says that the rate is known, from five requests"
+        return (
+            "that is p ± z·√(p(1−p)/n): at 0 of 5 it has no width and says that the rate is known, from five requests"
+        )
     if close(of_ten, [100 * bound for bound in truth(7, 10)]):
         return "as shares between 0 and 1, please"
     if close(of_ten, _score_interval(7, 10, 1.645)):

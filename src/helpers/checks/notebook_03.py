@@ -75,5 +75,9 @@ def check_offloaded(answer) -> str:
     if set(wrong) == {(1024, 1024)}:
         return "At exactly 2 MiB nothing moves: it has to be more."
     if bool(answer(1600, 640)):
-        return "2 MB is 2,000,000 bytes; the limit is 2 MiB, which is 2²¹." if not answer(1500, 640) else "The stored numbers are bfloat16, two bytes each."
+        return (
+            "2 MB is 2,000,000 bytes; the limit is 2 MiB, which is 2²¹."
+            if not answer(1500, 640)
+            else "The stored numbers are bfloat16, two bytes each."
+        )
     return "Count bytes, not numbers: each bfloat16 takes two."

@@ -57,9 +57,14 @@ def check_bypass(bypass) -> str:
         return "return the text that a user would type"
     passed = _filtered(text)
     if "<end_of_turn>" in passed:
-        return CORRECT if "<end_of_turn>" not in neutralize(text) else "that gets past neutralize, too: please report it"
+        return (
+            CORRECT if "<end_of_turn>" not in neutralize(text) else "that gets past neutralize, too: please report it"
+        )
     if text == passed and any(ord(c) > 127 for c in text) and "<end" in text:
-        return "the filter does not see a disguised token, but neither does the tokenizer: what remains must be <end_of_turn> itself"
+        return (
+            "the filter does not see a disguised token, but neither does the tokenizer: what remains must be "
+            "<end_of_turn> itself"
+        )
     if "<end_of_turn>" in text:
         return "the filter removes the token, and nothing is left: what could stand around the part that is removed?"
     return "after the filter the text must hold <end_of_turn>"

@@ -1,8 +1,7 @@
 """Gemma 3 from first principles: attention, norm and cache in visible steps, and the arithmetic of what they cost.
 
-Source: *Gemma 3 Technical Report* (arXiv 2503.19786); Shazeer, "Fast Transformer Decoding" (arXiv 1911.02150) for multi-query
-attention; Zhang and Sennrich (arXiv 1910.07467) for RMSNorm; Su et al. (arXiv 2104.09864) for RoPE.
-"""
+Source: *Gemma 3 Technical Report* (arXiv 2503.19786); Shazeer, "Fast Transformer Decoding" (arXiv 1911.02150) for
+multi-query attention; Zhang and Sennrich (arXiv 1910.07467) for RMSNorm; Su et al. (arXiv 2104.09864) for RoPE."""
 
 from __future__ import annotations
 
@@ -51,8 +50,8 @@ def theta_of(config, layer: int, without: tuple = ()) -> float:
 def attention(module, x, config, layer: int, without: tuple = ()):
     """One layer's attention. Returns its output (B, N, hidden) and weights (B, heads, N, N).
 
-    ``module`` is the layer's ``self_attn`` (its weights are used, its code is not), ``without`` names ingredients to leave out.
-    """
+    ``module`` is the layer's ``self_attn`` (its weights are used, its code is not), ``without`` names ingredients to
+    leave out."""
     batch, n, _ = x.shape
     heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
     q = module.q_proj(x).view(batch, n, heads, width).transpose(1, 2)  # (B, 4, N, 256)
@@ -108,7 +107,15 @@ def parameter_budget(model) -> dict[str, int]:
     """Parameters by part: embedding, attention, MLP, norms. The output head is the embedding again and counts once."""
     parts = {"embedding": 0, "attention": 0, "MLP": 0, "norms": 0}
     for name, parameter in model.named_parameters():
-        kind = "embedding" if "embed" in name else "norms" if "norm" in name else "attention" if "self_attn" in name else "MLP"
+        kind = (
+            "embedding"
+            if "embed" in name
+            else "norms"
+            if "norm" in name
+            else "attention"
+            if "self_attn" in name
+            else "MLP"
+        )
         parts[kind] += parameter.numel()
     return parts
 
@@ -118,7 +125,10 @@ def norm_share_of_flops(config) -> float:
     width, head = config.hidden_size, config.head_dim
     per_block = 4 * width + (config.num_attention_heads + config.num_key_value_heads) * head
     norms = 5 * (config.num_hidden_layers * per_block + width)
-    projections = width * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads) + 3 * width * config.intermediate_size
+    projections = (
+        width * head * (2 * config.num_attention_heads + 2 * config.num_key_value_heads)
+        + 3 * width * config.intermediate_size
+    )
     return norms / (2 * (config.num_hidden_layers * projections + config.vocab_size * width))
 
 
@@ -129,7 +139,8 @@ def kl(true_logits, other_logits) -> float:
 
 
 def largest_activations(model, batches) -> dict:
-    """Largest absolute value of each layer's tensors over ids (1, N): module name -> list over layers; infinities and NaN give ``inf``.
+    """Largest absolute value of each layer's tensors over ids (1, N): module name -> list over layers; infinities and
+    NaN give ``inf``.
 
     "residual" is what a layer hands to the next; the others are what a module inside the layer returns.
     """

@@ -1,8 +1,7 @@
 """A training step to measure: ways of checkpointing, ways to the same loss, one step under the ledger.
 
-Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), for recomputation; Hsu et al., *Liger Kernel* (arXiv 2410.10989), section 3.2,
-for a cross-entropy whose logits never exist at once.
-"""
+Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), for recomputation; Hsu et al.,
+*Liger Kernel* (arXiv 2410.10989), section 3.2, for a cross-entropy whose logits never exist at once."""
 
 from __future__ import annotations
 
@@ -17,8 +16,16 @@ MODES = ("none", "layer", "nonlinearity", "offload")
 LOSSES = ("full", "chunked", "response")
 
 
-def adapted(checkpoint, attention: str = "eager", dtype: str = "bfloat16", device: str | None = None, rank: int = 32, seed: int = 0):
-    """Plain transformers + PEFT: the frozen model in ``dtype`` with a LoRA adapter on all seven projections (float32, PEFT's default).
+def adapted(
+    checkpoint,
+    attention: str = "eager",
+    dtype: str = "bfloat16",
+    device: str | None = None,
+    rank: int = 32,
+    seed: int = 0,
+):
+    """Plain transformers + PEFT: the frozen model in ``dtype`` with a LoRA adapter on all seven projections (float32,
+    PEFT's default).
 
     ``device`` ``"meta"`` gives shapes without numbers: nothing is loaded, and no step takes memory.
     """
@@ -28,7 +35,9 @@ def adapted(checkpoint, attention: str = "eager", dtype: str = "bfloat16", devic
 
     if device == "meta":
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(checkpoint.path), dtype=getattr(torch, dtype), attn_implementation=attention)
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(checkpoint.path), dtype=getattr(torch, dtype), attn_implementation=attention
+            )
             model.tie_weights()
     else:
         model = load_model(checkpoint, dtype=dtype, device=device)
@@ -36,7 +45,9 @@ def adapted(checkpoint, attention: str = "eager", dtype: str = "bfloat16", devic
     model.config.use_cache = False
     torch.manual_seed(seed)
     with torch.device(next(model.parameters()).device):
-        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(training.PROJECTIONS))).train()
+        return get_peft_model(
+            model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(training.PROJECTIONS))
+        ).train()
 
 
 def random_ids(model, batch: int, tokens: int, seed: int = 0):
@@ -50,11 +61,11 @@ def random_ids(model, batch: int, tokens: int, seed: int = 0):
 
 
 def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
-    """The mean loss over the last ``labelled`` tokens of each row (all that have a predecessor without it), computed in one of three ways.
+    """The mean loss over the last ``labelled`` tokens of each row (all that have a predecessor without it), computed in
+    one of three ways.
 
-    ``full``: transformers' own, float32 logits at every position. ``chunked``: logits of 128 positions at a time, made again for the gradient.
-    ``response``: logits of the labelled positions only, all at once. The value is the same.
-    """
+    ``full``: transformers' own, float32 logits at every position. ``chunked``: logits of 128 positions at a time, made
+    again for the gradient. ``response``: logits of the labelled positions only, all at once. The value is the same."""
     import torch
 
     if loss not in LOSSES:
@@ -65,7 +76,13 @@ def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
         labels[:, : ids.shape[1] - labelled] = masking.IGNORED
         return model(input_ids=ids, labels=labels, **_masks(model, ids)).loss
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = causal.model(input_ids=ids, **_masks(model, ids)).last_hidden_state[:, -labelled - 1 : -1].flatten(0, 1).contiguous()  # (B * labelled, 640)
+    # (B * labelled, 640)
+    hidden = (
+        causal.model(input_ids=ids, **_masks(model, ids))
+        .last_hidden_state[:, -labelled - 1 : -1]
+        .flatten(0, 1)
+        .contiguous()
+    )
     targets = ids[:, -labelled:].flatten()
     if loss == "chunked":
         return training._summed_cross_entropy(causal.lm_head, hidden, targets) / len(targets)
@@ -73,22 +90,29 @@ def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
 
 
 def _masks(model, ids) -> dict:
-    """On ``meta`` the masks (1, 1, N, N) have to be given: transformers looks into the positions to make them, and there are no numbers to see."""
+    """On ``meta`` the masks (1, 1, N, N) have to be given: transformers looks into the positions to make them, and
+    there are no numbers to see.
+    """
     import torch
 
     if ids.device.type != "meta":
         return {}
     length = ids.shape[1]
-    return {"attention_mask": {kind: torch.empty(1, 1, length, length, dtype=model.dtype, device="meta") for kind in ("full_attention", "sliding_attention")}}
+    return {
+        "attention_mask": {
+            kind: torch.empty(1, 1, length, length, dtype=model.dtype, device="meta")
+            for kind in ("full_attention", "sliding_attention")
+        }
+    }
 
 
 @contextmanager
 def checkpointing(model, mode: str):
-    """Switch on one way to save memory for the block; recomputation is torch's own, ``torch.utils.checkpoint`` without reentry.
+    """Switch on one way to save memory for the block; recomputation is torch's own, ``torch.utils.checkpoint`` without
+    reentry.
 
-    ``none`` · ``layer``: keep each decoder layer's input, run the layer again · ``offload``: the same, with the inputs waiting in host memory ·
-    ``nonlinearity``: run only GeGLU's act(gate)·up again, nothing else.
-    """
+    ``none`` · ``layer``: keep each decoder layer's input, run the layer again · ``offload``: the same, with the inputs
+    waiting in host memory · ``nonlinearity``: run only GeGLU's act(gate)·up again, nothing else."""
     import torch
 
     if mode not in MODES:
@@ -109,21 +133,26 @@ def checkpointing(model, mode: str):
 
 
 def recomputing_geglu(mlp):
-    """A forward for a Gemma MLP that keeps gate and up, (B, N, 2048) each, and computes act(gate)·up again in the backward pass."""
+    """A forward for a Gemma MLP that keeps gate and up, (B, N, 2048) each, and computes act(gate)·up again in the
+    backward pass.
+    """
     from torch.utils.checkpoint import checkpoint
 
     def forward(x):
-        inner = checkpoint(lambda gate, up: mlp.act_fn(gate) * up, mlp.gate_proj(x), mlp.up_proj(x), use_reentrant=False)
+        inner = checkpoint(
+            lambda gate, up: mlp.act_fn(gate) * up, mlp.gate_proj(x), mlp.up_proj(x), use_reentrant=False
+        )
         return mlp.down_proj(inner)
 
     return forward
 
 
 def step(model, ids, mode: str = "none", loss: str = "full", labelled: int | None = None, optimizer=None) -> dict:
-    """One training step under the ledger. Returns ``ledger`` (marks "forward" and "backward"), ``loss``, ``calls`` and ``gradients``.
+    """One training step under the ledger. Returns ``ledger`` (marks "forward" and "backward"), ``loss``, ``calls`` and
+    ``gradients``.
 
-    ``calls`` counts forwards of q_proj and of act_fn, each once a layer without recomputation. Gradients are detached and removed from the model.
-    """
+    ``calls`` counts forwards of q_proj and of act_fn, each once a layer without recomputation. Gradients are detached
+    and removed from the model."""
     with checkpointing(model, mode), counted(model, "q_proj", "act_fn") as calls, Ledger(model, optimizer) as ledger:
         value = loss_of(model, ids, loss, labelled)
         ledger.mark("forward")

@@ -1,8 +1,7 @@
 """LoRA from nn.Linear: the layer, what it writes into a weight, and what its rank costs.
 
-Source: Hu et al., *LoRA* (arXiv 2106.09685), section 4; Kalajdzievski, *rank-stabilized LoRA* (arXiv 2312.03732). PEFT's own layer is what the
-course trains; a test holds this one to it.
-"""
+Source: Hu et al., *LoRA* (arXiv 2106.09685), section 4; Kalajdzievski, *rank-stabilized LoRA* (arXiv 2312.03732).
+PEFT's own layer is what the course trains; a test holds this one to it."""
 
 from __future__ import annotations
 
@@ -61,7 +60,8 @@ def delta_norm(model) -> float:
 
 
 def _factors(module, adapter: str = "default"):
-    """ΔW of a PEFT LoRA layer as ``left (out, r) · diag(s) · right (r, in)`` with orthonormal factors; the singular values s (r,) fall.
+    """ΔW of a PEFT LoRA layer as ``left (out, r) · diag(s) · right (r, in)`` with orthonormal factors; the singular
+    values s (r,) fall.
 
     By QR of A and B, so that the decomposition is of an r × r matrix and not of the whole weight.
     """
@@ -79,13 +79,17 @@ def singular_values(module, adapter: str = "default"):
 
 
 def effective_rank(values) -> float:
-    """exp of the entropy of the normalized singular values (Roy and Vetterli 2007): r when all are alike, 1 when one is all."""
+    """exp of the entropy of the normalized singular values (Roy and Vetterli 2007): r when all are alike, 1 when one
+    is all.
+    """
     share = values / values.sum()
     return math.exp(-(share * share.clamp_min(1e-12).log()).sum().item())
 
 
 def truncate(model, k: int, adapter: str = "default") -> None:
-    """Replace every ΔW by the closest matrix of rank k (Eckart and Young 1936), in place: A and B keep their shapes, the rest is zero."""
+    """Replace every ΔW by the closest matrix of rank k (Eckart and Young 1936), in place: A and B keep their shapes,
+    the rest is zero.
+    """
     import torch
 
     with torch.no_grad():
@@ -123,10 +127,19 @@ def rank_figure(r: int, alpha: float, config, target_rank: int = 12):
     errors = [((target - best_of_rank(target, k)).norm() / target.norm()).item() for k in ranks if k <= 96]
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 3))
     counts = [parameters(k, config) / 1e6 for k in ranks]
-    for axis, values, label in zip(axes, (counts, [c * 16 for c in counts], errors), ("million parameters", "MB to train (float32)", "relative error of rank r"), strict=True):
+    for axis, values, label in zip(
+        axes,
+        (counts, [c * 16 for c in counts], errors),
+        ("million parameters", "MB to train (float32)", "relative error of rank r"),
+        strict=True,
+    ):
         axis.plot(ranks[: len(values)], values, marker="o", color=OKABE_ITO[0])
         axis.set(xscale="log", yscale="log", xlabel="rank r", ylabel=label)
         axis.set_xticks(ranks[::2], ranks[::2])
         axis.axvline(r, color=OKABE_ITO[5], linestyle="--", linewidth=1)
-    figure.suptitle(f"r = {r}, α = {alpha:g}: the update is scaled by α/r = {alpha / r:.3g} (rsLoRA: α/√r = {alpha / math.sqrt(r):.3g})", fontsize=10)
+    figure.suptitle(
+        f"r = {r}, α = {alpha:g}: the update is scaled by α/r = {alpha / r:.3g} (rsLoRA: α/√r = "
+        f"{alpha / math.sqrt(r):.3g})",
+        fontsize=10,
+    )
     return figure

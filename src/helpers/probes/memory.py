@@ -1,9 +1,9 @@
 """Every byte of a training step: who holds it when the step needs most, and what checkpointing changes about it.
 
-``Ledger`` follows each tensor's storage from the operation that makes it to the moment it is freed, on any device, and on ``meta``, where nothing
-is computed and a long sequence costs nothing. ``saved`` asks autograd alone what it keeps, which also works for compiled code.
-Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), for checkpointing.
-"""
+``Ledger`` follows each tensor's storage from the operation that makes it to the moment it is freed, on any device, and
+on ``meta``, where nothing is computed and a long sequence costs nothing. ``saved`` asks autograd alone what it keeps,
+which also works for compiled code. Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv
+1604.06174), for checkpointing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def score_bytes(tokens: int, heads: int = 4, size: int = 4) -> int:
 
 @dataclass(frozen=True)
 class Entry:
-    """Storage that is alive: its bytes, what it is for (one of ``CATEGORIES``), the module whose forward made it, the operation."""
+    """Storage that is alive: its bytes, what it is for (one of ``CATEGORIES``), the module whose forward made it,
+    the operation.
+    """
 
     bytes: int
     category: str
@@ -64,11 +66,12 @@ class Moment:
 class Ledger:
     """Follow all tensors of ``model``'s device inside a ``with`` block.
 
-    ``peak`` is the moment with most live bytes; ``mark(name)`` keeps others in ``marks``; ``timeline`` has the bytes of each category after every
-    operation that changed them. Tensors that nobody told it of before (a batch) count from the first operation that returns them.
+    ``peak`` is the moment with most live bytes; ``mark(name)`` keeps others in ``marks``; ``timeline`` has the bytes of
+    each category after every operation that changed them. Tensors that nobody told it of before (a batch) count from
+    the first operation that returns them.
 
-    What no ledger of tensors sees: scratch memory inside a kernel (cuBLAS holds some for good), and what compiled code allocates for itself.
-    """
+    What no ledger of tensors sees: scratch memory inside a kernel (cuBLAS holds some for good), and what compiled code
+    allocates for itself."""
 
     def __init__(self, model, optimizer=None):
         self.model, self.optimizer = model, optimizer
@@ -84,11 +87,18 @@ class Ledger:
 
         self._stack = ExitStack()
         for name, parameter in self.model.named_parameters():
-            self._meet(parameter, "parameter", "adapters" if parameter.requires_grad else "weights", _general(name.rpartition(".")[0]))
+            self._meet(
+                parameter,
+                "parameter",
+                "adapters" if parameter.requires_grad else "weights",
+                _general(name.rpartition(".")[0]),
+            )
             if parameter.grad is not None:
                 self._meet(parameter.grad, "gradient", "gradients")
             if parameter.requires_grad:
-                self._until_exit(parameter.register_post_accumulate_grad_hook(lambda p: self._relabel(p.grad, "gradients")))
+                self._until_exit(
+                    parameter.register_post_accumulate_grad_hook(lambda p: self._relabel(p.grad, "gradients"))
+                )
         for name, buffer in self.model.named_buffers():
             self._meet(buffer, "buffer", "weights", _general(name.rpartition(".")[0]))
         if self.optimizer is not None:
@@ -117,7 +127,9 @@ class Ledger:
             told = _general(name)
             self._until_exit(module.register_forward_pre_hook(lambda m, a, told=told: self._modules.append(told)))
             # a checkpoint stops its second forward early, by an exception: the hook has to run then, too
-            self._until_exit(module.register_forward_hook(lambda m, a, out: self._modules.pop() and None, always_call=True))
+            self._until_exit(
+                module.register_forward_hook(lambda m, a, out: self._modules.pop() and None, always_call=True)
+            )
 
     def _operation(self, name: str, tensors) -> None:
         import torch
@@ -205,7 +217,9 @@ def _dispatch_mode(told: Callable):
 
 @dataclass
 class Saved:
-    """What autograd kept: for each storage its bytes, shape, dtype, the device it waits on, and the module that was running."""
+    """What autograd kept: for each storage its bytes, shape, dtype, the device it waits on, and the module that was
+    running.
+    """
 
     tensors: list[dict] = field(default_factory=list)
 
@@ -216,7 +230,10 @@ class Saved:
 
 @contextmanager
 def saved(model):
-    """Collect every tensor that autograd saves in the block, once for each storage, parameters and buffers left out. Yields a ``Saved``."""
+    """Collect every tensor that autograd saves in the block, once for each storage, parameters and buffers left out.
+
+    Yields a ``Saved``.
+    """
     import torch
 
     known = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers())}
@@ -229,14 +246,24 @@ def saved(model):
             known.add(storage._cdata)
             references.append(weakref.ref(storage, lambda _, key=storage._cdata: known.discard(key)))
             where = modules[-1] if modules else "loss"
-            found.tensors.append({"bytes": storage.nbytes(), "shape": tuple(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "device": tensor.device.type, "module": where})
+            found.tensors.append(
+                {
+                    "bytes": storage.nbytes(),
+                    "shape": tuple(tensor.shape),
+                    "dtype": str(tensor.dtype).removeprefix("torch."),
+                    "device": tensor.device.type,
+                    "module": where,
+                }
+            )
         return tensor.detach()  # see Ledger._pack
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
             told = _general(name)
             stack.callback(module.register_forward_pre_hook(lambda m, a, told=told: modules.append(told)).remove)
-            stack.callback(module.register_forward_hook(lambda m, a, out: modules.pop() and None, always_call=True).remove)
+            stack.callback(
+                module.register_forward_hook(lambda m, a, out: modules.pop() and None, always_call=True).remove
+            )
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
         yield found
 
