@@ -17,9 +17,8 @@ import pytest  # noqa: E402
 from helpers import environment  # noqa: E402
 
 environment.set_variables()
-SHARED = (
-    Path(__file__).resolve().parents[1] / "shared"
-)  # test material that is not ours to commit; beside the clone in CI
+# test material that is not ours to commit; beside the clone in CI
+SHARED = Path(__file__).resolve().parents[1] / "shared"
 
 
 def pytest_collection_modifyitems(items):

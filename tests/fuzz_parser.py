@@ -1,10 +1,11 @@
-"""Coverage-guided fuzzing of the call parser with atheris: whatever the bytes, calls or a ParseError, and what is read
-can be written back.
+"""Coverage-guided fuzzing of the call parser with atheris.
 
     python tests/fuzz_parser.py [CORPUS] [-runs=1000000 ...]      (make fuzz)
 
-Takes libFuzzer's options. What was interesting is kept in CORPUS; ``--keep`` boils that down to
-``tests/helpers/corpus/parser.txt``, which the tests replay."""
+Whatever the bytes, calls or a ParseError, and what is read can be written back. Takes libFuzzer's options. What was
+interesting is kept in CORPUS; ``--keep`` boils that down to ``tests/helpers/corpus/parser.txt``, which the tests
+replay.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 The first reference candidates were trained on the stored rows alone. They named the right function on 96.8 % of
 requests for tools they knew and on 15 % for tools they did not, and wrote values that training had not held as pieces
 of values it had (``assets/reference/reference.json``). Against the first, ``renamed`` gives a row's tools other names;
-against the second, ``fresh`` draws rows anew with many more slot values, some of them invented."""
+against the second, ``fresh`` draws rows anew with many more slot values, some of them invented.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +25,9 @@ INVENTED = 0.3  # share of a vocabulary's values
 
 
 def fresh(seed: int) -> list[dict]:
-    """As many rows as ``train`` holds, of its phrasings, with other values, tools and talk; none equals a stored row's
-    request but by chance.
+    """As many rows as ``train`` holds, of its phrasings, with other values, tools and talk.
 
-    Deterministic for a seed. Their ids are ``fresh{seed}-…``.
+    None equals a stored row's request but by chance. Deterministic for a seed. Their ids are ``fresh{seed}-…``.
     """
     builder = FreshBuilder(sources.read(), seed)
     rows = dataset.joined(builder.rows("train"), dataset.read_declarations())
@@ -78,8 +78,9 @@ def folded(text: str) -> str:
 
 
 def invented_like(values: list[str], draw: random.Random, n: int, order: int = 2) -> list[str]:
-    """``n`` words that look like the values: a Markov chain in which a character follows the ``order`` before it
-    (Shannon 1948, section 3).
+    """``n`` words that look like the values.
+
+    A Markov chain in which a character follows the ``order`` before it (Shannon 1948, section 3).
     """
     following: dict[str, list[str]] = {}
     for value in values:
@@ -102,10 +103,10 @@ def synonyms() -> dict[str, list[str]]:
 
 
 def renamed(row: dict, seed: int = 0) -> dict:
-    """A data row whose tools, parameters and calls have new names, the same in all its columns; request, values and
-    reply stay.
+    """A data row whose tools, parameters and calls have new names, the same in all its columns.
 
-    Deterministic for a row's id and ``seed``. Names stay unique among the row's tools, and among a tool's parameters.
+    Request, values and reply stay. Deterministic for a row's id and ``seed``. Names stay unique among the row's tools,
+    and among a tool's parameters.
     """
     draw = random.Random(f"{seed}|{row['id']}")
     tools, names, keys = json.loads(row["tools"]), {}, {}

@@ -192,9 +192,7 @@ class Builder:
         return tool, rng.choice(self.phrasings(tool, dialect, split))
 
     def _declared(self, rng, split: str, gold: list[Tool], near: bool = True) -> list[str]:
-        """Names of the tools a row declares: the gold ones and 3 to 6 others, half of them of the same domain,
-        shuffled.
-        """
+        """Names of the tools a row declares, shuffled: the gold ones and 3 to 6 others, half of the same domain."""
         pool = [t for u in (False, True) for t in self.tools(split, u) if t.name not in {g.name for g in gold}]
         domains = {g.domain for g in gold}
         close = [t for t in pool if t.domain in domains]
@@ -227,9 +225,7 @@ class Builder:
         return tool, phrasing.id, query, arguments, texts
 
     def _worn(self, rng, text: str) -> str:
-        """The wording, not its placeholders, as people type it: mostly as it is, sometimes hasty, seldom with
-        diacritics.
-        """
+        """The wording, not its placeholders, as people type it: mostly as is, at times hasty, or with diacritics."""
         habit = rng.random()
         if habit >= 0.2:
             return text

@@ -46,9 +46,7 @@ _HUNDREDS = {
 
 
 def number_words(value: int, dialect: str) -> str | None:
-    """A round hundred or thousand in words, None for every other number: those agree with their noun and need a
-    person.
-    """
+    """A round hundred or thousand in words, None for other numbers: those agree with their noun and need a person."""
     if value % 100 == 0 and 100 <= value <= 900:
         return _HUNDREDS[dialect][value // 100 - 1]
     if value % 1000 == 0 and 1000 <= value <= 10000:
@@ -105,9 +103,7 @@ def joined(texts: list[str]) -> str:
 
 
 def filled(text: str, placeholder: re.Pattern, texts: dict[str, str]) -> str:
-    """A phrasing with texts in place of its placeholders; a ل glued to one takes the article in: ل + الرياض =
-    للرياض.
-    """
+    """A phrasing with its placeholders filled in; a ل glued to one takes the article in: ل + الرياض = للرياض."""
 
     def put(match: re.Match) -> str:
         said = texts[match.group(1)]

@@ -5,7 +5,8 @@
 Every step covers the same eight rows of one prompt, at a learning rate of zero, so that all ways must report the same
 loss. The first step warms up and does not count; the time is the median of the others. A way that fails is stored with
 its error: TRL 1.15 computes its loss in a Triton kernel, which needs a GPU, so that the peer here is transformers' own
-Trainer."""
+Trainer.
+"""
 
 from __future__ import annotations
 
@@ -197,8 +198,8 @@ def main() -> int:
         peer = next((r["median_seconds"] for r in results if r["way"] == PEER), float("nan"))
         ratio = peer / result["median_seconds"]
         print(
-            f"{way:<28} {result['median_seconds']:6.2f} s a step, x{ratio:.2f}, loss "
-            f"{result['steps'][-1]['loss']:.4f}, peak {result['peak_bytes'] / 1e9:.1f} GB",
+            f"{way:<28} {result['median_seconds']:6.2f} s a step, x{ratio:.2f}, "
+            f"loss {result['steps'][-1]['loss']:.4f}, peak {result['peak_bytes'] / 1e9:.1f} GB",
             flush=True,
         )
     if arguments.out:

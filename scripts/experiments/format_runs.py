@@ -1,10 +1,9 @@
-"""The experiment of notebook 05: one fine-tuned model in every format, the same test rows, free and constrained by a
-grammar.
+"""The experiment of notebook 05: one fine-tuned model in every format, the same test rows, free and constrained.
 
-    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT [--base-gguf FILE] [--seconds 780] [--rows 500]
-        [--workers CORES]
-    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT --decoded [--base-gguf FILE] [--seconds 500]
-        [--rows 1500]
+    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT [--seconds 780] [--rows 500] [--workers CORES]
+    python -m scripts.experiments.format_runs CHECKPOINT ADAPTER OUT --decoded [--seconds 500] [--rows 1500]
+
+Both take ``--base-gguf FILE``.
 
 Merges the adapter, writes F16 and quantizes it with llama.cpp's own quantizer, then asks llama.cpp the same rows of
 ``test`` in every format: greedy, 128 tokens at most, once free and once constrained by ``calls.grammar``. Workers with
@@ -97,11 +96,12 @@ def worker(tasks, results) -> None:
 
 
 def ask(task: dict) -> dict:
-    """Answers to a block of prompts, free and/or constrained; the second question of a row starts from the first one's
-    keys and values.
+    """Answers to a block of prompts, free and/or constrained.
 
+    The second question of a row starts from the first one's keys and values.
     One at a time: reading the prompt is most of the work, and two at once on one thread took 2.5 s a row instead of
-    2.1."""
+    2.1.
+    """
     found = []
     with llama_cpp.Server(task["path"], threads=1) as server:
         for row in task["rows"]:
@@ -121,9 +121,7 @@ def ask(task: dict) -> dict:
 
 
 def divergences(task: dict) -> dict:
-    """Mean KL(F16 || format) over positions and the share of positions with the same first choice, for every text of
-    the task.
-    """
+    """Mean KL(F16 || format) over positions and the share of those with the same first choice, for every task text."""
     import numpy as np
 
     def log_softmax(x):
@@ -173,8 +171,9 @@ def blocks(rows: list[dict]) -> list[list[dict]]:
 
 
 class Schedule:
-    """Which task comes next: KL first, then block after block through all runs; the constrained question is put off
-    when the pace asks for it.
+    """Which task comes next: KL first, then block after block through all runs.
+
+    The constrained question is put off when the pace asks for it.
     """
 
     def __init__(self, files: dict[str, str], rows: list[dict], texts: list[dict], workers: int, until: float):
@@ -258,8 +257,9 @@ def decode(path: str) -> str:
 def run_decoded(
     files: dict[str, str], checkpoint: str, tokenizer, rows: list[dict], texts: list[dict], findings: Findings, told
 ) -> None:
-    """Every file's weights on every row, one file after the other, the most wanted first; what does not fit in time
-    is left out whole.
+    """Every file's weights on every row, one file after the other, the most wanted first.
+
+    What does not fit in time is left out whole.
     """
     import torch
     from safetensors.torch import load_file
@@ -295,9 +295,7 @@ def run_decoded(
 
 
 def log_probabilities(model, text: dict):
-    """Log-probabilities over the vocabulary at every position that counts: (positions, V), float32, in ordinary
-    memory.
-    """
+    """Log-probabilities over the vocabulary at positions that count: (positions, V), float32, in ordinary memory."""
     import torch
 
     with torch.inference_mode():
@@ -526,8 +524,8 @@ def work(schedule: Schedule, findings: Findings, workers: int, spawn, started: f
             written = time.time()
             free, constrained = len(findings.complete_rows(False)), len(findings.complete_rows(True))
             print(
-                f"{time.time() - started:.0f} s: {free} rows free, {constrained} constrained in every format; block "
-                f"{schedule.next_block} of {len(schedule.blocks)}",
+                f"{time.time() - started:.0f} s: {free} rows free, {constrained} constrained in every format; "
+                f"block {schedule.next_block} of {len(schedule.blocks)}",
                 flush=True,
             )
     for _ in pool:

@@ -10,7 +10,8 @@ with the most exact calls on *validation*. With CUDA's MPS daemon running, a ste
 four workers).
 
 Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The
-loss is the course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise."""
+loss is the course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +48,12 @@ HALF = torch.bfloat16 if DEVICE == "cuda" or environment.multiplies_bf16() else 
 
 @dataclass(frozen=True)
 class Job:
-    """One training run. ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum
-    (with ``accumulation`` micro-batches); ``blind``: no gradient through the prompt's keys and values. ``augmented``:
-    five of six rows are drawn anew, with tools renamed (``scripts.dataset.augmentation``). ``steps`` 0: the base model
-    as it is."""
+    """One training run.
+
+    ``labels``: response, full, no_stops or with_results; ``normalization``: window, means or sum (with ``accumulation``
+    micro-batches); ``blind``: no gradient through the prompt's keys and values. ``augmented``: five of six rows are
+    drawn anew, with tools renamed (``scripts.dataset.augmentation``). ``steps`` 0: the base model as it is.
+    """
 
     group: str
     name: str
@@ -145,9 +148,11 @@ def scalings() -> list[Job]:
 
 
 def tokenized(tokenizer, copies: int = COPIES) -> dict:
-    """The training rows: ids, and their labels under each rule. First the ``plain`` rows, as they are stored, then
-    ``copies`` times as many that are drawn anew and have other names for their tools; these only have the labels of the
-    course."""
+    """The training rows: ids, and their labels under each rule.
+
+    First the ``plain`` rows, as they are stored, then ``copies`` times as many that are drawn anew and have other names
+    for their tools; these only have the labels of the course.
+    """
     plain = dataset.load("train").to_list()
     with multiprocessing.get_context("fork").Pool(max(1, min(copies, os.cpu_count()))) as pool:  # a minute of rendering
         drawn = pool.map(augmented_texts, range(copies))
@@ -193,9 +198,7 @@ def english_rows() -> list[dict]:
 
 
 def fused_norms() -> None:
-    """Gemma 3's norm through torch's fused kernel, float32 as before: eager norms are a quarter of a step's time on
-    a GPU.
-    """
+    """Gemma 3's norm by torch's fused kernel, float32 as before: eager norms are a quarter of a GPU step's time."""
     from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 
     def forward(self, x):
@@ -220,10 +223,9 @@ def padded(ids: list[list[int]], labels: list[list[int]]) -> dict:
 
 
 def blindfold(model):
-    """Cut the gradient at the prompt's keys and values, the only way from the loss to the prompt. Returns (state,
-    handles).
+    """Cut the gradient at the prompt's keys and values, the only way from the loss to the prompt.
 
-    ``state["response"]`` (B, N) says, batch by batch, which positions belong to the response.
+    Returns (state, handles). ``state["response"]`` (B, N) says, batch by batch, which positions belong to the response.
     """
     state = {}
 
@@ -286,8 +288,9 @@ def train(job: Job, model, data: dict) -> tuple:
 
 
 def batches(job: Job, lengths: list[int]):
-    """Row numbers of each step, every row once before any comes again; rows of like length together, so that little
-    is padding.
+    """Row numbers of each step, every row once before any comes again.
+
+    Rows of like length stand together, so that little is padding.
     """
     draw, rows, window = random.Random(job.seed), len(lengths), 8 * job.batch
     while True:
@@ -299,9 +302,7 @@ def batches(job: Job, lengths: list[int]):
 
 
 def one_step(job: Job, model, data: dict, chosen: list[int], trained: list, optimizer, state: dict) -> dict:
-    """One optimizer step over the chosen rows; loss and gradient norm stay on the GPU, so that the next step can
-    start.
-    """
+    """One optimizer step over the chosen rows; loss and gradient norm stay on the GPU, so that the next can start."""
     from peft.helpers import disable_input_dtype_casting  # autocast casts; PEFT's own cast would keep float32 copies
 
     labels, size = data[job.labels], job.batch // job.accumulation
@@ -503,9 +504,8 @@ def collect(out: Path, arguments) -> None:
     """One file a group, its predictions beside it, and the adapter that was best on validation. Temporary files go."""
     told = reference.provenance(
         SEEDS,
-        device=(
-            f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, {arguments.processes} processes each"
-        ),
+        device=f"{max(1, torch.cuda.device_count())} x {environment.device_name()}, "
+        f"{arguments.processes} processes each",
     )
     told |= {"revision": arguments.revision} if arguments.revision else {}
     parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((out / "parts").glob("*.json"))]

@@ -1,5 +1,6 @@
-"""Who does the work of a training step: autograd functions in its graph, kernels by their author, memory by the code
-that took it.
+"""Who does the work of a training step.
+
+Autograd functions in its graph, kernels by their author, memory by the code that took it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def graph_nodes(loss) -> dict:
 
 
 def handwritten_kernels(packages: tuple[str, ...] = ("unsloth", "unsloth_zoo", "cut_cross_entropy")) -> set[str]:
-    """Names of the functions that packages' files give to ``triton.jit``, as a decorator or in a call, read from the
-    sources without importing them.
+    """Names of the functions that packages' files give to ``triton.jit``, as a decorator or in a call.
+
+    Read from the sources without importing them.
     """
     import ast
     import importlib.util
@@ -61,9 +63,7 @@ def _jitted(tree) -> set[str]:
 
 
 def kernel_origin(name: str, handwritten: set[str]) -> str:
-    """Who wrote a GPU kernel, judged by its name: a package by hand in Triton, Inductor (torch.compile), a copy, or
-    a library.
-    """
+    """Who wrote a GPU kernel, by its name: a package by hand in Triton, torch.compile's Inductor, a copy, a library."""
     if name.startswith(("Memcpy", "Memset")):
         return "copy"
     if name.startswith("triton_"):
@@ -73,12 +73,12 @@ def kernel_origin(name: str, handwritten: set[str]) -> str:
 
 
 def peak_of_history(snapshot: dict, baseline: int = 0, device: int = 0) -> Moment:
-    """The peak inside a recording by ``torch.cuda.memory._record_memory_history``, by who allocated what was alive
-    then.
+    """The peak in a recording by ``torch.cuda.memory._record_memory_history``, by who allocated what was alive then.
 
     ``baseline``: bytes allocated when the recording began. Each holder is named after the innermost Python frame
     outside of torch and of compiled code's wrappers; memory taken by autograd's own thread has no such frame. Category
-    "before" is what the recording did not see allocated."""
+    "before" is what the recording did not see allocated.
+    """
     live, now, most, best = {}, baseline, -1, {}
     held = Counter({("before", "", ""): baseline})
     for event in snapshot["device_traces"][device]:

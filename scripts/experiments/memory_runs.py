@@ -5,7 +5,8 @@
 Every measurement runs in a process of its own with a limit of its own; what it found joins OUT/memory.json as soon as
 it has ended, a failure with its error. Results of measurements that are not run again stay in that file as they are,
 each with the revision it was taken at. Plain runs never import Unsloth and say so when they end. All runs begin from
-the same adapter, drawn by name, and see the same rows in the same order."""
+the same adapter, drawn by name, and see the same rows in the same order.
+"""
 
 from __future__ import annotations
 
@@ -104,8 +105,9 @@ def plain_model(attention: str):
 
 
 def draw_adapter(model) -> None:
-    """PEFT's initialization (A uniform within ±1/√fan-in, B zero) from a seed that the parameter's name gives, so
-    that every library starts alike.
+    """PEFT's initialization (A uniform within ±1/√fan-in, B zero) from a seed that the parameter's name gives.
+
+    So every library starts alike.
     """
     import hashlib
 
@@ -388,8 +390,9 @@ def random_batch(model, tokens: int) -> dict:
 
 
 def warm_step(model, tokens: int) -> tuple:
-    """One step's forward and backward pass on a random row, as a function, after three that warm up (Unsloth
-    compiles in the first); and its inputs.
+    """One step's forward and backward pass on a random row, as a function; and its inputs.
+
+    Three that warm up come before it (Unsloth compiles in the first).
     """
     inputs = random_batch(model, tokens)
 
@@ -420,9 +423,7 @@ def profiled(work) -> list:
 
 
 def offload(edges) -> None:
-    """Copies from GPU to host when Unsloth checkpoints four layers of 640 bf16 numbers a token, by the number of
-    tokens.
-    """
+    """Copies from GPU to host when Unsloth checkpoints four layers of 640 bf16 numbers a token, by number of tokens."""
     import torch
     from unsloth_zoo import gradient_checkpointing as unsloth_checkpointing
 
@@ -450,8 +451,9 @@ def offload(edges) -> None:
 
 
 def kernels(library: str) -> None:
-    """Who wrote the kernels of one training step, by count and time; the autograd functions in its graph; who holds
-    the memory at its peak.
+    """Who wrote the kernels of one training step, by count and time.
+
+    And the autograd functions in its graph, and who holds the memory at its peak.
     """
 
     from scripts.experiments import kernels as sources
@@ -508,8 +510,9 @@ def holders_at_peak(step) -> dict:
 
 
 def held(checkpointing_mode, tokens: int) -> None:
-    """What is alive at the peak of Unsloth's step on one long row, long enough for ``"unsloth"`` to offload, and how
-    much its step copies to the host and back.
+    """What is alive at the peak of Unsloth's step on one long row, and how much it copies to the host and back.
+
+    The row is long enough for ``"unsloth"`` to offload.
     """
     model, _ = loaded("unsloth", checkpointing_mode)
     step, _ = warm_step(model, tokens)
@@ -527,8 +530,9 @@ def held(checkpointing_mode, tokens: int) -> None:
 
 
 def tiny_llama():
-    """A Llama of random weights under Unsloth: the path that Triton kernels were written for, so that a count of
-    none means something.
+    """A Llama of random weights under Unsloth: the path that Triton kernels were written for.
+
+    So a count of none means something.
     """
     import tempfile
 

@@ -1,10 +1,10 @@
 """Choose the sizes of the CPU profile's training run: what to do with the 400 rows that two cores can afford.
 
-    python -m scripts.experiments.tune_live_run CHECKPOINT OUT.json      (on a GPU, a few minutes; plain transformers +
-        PEFT)
+    python -m scripts.experiments.tune_live_run CHECKPOINT OUT.json   (a few minutes on a GPU; transformers + PEFT)
 
 Every setting sees what about BUDGET seconds on two cores allow (a row costs 1.25 s alone, 0.75 s four to a prompt, 0.5
-s eight to a prompt: measured) and is scored on rows of *validation*. The test is not read."""
+s eight to a prompt: measured) and is scored on rows of *validation*. The test is not read.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@
     python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
 
 Written are README's ledger and minutes, the instructor's table, the glossary, the two cards, the heads of the
-notebooks, and the repository's address."""
+notebooks, and the repository's address.
+"""
 
 from __future__ import annotations
 

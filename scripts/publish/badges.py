@@ -1,14 +1,12 @@
-"""Set the repository's address everywhere: every badge, every clone line, every link, and the setup cell of every
-notebook.
+"""Set the repository's address everywhere: badges, clone lines, links, and the setup cell of every notebook.
 
-    python -m scripts.publish.badges owner/name   set the one constant (scripts.publish.repository.REPOSITORY) and write
-        what is made of it
-    python -m scripts.publish.badges              write what is made of the constant as it is: brings a new or older
-        notebook in line
+    python -m scripts.publish.badges owner/name   set scripts.publish.repository.REPOSITORY and write what is made of it
+    python -m scripts.publish.badges              write what is made of it as it is: brings other notebooks in line
     python -m scripts.publish.badges --check      write nothing; name every place that disagrees, exit 1 if there is one
 
 Text twins and stored notebooks are both written. The setup cell is the same in a clone whatever the address is, so no
-output changes and nothing has to run again."""
+output changes and nothing has to run again.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +25,8 @@ CONSTANT = re.compile(r'^(REPOSITORY = ")(?P<now>[^"]*)(")', re.M)
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 SETUP = re.compile(r"(?<=\n)# @title Setup: .*?checkpoint = setup\.prepare\(\)", re.S)
 ADDRESS = re.compile(
-    r"((?:colab\.research\.google\.com/github/|git clone[^\n`]*?https://github\.com/))([\w.-]+/[\w.-]+?)(?=\.git\b|[/\s`)\"]|$)",
+    r"((?:colab\.research\.google\.com/github/|git clone[^\n`]*?https://github\.com/))"
+    r"([\w.-]+/[\w.-]+?)(?=\.git\b|[/\s`)\"]|$)",
     re.M,
 )
 # the glossary, from a notebook

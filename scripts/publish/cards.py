@@ -97,8 +97,9 @@ def adapter_recipe() -> str:
 
 
 def adapter_scores() -> str:
-    """The reference adapter's scores on the held-out splits, and per dialect on test, with Wilson 95 % intervals, as
-    Markdown.
+    """The reference adapter's scores on the held-out splits, and per dialect on test, as Markdown.
+
+    With Wilson 95 % intervals.
     """
     splits = ("validation", "test", "test_unseen_tools")
     reports = {

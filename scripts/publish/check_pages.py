@@ -1,5 +1,4 @@
-"""Read the notebooks as pages: each rendered to HTML as scripts/publish/notebooks.py does it, and looked at in headless
-Chromium.
+"""Read the notebooks as pages: rendered to HTML as scripts/publish/notebooks.py does, looked at in headless Chromium.
 
     python -m scripts.publish.check_pages [NB …]           the stored notebooks, light and dark
     python -m scripts.publish.check_pages --built [NB …]   what `make run` left under build/
@@ -7,7 +6,8 @@ Chromium.
 A page fails for a console error, a broken internal link, prose that is wider than the page, Arabic that is not joined
 or runs the wrong way, text too faint to read, or an image whose alt text says nothing. The network is closed, so that
 the result does not hang on it: formulas, which a page fetches MathJax for, are not judged. COURSE_CHROMIUM names
-another browser."""
+another browser.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 ``make generate`` writes docs/glossary.md from assets/glossary.yaml and names the terms that no notebook uses yet.
 ``python -m scripts.publish.glossary`` links each term's first use in the text twins to it, and takes away links from
-later ones; then ``python -m scripts.publish.notebooks prose`` brings them into the stored notebooks."""
+later ones; then ``python -m scripts.publish.notebooks prose`` brings them into the stored notebooks.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ TWINS = ROOT / "notebooks" / "text"
 _REPOSITORY = re.compile(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+/blob/\w+)/")  # in a notebook's badge
 _LINK = re.compile(r"\[([^\]]*)\]\(https://github\.com/[^)\s]*/docs/glossary\.md#([a-z0-9-]+)\)")
 _NO_PROSE = re.compile(  # where a link would break something or would not be seen as one
-    r"```.*?```|`[^`]*`|<!--.*?-->|!?\[[^\]]*\]\([^)]*\)|\]\([^)]*\)|\$\$.*?\$\$|\$[^$\n]+\$|<summary>.*?</summary>|<div.*?</div>|<[^>\n]+>"
+    r"```.*?```|`[^`]*`|<!--.*?-->|!?\[[^\]]*\]\([^)]*\)|\]\([^)]*\)"
+    r"|\$\$.*?\$\$|\$[^$\n]+\$|<summary>.*?</summary>|<div.*?</div>|<[^>\n]+>"
     r"|^#+ [^\n]*|^[>|][^\n]*",  # headings, the guide's words, tables
     re.S | re.M,
 )
@@ -35,9 +37,7 @@ The course's terms in the order in which the notebooks first use them. Written b
 
 @dataclass(frozen=True)
 class Term:
-    """An entry: its anchor, its names, two sentences in each language, and the pattern that finds it in a notebook's
-    prose.
-    """
+    """An entry: anchor, names, two sentences in each language, and the pattern that finds it in a notebook's prose."""
 
     id: str
     term: str

@@ -1,10 +1,8 @@
 """Execute the course's notebooks on the real model.
 
     python -m scripts.publish.notebooks run [NB …]     text twins -> build/NAME.ipynb and build/NAME.html
-    python -m scripts.publish.notebooks store [NB …]   text twins -> notebooks/NAME.ipynb, the stored outputs that
-        readers see
-    python -m scripts.publish.notebooks prose [NB …]   changed prose into notebooks/NAME.ipynb, whose code and outputs
-        stay as they are
+    python -m scripts.publish.notebooks store [NB …]   text twins -> notebooks/NAME.ipynb, whose outputs readers see
+    python -m scripts.publish.notebooks prose [NB …]   changed prose into notebooks/NAME.ipynb; code and outputs stay
 
 NB is the start of a notebook's name, such as 04. Each cell is named as it starts, with the seconds it took.
 """
@@ -34,8 +32,8 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_TIMEOUT = 4500  # seconds
 WITH_ALT_TEXT = """{% extends 'lab/index.html.j2' %}
 {% block data_png scoped -%}
-{{ super()
-   | replace('<img ', '<img alt="' ~ ((output | get_metadata('alt', 'image/png') or '') | escape_html) ~ '" ', 1) }}
+{{ super() | replace('<img ', \
+'<img alt="' ~ ((output | get_metadata('alt', 'image/png') or '') | escape_html) ~ '" ', 1) }}
 {%- endblock data_png %}
 """  # nbconvert 7 drops the alt text of a figure, and says that there is none
 EXERCISE = re.compile(r"<!-- exercise ([\d.]+) -->")  # what follows in that cell is written from assets/exercises
@@ -104,8 +102,9 @@ def execute(notebook, name: str) -> None:
 
 
 def tidy(notebook) -> None:
-    """Drop what differs from run to run and says nothing to a reader: timings, widget state, progress bars' returns,
-    names of tables.
+    """Drop what differs from run to run and says nothing to a reader.
+
+    Timings, widget state, progress bars' returns, names of tables.
     """
     notebook.metadata.pop("widgets", None)
     for number, cell in enumerate(notebook.cells):
@@ -135,7 +134,8 @@ def write_html(notebook, path: Path, theme: str = "light") -> None:
     """The notebook as one readable HTML file, in the light or the dark theme.
 
     Without nbconvert's ``embed_images``: it closes each piece of HTML on its own, so that hints and solutions would
-    stand open. Figures are outputs, which are in the file anyway; prose has no pictures but the badge."""
+    stand open. Figures are outputs, which are in the file anyway; prose has no pictures but the badge.
+    """
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 

@@ -1,8 +1,8 @@
-"""What the stored notebooks hold, section by section: cells, bets, claims, exercises, quizzes, and the times they
-printed.
+"""What the stored notebooks hold, section by section: cells, bets, claims, exercises, quizzes, and the times printed.
 
 ``make generate`` writes the table of docs/instructor.md; ``python -m scripts.publish.outline`` lists what the text
-twins lack against the course's own rules."""
+twins lack against the course's own rules.
+"""
 
 from __future__ import annotations
 
@@ -113,8 +113,9 @@ def bound(source: str) -> set[str]:
 
 
 def recap_gaps(each: Book) -> list[str]:
-    """Names that a recap shows and that no cell, or more than one, has bound before it: it would show another number
-    than the bet's.
+    """Names that a recap shows and that no cell, or more than one, has bound before it.
+
+    It would show another number than the bet's.
     """
     found, before = [], Counter()
     for cell in each.cells("code"):
@@ -268,8 +269,8 @@ def measures(each: Book) -> str:
     count = {what: sum(len(getattr(s, what)) for s in each.sections) for what in ("bets", "claims", "exercises")}
     quizzes = sum(s.quizzes for s in each.sections)
     return (
-        f"{each.name}: code lines median {statistics.median(sizes):g}, 90th percentile "
-        f"{sizes[int(0.9 * len(sizes))]}, largest {sizes[-1]}; "
+        f"{each.name}: code lines median {statistics.median(sizes):g}, "
+        f"90th percentile {sizes[int(0.9 * len(sizes))]}, largest {sizes[-1]}; "
         f"{words / sum(sizes):.1f} words a code line; longest run {max(map(len, re.findall('c+', kinds)))}; "
         f"bets {count['bets']}, claims {count['claims']}, exercises {count['exercises']}, quizzes {quizzes}"
     )

@@ -1,8 +1,8 @@
-"""Where the course lives on GitHub: the one constant, the addresses made of it, and the setup cell that every notebook
-starts with.
+"""Where the course lives on GitHub: the one constant, the addresses made of it, and the setup cell of every notebook.
 
 ``make badges REPO=owner/name`` (``scripts/publish/badges.py``) sets the constant and writes whatever is made of it;
-``tests/scripts/test_badges.py`` finds what disagrees."""
+``tests/scripts/test_badges.py`` finds what disagrees.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def setup_cell(repository: str = REPOSITORY) -> str:
 def badge(notebook: str, repository: str = REPOSITORY) -> str:
     """The Open-in-Colab badge of a notebook, as Markdown. ``notebook`` is its name without folder and suffix."""
     picture = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({picture})](https://colab.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{notebook}.ipynb)"
+    return (
+        f"[![Open in Colab]({picture})]"
+        f"(https://colab.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{notebook}.ipynb)"
+    )
 
 
 def is_name(text: str) -> bool:

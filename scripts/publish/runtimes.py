@@ -1,5 +1,6 @@
-"""What each notebook takes, minutes and memory, as the rehearsal measured it: the heads of the notebooks and
-README's table are filled from there.
+"""What each notebook takes, minutes and memory, as the rehearsal measured it.
+
+The heads of the notebooks and README's table are filled from there.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ def on_two_cores(results: list[dict]) -> dict[str, dict]:
 
 
 def _well(results: list[dict]) -> list[dict]:
-    """Whole notebooks that were played without a fault: in order first, then alone, so that the latter has the last
-    word.
-    """
+    """Whole notebooks that were played without a fault: in order, then alone, so that the latter has the last word."""
     told = [r for r in results if not r["fault"] and r["mode"] in ("order", "alone")]
     return sorted(told, key=lambda r: r["mode"] == "alone")
 
@@ -50,8 +49,8 @@ def filled(text: str, result: dict) -> str:
     """A notebook's head with the measured minutes and memory. Raises ValueError when it has no place for them."""
     if len(_TIME.findall(text)) != 1 or len(_MEMORY.findall(text)) != 1:
         raise ValueError(
-            f"{result['notebook']}: the head must say '**Time**: N minutes on two CPU cores' and '**Memory**: N GB' "
-            "once"
+            f"{result['notebook']}: the head must say "
+            "'**Time**: N minutes on two CPU cores' and '**Memory**: N GB' once"
         )
     return _MEMORY.sub(memory(result), _TIME.sub(minutes(result), text))
 
@@ -79,8 +78,9 @@ def heads(results: list[dict], root: Path = ROOT) -> dict[Path, str]:
 
 
 def table(results: list[dict], titles: dict[str, str] | None = None) -> str:
-    """Minutes and peak memory of each notebook, for every machine measured, as Markdown; a T4's are said to be
-    missing until there are some.
+    """Minutes and peak memory of each notebook, for every machine measured, as Markdown.
+
+    A T4's are said to be missing until there are some.
     """
     well = _well(results)
     machines = list(dict.fromkeys(_machine(r) for r in well))

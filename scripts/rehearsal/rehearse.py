@@ -1,15 +1,11 @@
-"""Rehearse Colab: a fresh Python 3.13 that has Colab's packages, the setup cell, then every notebook in order and each
-alone.
+"""Rehearse Colab: a fresh Python 3.13 with Colab's packages, the setup cell, then every notebook in order and alone.
 
-    python -m scripts.rehearsal.rehearse                              everything, on this machine
-    python -m scripts.rehearsal.rehearse 00 --passes order            the setup cell and notebook 00, as CI does where
-        it has a Python 3.13
-    python -m scripts.rehearsal.rehearse --passes setup               the setup cell alone
-    python -m scripts.rehearsal.rehearse 00 04 --passes setup standin   the same notebooks on a model that can call
-        already, under FunctionGemma's name
-    python -m scripts.rehearsal.rehearse --t4 --write                 on a GPU: 14.7 GiB, no bf16; peaks into
-        assets/reference/runtimes.json
-    python -m scripts.rehearsal.rehearse --table                      the stored runtimes as a Markdown table
+    python -m scripts.rehearsal.rehearse                     everything, on this machine
+    python -m scripts.rehearsal.rehearse 00 --passes order   the setup cell and notebook 00, as CI does with Python 3.13
+    python -m scripts.rehearsal.rehearse --passes setup      the setup cell alone
+    python -m scripts.rehearsal.rehearse 00 04 --passes setup standin   the same on a model that can call already
+    python -m scripts.rehearsal.rehearse --t4 --write        on a GPU: 14.7 GiB, no bf16; peaks into runtimes.json
+    python -m scripts.rehearsal.rehearse --table             the stored runtimes as a Markdown table
 
 Each notebook starts in a fresh kernel, in a folder that holds nothing: the setup cell clones the course by its own git
 command, which git is told to answer from a copy of this working tree. ``order`` keeps one folder, one cache and one
@@ -22,7 +18,8 @@ What was played well is kept in the work folder: a rehearsal that was cut off go
 changed. Offline, point PIP_FIND_LINKS at a folder of wheels and set PIP_NO_INDEX=1; ``--host-packages`` takes the
 Python and the torch that the host has for Colab's. With ``--t4`` Unsloth decides as it does for compute capability 7.5,
 and a run that it took on another path than ``T4_PATH`` is a fault. What this cannot show: a T4's speed, its kernels,
-and Colab's own front end."""
+and Colab's own front end.
+"""
 
 from __future__ import annotations
 
@@ -87,19 +84,20 @@ _PROVENANCE = """
 import json, sys
 from helpers import environment, reference
 told = reference.provenance((environment.SEED,))
-told |= environment.versions("unsloth", "numpy")
-print(json.dumps(told | {"python": sys.version.split()[0], "profile": environment.profile().name}))
+print(json.dumps(told | environment.versions("unsloth", "numpy") | \
+{"python": sys.version.split()[0], "profile": environment.profile().name}))
 """
 
 
 @dataclass(frozen=True)
 class Played:
-    """How one notebook went. ``mode``: setup, order, alone, twice or standin. ``fault``: None, or what went wrong and
-    in which cell.
+    """How one notebook went.
 
+    ``mode``: setup, order, alone, twice or standin. ``fault``: None, or what went wrong and in which cell.
     Peaks are bytes of the one process that used most, of all that the notebook started; ``outside`` counts verdict
     cards outside their band. ``model`` is the model that the notebook ran on, ``profile`` the one that its own kernel
-    chose, ``path`` how Unsloth trained (see ``T4_PATH``; None where nothing was)."""
+    chose, ``path`` how Unsloth trained (see ``T4_PATH``; None where nothing was).
+    """
 
     notebook: str
     mode: str
@@ -116,8 +114,7 @@ class Played:
     path: dict | None
 
 
-# --- the machine
-# ------------------------------------------------------------------------------------------------------------
+# --- the machine ------------------------------------------------------------------------------------------------------
 
 
 def find_python(named: str | None = None) -> str:
@@ -144,8 +141,9 @@ def find_python(named: str | None = None) -> str:
 
 
 def make_environment(work: Path, python: str, host_packages: bool) -> Path:
-    """A fresh environment that holds what Colab holds before our setup cell runs; the one that is there, when a
-    rehearsal goes on.
+    """A fresh environment that holds what Colab holds before our setup cell runs.
+
+    The one that is there, when a rehearsal goes on.
     """
     folder = work / "colab"
     inside = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -240,9 +238,7 @@ def settings(work: Path, origin: Path, t4: bool) -> dict[str, str]:
 
 
 def fingerprint(python: Path, environment: dict[str, str]) -> dict:
-    """torch and numpy as they are installed: name -> [version, digest of the list of their files], None for one that
-    is missing.
-    """
+    """torch and numpy as installed: name -> [version, digest of the list of their files], None for a missing one."""
     return json.loads(
         subprocess.run(
             [str(python), "-c", _FINGERPRINT], env=environment, capture_output=True, text=True, check=True
@@ -250,8 +246,7 @@ def fingerprint(python: Path, environment: dict[str, str]) -> dict:
     )
 
 
-# --- one notebook
-# -------------------------------------------------------------------------------------------------------------
+# --- one notebook -----------------------------------------------------------------------------------------------------
 
 
 class Rehearsed(KernelSpecManager):
@@ -278,8 +273,9 @@ def play(
     setup_limit: float,
     cell_limit: float = CELL_LIMIT,
 ) -> Played:
-    """Run a notebook (in mode ``setup`` only its setup cell, in mode ``twice`` each cell twice) in a fresh kernel
-    whose working folder is ``folder``.
+    """Run a notebook in a fresh kernel whose working folder is ``folder``.
+
+    In mode ``setup`` only its setup cell, in mode ``twice`` each cell twice.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
@@ -296,8 +292,8 @@ def play(
     client = NotebookClient(
         notebook, km=manager, timeout=cell_limit, allow_errors=False, resources={"metadata": {"path": str(folder)}}
     )
-    # nbclient's Output widget writes to the kernel while a cell runs; the cell's reply may then never come (its issue
-    # 312)
+    # nbclient's Output widget writes to the kernel while a cell runs; the cell's reply may then never come
+    # (its issue 312)
     client.comm_open_handlers.clear()
     started = time.perf_counter()
     try:
@@ -369,8 +365,9 @@ def _again(client: NotebookClient, cell, index: int) -> str | None:
 
 
 def _where(process: int, folder: Path) -> str:
-    """The innermost Python frames of a kernel that does not answer, as ``sitecustomize`` lets a signal write them:
-    ``in qr (lora.py:69) < …``.
+    """The innermost Python frames of a kernel that does not answer: ``in qr (lora.py:69) < …``.
+
+    As ``sitecustomize`` lets a signal write them.
     """
     with contextlib.suppress(OSError, AttributeError):  # it has ended after all, or this system has no such signal
         os.kill(process, signal.SIGUSR1)
@@ -390,8 +387,8 @@ def _leave_peaks(client: NotebookClient) -> None:
     """Ask the kernel for its peaks now: one that is slow to end is killed, and then writes none."""
     tail = nbformat.v4.new_code_cell("__import__('sitecustomize').write()")
     client.nb.cells.append(tail)
-    # a dead kernel has none
     with contextlib.suppress(CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError):
+        # a dead kernel has none
         client.execute_cell(tail, len(client.nb.cells) - 1)
     client.nb.cells.remove(tail)
 
@@ -403,9 +400,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _peaks(folder: Path) -> dict:
-    """What the processes of a notebook left: the largest peaks, and the model and path of the one that was the
-    kernel.
-    """
+    """What a notebook's processes left: the largest peaks, and the model and path of the one that was the kernel."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
     names = {
         "peak_gpu_bytes": "gpu_allocated_bytes",
@@ -420,8 +415,7 @@ def _peaks(folder: Path) -> dict:
     }
 
 
-# --- all of them
-# --------------------------------------------------------------------------------------------------------------
+# --- all of them ------------------------------------------------------------------------------------------------------
 
 
 def places(work: Path, mode: str, stem: str) -> tuple[Path, dict[str, str]]:
@@ -521,8 +515,9 @@ def _kept(work: Path, state: dict) -> dict[tuple[str, str], Played]:
 
 
 def provenance(python: Path, environment: dict[str, str], command: str, revision: str = "") -> dict:
-    """Where the runtimes come from: the rehearsed environment's own versions, this tree's revision (``revision``
-    where it has no .git).
+    """Where the runtimes come from: the rehearsed environment's own versions, this tree's revision.
+
+    The revision is ``revision`` where the tree has no .git.
     """
     told = subprocess.run(
         [str(python), "-c", _PROVENANCE],
@@ -589,8 +584,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--python",
-        help=f"the interpreter to make the environment with (a Python {COLAB_PYTHON} if not named; "
-        "with --host-packages this one)",
+        help="the interpreter to make the environment with "
+        f"(a Python {COLAB_PYTHON} if not named; with --host-packages this one)",
     )
     parser.add_argument(
         "--host-packages", action="store_true", help="what the host has installed stands for Colab's packages"
@@ -654,8 +649,8 @@ def main(argv: list[str] | None = None) -> int:
             python, settings(work, work / "origin", arguments.t4), shlex.join(["python", *sys.argv]), arguments.revision
         )
         print(
-            f"written: {write(played, told, arguments.t4).relative_to(ROOT)}; make generate brings the minutes into "
-            "the pages"
+            f"written: {write(played, told, arguments.t4).relative_to(ROOT)}; "
+            "make generate brings the minutes into the pages"
         )
     print(
         f"{len(played) - len(failed)} of {len(played)} played well"

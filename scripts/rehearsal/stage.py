@@ -1,16 +1,14 @@
 """Carry a rehearsal to a GPU host that reaches no package index: its wheels for Python 3.12, cut into pieces.
 
-    python -m scripts.rehearsal.rehearse --passes setup --python python3.12   here first, with the host's Python: pip
-        resolves what a reader's kernel gets
-    python -m scripts.rehearsal.stage pack                  the wheels of that environment, as .gpu_kit/00/piece.00,
-        .gpu_kit/01/piece.01, …
-    python3 -m scripts.rehearsal.stage unpack FOLDER        on the host, where FOLDER holds every piece: FOLDER/wheels,
-        and FOLDER/driver to drive with
+    python -m scripts.rehearsal.rehearse --passes setup --python python3.12   here first, with the host's Python
+    python -m scripts.rehearsal.stage pack             the wheels of that environment, as .gpu_kit/00/piece.00, …
+    python3 -m scripts.rehearsal.stage unpack FOLDER   on the host, from FOLDER's pieces: FOLDER/wheels, FOLDER/driver
 
-and then, on the host:
+In the first, pip resolves what a reader's kernel gets; FOLDER holds every piece, and FOLDER/driver is to drive with.
+Then, on the host:
 
-    PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels python3 -m scripts.rehearsal.rehearse --t4
-    --host-packages --write --revision SHA
+    export PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels
+    python3 -m scripts.rehearsal.rehearse --t4 --host-packages --write --revision SHA
 
 What the host has stays behind: name it with ``--host`` (torch's own requirements, CUDA among them, follow torch).
 """
@@ -106,8 +104,9 @@ def _without(wheel: Path, part: str) -> None:
 
 
 def cut(folder: Path, kit: Path, size: int) -> int:
-    """The files of ``folder`` as one tar in pieces of ``size`` bytes, a folder each; the first has a list of all
-    with their hashes. Returns how many.
+    """The files of ``folder`` as one tar in pieces of ``size`` bytes, a folder each. Returns how many.
+
+    The first has a list of all with their hashes.
     """
     shutil.rmtree(kit, ignore_errors=True)
     hashes = {}

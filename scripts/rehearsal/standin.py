@@ -1,11 +1,13 @@
 """A model under FunctionGemma's name that can call already: Gemma 3 270M with the reference adapter merged into it.
 
-    python -m scripts.rehearsal.standin FOLDER        FOLDER is laid out like the hub's cache: point HF_HUB_CACHE at it
-        and set HF_HUB_OFFLINE=1
+    python -m scripts.rehearsal.standin FOLDER
+
+FOLDER is laid out like the hub's cache: point HF_HUB_CACHE at it and set HF_HUB_OFFLINE=1.
 
 FunctionGemma's own weights were never at hand where the course is made. What a reader with a GPU and the hub sees is
 played with this model, whose prompts, tokens and file layout are the same and which, like FunctionGemma, answers a
-request with a call before anything is trained."""
+request with a call before anything is trained.
+"""
 
 from __future__ import annotations
 

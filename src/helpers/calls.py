@@ -242,13 +242,12 @@ boolean ::= "true" | "false"
 
 
 def grammar(tools: list[dict]) -> str:
-    """What a model may write when these tools are declared, in llama.cpp's GBNF: one call or several, or text without
-    any.
+    """What a model may write when these tools are declared, in llama.cpp's GBNF.
 
-    Names, keys (in the template's order), required arguments, types and enums are those of the declarations. Control
-    tokens stand as tokens (``<escape>``), not as text, which llama.cpp knows since December 2025 (grammars/README.md,
-    "Tokens"). Text and strings hold no ``<``; numbers have at most 15 digits on either side of the point. A string's
-    length is not bounded: only the token limit cuts it.
+    One call or several, or text without any. Names, keys (in the template's order), required arguments, types and enums
+    are those of the declarations. Control tokens stand as tokens (``<escape>``), not as text, which llama.cpp knows
+    since December 2025 (grammars/README.md, "Tokens"). Text and strings hold no ``<``; numbers have at most 15 digits
+    on either side of the point. A string's length is not bounded: only the token limit cuts it.
 
     Raises CourseError for a schema type that has no form here.
     """

@@ -19,8 +19,9 @@ DEVELOPER_PROMPT = "You are a model that can do function calling with the follow
 
 
 def __getattr__(name: str) -> str:
-    """``CHAT_TEMPLATE``, the course's own writing of the official template; read when it is first asked for, so that
-    importing needs no file.
+    """``CHAT_TEMPLATE``, the course's own writing of the official template.
+
+    Read when it is first asked for, so that importing needs no file.
     """
     if name == "CHAT_TEMPLATE":
         return _template()
@@ -108,9 +109,7 @@ def check_tokenizer(tokenizer) -> None:
 
 
 def template_difference(template: str) -> str | None:
-    """How another template (the hub's own) writes a probe conversation differently from ours; None when it writes
-    the same.
-    """
+    """How another template (the hub's own) writes a probe conversation differently from ours; None if it does not."""
     from jinja2 import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -70,8 +70,8 @@ def ensure(which: str = "course") -> Checkpoint:
     if torch.cuda.is_available() and hub_reachable():
         try:
             return _from_hub(HUB_MODEL)
-        # a rate limit, an outage, another tokenizer: the course goes on with the model it brings
         except CourseError as error:
+            # a rate limit, an outage, another tokenizer: the course goes on with the model it brings
             print(f"{error.problem} → {GEMMA_NAME} from the package index takes its place")
     return _packaged()
 
@@ -171,7 +171,9 @@ def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = Non
     """The adapter folded into its base: transformers' tensor names -> float32 tensors, without the tied head.
 
     ``base_state`` replaces the weights of the base before the merge (see ``gguf.dithered``); names and shapes are the
-    base's. Raises CourseError when there is no adapter in the folder."""
+    base's.
+    Raises CourseError when there is no adapter in the folder.
+    """
     from peft import PeftModel
 
     if not (Path(adapter) / "adapter_config.json").exists():
@@ -260,8 +262,8 @@ def _build(folder: Path) -> None:
     chunks = gguf.package_chunks()
     if (free := shutil.disk_usage(folder.parent).free) < _NEEDED_BYTES:
         raise CourseError(
-            f"the disk of {folder.parent} has {free / 2**20:.0f} MB free and the model needs "
-            f"{_NEEDED_BYTES / 2**20:.0f}",
+            f"the disk of {folder.parent} has {free / 2**20:.0f} MB free "
+            f"and the model needs {_NEEDED_BYTES / 2**20:.0f}",
             "free some, or set COURSE_CACHE to another disk",
         )
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

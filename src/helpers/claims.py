@@ -4,7 +4,8 @@
 (``expect``: a ``band`` [low, high] or an exact ``value``, per model where they differ), the verdict, and the notebook.
 ``assets/measured.json`` holds what the stored notebooks' cards say, claim by claim: ``verdict`` writes it where
 COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages
-read it."""
+read it.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +70,11 @@ class Card:
     def __repr__(self) -> str:
         c = self.claim
         return (
-            f"Claim {c.number}, section {c.section}\n  the guide says: {c.says}\n"
-            f"  we measured:    {self.shown}\n  verdict:        {self.verdict}\n  {c.truth}"
+            f"Claim {c.number}, section {c.section}\n"
+            f"  the guide says: {c.says}\n"
+            f"  we measured:    {self.shown}\n"
+            f"  verdict:        {self.verdict}\n"
+            f"  {c.truth}"
         )
 
     def _repr_html_(self) -> str:
@@ -78,8 +82,8 @@ class Card:
         colour, mark = (_COLOURS[c.verdict], _MARKS[c.verdict]) if self.inside else ("#CC79A7", "‼")
         rows = [("the guide says", c.says), ("we measured", self.shown), ("verdict", f"{mark} {self.verdict}")]
         cells = "".join(
-            f'<div style="display:flex;gap:1em"><span style="min-width:8em;opacity:.75">{name}</span>'
-            f"<strong>{html.escape(text)}</strong></div>"
+            '<div style="display:flex;gap:1em">'
+            f'<span style="min-width:8em;opacity:.75">{name}</span><strong>{html.escape(text)}</strong></div>'
             for name, text in rows
         )
         return (

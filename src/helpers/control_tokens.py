@@ -33,8 +33,9 @@ _CONTROL = re.compile(rf"<[\s/]*(?:{_CONTROL_NAME})\s*>|\[multimodal\]", re.IGNO
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """``text`` as an attacker would have it read: compatibility forms folded, invisible characters gone; with
-    positions.
+    """``text`` as an attacker would have it read, with positions.
+
+    Compatibility forms are folded, invisible characters gone.
     """
     characters, origin = [], []
     for position, character in enumerate(text):

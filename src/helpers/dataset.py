@@ -1,5 +1,4 @@
-"""The Arabic function-calling data as it is stored: load a split, join tools and conversations to its rows, validate
-them.
+"""The Arabic function-calling data as stored: load a split, join tools and conversations to its rows, validate them.
 
 A row: ``id, split, kind, domain, dialect, messages, query, tools, calls, reply, phrasing``. ``messages``, ``tools`` and
 ``calls`` are JSON *strings*: as nested columns Arrow would unite their fields and fill every row with nulls. ``calls``
@@ -38,8 +37,7 @@ def load(
     Parameters
     ----------
     split : train, validation, test (seen tools, unseen phrasings and values) or test_unseen_tools
-    tools_per_row : keep at most this many declared tools (the called ones always, then the first others); None keeps
-        all
+    tools_per_row : keep at most this many declared tools (called ones always, then the first others); None keeps all
     rows_per_prompt : with more than 1, rows come in runs of this many that declare the same tools, so that training can
         share the work on their common prompt; the tools of a run are drawn anew, a row whose calls they do not serve
         waits
@@ -87,8 +85,9 @@ def _tools(folder: Path) -> list[dict]:
 
 
 def retention(folder: Path = FOLDER) -> dict[str, list]:
-    """What fine-tuning may cost is measured by these: 40 plain passages each under ``english`` and ``arabic``, 60
-    English requests with their gold under ``calls``.
+    """What fine-tuning may cost is measured by these.
+
+    40 plain passages each under ``english`` and ``arabic``, 60 English requests with their gold under ``calls``.
     """
     return read_yaml(folder / "retention.yaml")
 
@@ -213,9 +212,7 @@ def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> 
 
 
 def _needs_nothing(row: dict, names: list[str]) -> bool:
-    """Whether a row without calls stays one beside other tools: talk does, and a remark about a tool that is
-    declared.
-    """
+    """Whether a row without calls stays one beside other tools: talk does, and a remark about a declared tool."""
     form, subject = row["phrasing"].split(".")[:2]
     return form == "chat" or (form == "past" and subject in names)
 

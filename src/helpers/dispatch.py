@@ -1,8 +1,8 @@
-"""What a program may do with a model's text: nothing but call functions it chose itself, with arguments that fit their
-schema.
+"""What a program may do with a model's text: only call functions it chose itself, with arguments that fit their schema.
 
 The text is data. It is parsed, compared with the declarations, and only then handed to a function from the program's
-own table; no name from the text is ever looked up anywhere else, imported or evaluated."""
+own table; no name from the text is ever looked up anywhere else, imported or evaluated.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) ->
     Raises
     ------
     CourseError : malformed text (``ParseError``), an undeclared tool, arguments that do not fit, a tool without a
-        function."""
+        function.
+    """
     calls = parse(text)
     for call in calls:
         check_call(call, tools)

@@ -1,6 +1,4 @@
-"""Where am I, what can it do: one place that chooses the sizes of every experiment, fixes the seeds, and loads the
-libraries quietly.
-"""
+"""Where am I, what can it do: one place that chooses every experiment's sizes, fixes seeds, loads libraries quietly."""
 
 from __future__ import annotations
 
@@ -32,7 +30,8 @@ class Profile:
     ``tools_per_row`` how many tools a prompt declares (None: all that the row has), ``rows_per_prompt`` how many
     training rows share one computation of their common prompt (see ``helpers.packing``), ``domains`` which domains of
     the data the run covers (None: all). The CPU's sizes were chosen on the validation split by
-    ``scripts/experiments/tune_live_run.py``."""
+    ``scripts/experiments/tune_live_run.py``.
+    """
 
     name: str
     device: str
@@ -75,7 +74,8 @@ def multiplies_bf16() -> bool:
     """Whether this CPU has fast matrix products in bfloat16: oneDNN has them from AVX-512 on.
 
     Without, torch falls back to a plain loop: the backward pass of one 640 x 2,048 layer over 300 tokens took 222 ms,
-    in float32 4."""
+    in float32 4.
+    """
     import torch
 
     return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -90,14 +90,15 @@ def gpu_advice() -> str | None:
     """One line for a reader on Colab whose machine has no GPU though this notebook would use one; else None.
 
     Notebooks that measure on the processor hide the GPU themselves (``CUDA_VISIBLE_DEVICES`` is empty): there is
-    nothing to advise."""
+    nothing to advise.
+    """
     import torch
 
     if not on_colab() or torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return None
     return (
-        "no GPU here: Runtime → Change runtime type → T4 GPU gives one, free; without, the cells below run "
-        "in smaller sizes"
+        "no GPU here: Runtime → Change runtime type → T4 GPU gives one, free; "
+        "without, the cells below run in smaller sizes"
     )
 
 
@@ -118,8 +119,9 @@ def device_name() -> str:
 
 
 def peak_bytes() -> int:
-    """Most bytes that were allocated on the GPU since its marks were last reset; without a GPU, most that this
-    process has held resident.
+    """Most bytes that were allocated on the GPU since its marks were last reset.
+
+    Without a GPU, most that this process has held resident.
     """
     import torch
 
@@ -185,8 +187,7 @@ def hub_reachable() -> bool:
         return False
 
 
-# --- quietly: third parties' banners and progress stay out of a notebook's stored outputs, their errors do not
-# ----------
+# --- quietly: third parties' banners and progress stay out of a notebook's stored outputs, their errors do not --------
 
 
 @contextlib.contextmanager
@@ -239,12 +240,12 @@ def import_libraries() -> None:
 
 
 def _accept_old_torchao() -> None:
-    """Let PEFT build LoRA layers beside a torchao that it refuses: Colab has 0.10.0, PEFT 0.21 wants 0.16 and raises
-    for every layer.
+    """Let PEFT build LoRA layers beside a torchao that it refuses.
 
-    Unsloth mends that where it finds a GPU (unsloth/_gpu_init.py); its mend is called here, so that notebooks that hide
-    the GPU have it too. It warns once, at the first question, which is asked here, where nobody reads it: the course
-    uses nothing of torchao."""
+    Colab has 0.10.0, PEFT 0.21 wants 0.16 and raises for every layer. Unsloth mends that where it finds a GPU
+    (unsloth/_gpu_init.py); its mend is called here, so that notebooks that hide the GPU have it too. It warns once, at
+    the first question, which is asked here, where nobody reads it: the course uses nothing of torchao.
+    """
     from unsloth.import_fixes import fix_peft_stale_torchao_import_error
 
     fix_peft_stale_torchao_import_error()

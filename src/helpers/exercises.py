@@ -71,8 +71,7 @@ def bet(
     unit: str = "",
     guess=None,
 ) -> Bet:
-    """Ask for a prediction: radio buttons for ``options``, a slider from ``low`` to ``high``, or ``guess=`` in the
-    cell.
+    """Ask for a prediction: radio buttons for ``options``, a slider from ``low`` to ``high``, or ``guess=`` in a cell.
 
     Widgets appear where ``COURSE_WIDGETS`` is not 0; without them the question and what may be answered are printed.
     """
@@ -111,8 +110,7 @@ def recap(results: dict) -> None:
         print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}")
 
 
-# --- exercises
-# ---------------------------------------------------------------------------------------------------------
+# --- exercises --------------------------------------------------------------------------------------------------------
 
 NOT_ATTEMPTED = "not attempted yet"
 

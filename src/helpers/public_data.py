@@ -1,5 +1,6 @@
-"""Public sets of others as rows of the course: fetched without their scripts, converted, validated, and counted by
-the reason of each refusal.
+"""Public sets of others as rows of the course.
+
+Fetched without their scripts, converted, validated, and counted by the reason of each refusal.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ def from_hub_row(row: dict, declarations: dict[str, dict] | None = None, split: 
     Parameters
     ----------
     row : of ``Sa74ll/arabic-mobile-actions`` (tools and messages inside), or of
-        ``HeshamHaroon/Arabic_Function_Calling`` (query_ar, function_name, arguments), for which ``declarations`` maps a
-        function's name to its declaration
+        ``HeshamHaroon/Arabic_Function_Calling`` (query_ar, function_name, arguments), for which ``declarations`` maps
+        a function's name to its declaration
     split : what to write into the column ``split``
 
     Raises
@@ -46,11 +47,12 @@ def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[d
 
 
 def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | None = None):
-    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``. From the hub, or from its
-    cache when out of reach.
+    """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``.
 
-    ``name`` is ``Sa74ll/arabic-mobile-actions``, or ``HeshamHaroon/Arabic_Function_Calling`` with a table of
-    ``declarations`` (``declarations_of`` makes one from the former's rows)."""
+    From the hub, or from its cache when out of reach. ``name`` is ``Sa74ll/arabic-mobile-actions``, or
+    ``HeshamHaroon/Arabic_Function_Calling`` with a table of ``declarations`` (``declarations_of`` makes one from the
+    former's rows).
+    """
     import datasets
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError

@@ -4,7 +4,8 @@
 predictions, so that a notebook *recomputes* its statistic instead of quoting it. The reference adapter, ``adapter/``,
 was trained by ``scripts/experiments/gpu_runs.py``; of its candidates the one with the most exact calls on *validation*
 is stored. It belongs to the base model (``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs
-on."""
+on.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +28,7 @@ PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "co
 
 @dataclass(frozen=True)
 class Reference:
-    """A stored result: ``provenance`` (a dict), ``results`` (a dict each run), ``predictions`` (a dict each row, may
-    be empty).
-    """
+    """A stored result: ``provenance`` (a dict), ``results`` (a dict each run), ``predictions`` (one a row, or none)."""
 
     name: str
     provenance: dict
@@ -50,9 +49,7 @@ class Reference:
         return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
 
     def reports(self, rows, **chosen) -> list:
-        """A ``scoring.Report`` for each seed of the runs that ``chosen`` names, recomputed from the stored
-        predictions.
-        """
+        """A ``scoring.Report`` for each seed of the runs ``chosen`` names, recomputed from the stored predictions."""
         runs = sorted((r for r in self.results if _matches(r, chosen)), key=lambda r: r["seed"])
         if not runs:
             raise CourseError(
@@ -65,8 +62,8 @@ class Reference:
         """One line that says where the numbers come from."""
         told = self.provenance
         return (
-            f"{told['device']}, {told['date']}, transformers {told['transformers']}, unsloth "
-            f"{told['unsloth'] or 'not used'}"
+            f"{told['device']}, {told['date']}, transformers {told['transformers']}, "
+            f"unsloth {told['unsloth'] or 'not used'}"
         )
 
 
@@ -150,8 +147,8 @@ def load_adapter(dtype: str | None = None, device: str | None = None):
     base = checkpoints.ensure("gemma")
     try:
         model = PeftModel.from_pretrained(checkpoints.load_model(base, dtype, device), str(ADAPTER))
-    # PEFT takes a folder that is not there for a name on the hub; safetensors has its own errors
     except Exception as error:
+        # PEFT takes a folder that is not there for a name on the hub; safetensors has its own errors
         reason = str(error).splitlines()[0][:100]
         raise CourseError(
             f"the reference adapter cannot be read: {reason}", "restore assets/reference/adapter with git checkout"
@@ -166,8 +163,6 @@ def chosen_adapter(candidates: Reference | None = None) -> dict:
 
 
 def adapter_generations(rows, split: str, rank_kept: int | None = None) -> list[Generation]:
-    """What the adapter wrote for rows of a split on the GPU; with ``rank_kept``, what it wrote with every ΔW cut to
-    that rank.
-    """
+    """What the adapter wrote for rows of a split on the GPU; with ``rank_kept``, with every ΔW cut to that rank."""
     candidates = load("reference")
     return candidates.generations(rows, job=chosen_adapter(candidates)["job"], split=split, rank_kept=rank_kept)

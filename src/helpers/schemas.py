@@ -14,9 +14,7 @@ SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "array", "ob
 
 
 def check_tools(tools: list[dict]) -> None:
-    """Raise CourseError for a declaration that the template would render incompletely or that carries control
-    tokens.
-    """
+    """Raise CourseError for a declaration the template would render incompletely or that carries control tokens."""
     names = set()
     for tool in tools:
         function = tool.get("function") if isinstance(tool, dict) else None
@@ -62,8 +60,8 @@ def closed_schema(schema: dict) -> dict:
         closed["properties"] = {name: closed_schema(inner) for name, inner in schema["properties"].items()}
     if isinstance(schema.get("items"), dict):
         closed["items"] = closed_schema(schema["items"])
-    # first, so that an undeclared argument is what is reported of a call with several faults
     if schema.get("type") == "object":
+        # first, so that an undeclared argument is what is reported of a call with several faults
         closed = {"additionalProperties": False, "properties": {}, **closed}
     return closed
 

@@ -132,9 +132,7 @@ def _frozen_call(call: FunctionCall) -> tuple:
 
 
 def _frozen(value):
-    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, but 5 is 5.0 (JSON has one kind of
-    number).
-    """
+    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, 5 is 5.0 (JSON has one kind of number)."""
     if isinstance(value, dict):
         return ("object", tuple(sorted((key, _frozen(item)) for key, item in value.items())))
     if isinstance(value, list | tuple):
@@ -170,7 +168,8 @@ def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
 
     A row's difference is averaged over the seeds, then rows are drawn again (percentile bootstrap, Efron and Tibshirani
     1993, chapter 13), so that one row judged three times does not count as three. ``p`` is Wilcoxon's signed-rank test
-    over rows."""
+    over rows.
+    """
     import numpy as np
     from scipy.stats import bootstrap, wilcoxon
 

@@ -1,7 +1,8 @@
 """What the first cell of every notebook calls: install what is missing, load the libraries quietly, say what we run on.
 
 It runs before anything is installed: what it imports at its top, modules of ours included, needs nothing but the
-standard library and ``packaging``, which every kernel has."""
+standard library and ``packaging``, which every kernel has.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +58,12 @@ _NO_INDEX = (
 
 
 def install() -> tuple[list[str], list[str]]:
-    """Install what the requirements files name and this kernel lacks or has in a version they refuse. torch and numpy
-    stay as they are.
+    """Install what the requirements files name and this kernel lacks or has in a version they refuse.
 
-    Returns the requirements that were installed, and the packages that this kernel had loaded in a version that was
-    replaced. Raises CourseError when one cannot be met, naming it and what to do."""
+    torch and numpy stay as they are. Returns the requirements that were installed, and the packages that this kernel
+    had loaded in a version that was replaced.
+    Raises CourseError when one cannot be met, naming it and what to do.
+    """
     changed, loaded = [], {}
     keep = [f"{name}=={version}" for name in KEPT if (version := _version(name))]
     for file, extra in (
@@ -161,9 +163,7 @@ def _refusal(told: str, wanted: list[str], file: str) -> CourseError:
 
 
 def _restart() -> str:
-    """What helps when this kernel holds an older version than the one on disk: the packages stay, the kernel begins
-    anew.
-    """
+    """What helps when this kernel holds an older version than the disk: the packages stay, the kernel begins anew."""
     return "Runtime → Restart session, then Run all" if on_colab() else "restart the kernel and run this cell again"
 
 
@@ -179,16 +179,16 @@ def _start_anew() -> str:
 def _other_runtime() -> str:
     if on_colab():
         return (
-            "Runtime → Change runtime type → another runtime version; if there is none, the course's pins are "
-            "too old for Colab: tell its authors"
+            "Runtime → Change runtime type → another runtime version; "
+            "if there is none, the course's pins are too old for Colab: tell its authors"
         )
     return "use Python 3.11, 3.12 or 3.13 in an environment of its own, as `make setup` in a clone makes it"
 
 
 def load(everything: bool, replaced: list[str]) -> None:
-    """Import the libraries, Unsloth first. ``everything``: each of them, as after an installation, not only those that
-    all notebooks use.
+    """Import the libraries, Unsloth first.
 
+    ``everything``: each of them, as after an installation, not only those that all notebooks use.
     Raises CourseError naming the one that cannot be imported.
     """
     name = "unsloth"
@@ -197,8 +197,8 @@ def load(everything: bool, replaced: list[str]) -> None:
         with environment.quiet():
             for name in LIBRARIES if everything else ():  # noqa: B007  (named in the error)
                 importlib.import_module(name)
-    # a broken installation raises what it likes: ImportError, AttributeError, RuntimeError, …
     except Exception as error:
+        # a broken installation raises what it likes: ImportError, AttributeError, RuntimeError, …
         reason = (str(error) or type(error).__name__).splitlines()[0]
         older = (
             f" (this kernel had loaded {', '.join(replaced)} before a newer version was installed)" if replaced else ""

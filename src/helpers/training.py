@@ -1,6 +1,4 @@
-"""The masked training run: LoRA on the real model with Unsloth's FastModel and TRL's SFTTrainer, on CPU and GPU
-alike.
-"""
+"""The masked training run: LoRA on the real model with Unsloth's FastModel and TRL's SFTTrainer, on CPU and GPU."""
 
 from __future__ import annotations
 
@@ -31,7 +29,8 @@ class Recipe:
     ``warmup`` is a share of the steps. ``mask_prompt``, ``mask_tool_results`` and ``label_stops`` say which tokens
     carry loss; ``label_logits_only`` computes logits where there is a label and nowhere else. ``rows_per_prompt`` rows
     in a row that declare the same tools share the work on their prompt (``helpers.packing``; it needs
-    ``label_logits_only``). Both leave the loss as it is."""
+    ``label_logits_only``). Both leave the loss as it is.
+    """
 
     rank: int = 32
     alpha: float = 64
@@ -64,7 +63,8 @@ class Run:
     learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps;
     ``peak_bytes`` of the device's memory (on a CPU, of the process); ``audit`` what was found in the labels;
     ``computed_in`` the dtype of the head's product as the steps computed it, autocast included ("" where nothing was
-    computed: a finished run started again). ``model`` and ``tokenizer`` are ready to generate."""
+    computed: a finished run started again). ``model`` and ``tokenizer`` are ready to generate.
+    """
 
     adapter: str
     history: list[dict]
@@ -108,14 +108,14 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
 
 @contextlib.contextmanager
 def _in_float32_throughout(dtype: str):
-    """While a model is loaded that was asked for in float32: Unsloth does as it is told, also on a GPU without
-    bfloat16.
+    """While a model is loaded that was asked for in float32: Unsloth does as told, also on a GPU without bfloat16.
 
     There, for a family on its list ``FORCE_FLOAT32``, Unsloth overrules float32 by a mixture: weights and matrix
     products in float16, norms and the stream between layers in float32 (unsloth/models/loader.py,
     unsloth_zoo/temporary_patches/gemma.py, 2026.10.9). The mixture is made by replacing Gemma 3's classes for the whole
     process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both
-    do, a T4 has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure."""
+    do, a T4 has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure.
+    """
     # not there on a processor, where Unsloth decides elsewhere; importing it would patch Gemma 3
     loader = sys.modules.get("unsloth.models.loader")
     if loader is None or dtype != "float32":
@@ -281,7 +281,8 @@ def label_loss(model, inputs: dict, num_items_in_batch=None):
     """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
 
     Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their
-    float32 logits take 1 MiB each. The loss is that of the full computation."""
+    float32 logits take 1 MiB each. The loss is that of the full computation.
+    """
     labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}

@@ -38,7 +38,8 @@ def test_round_trip(calls):
 
 def test_types_stay_apart():
     (call,) = parse(
-        "<start_function_call>call:f{a:<escape>0501234567<escape>,b:5,c:5.0,d:true,e:null,g:None,h:<escape><escape>}<end_function_call>"
+        "<start_function_call>call:f{a:<escape>0501234567<escape>,b:5,c:5.0,d:true,e:null,g:None,"
+        "h:<escape><escape>}<end_function_call>"
     )
     assert call.arguments == {"a": "0501234567", "b": 5, "c": 5.0, "d": True, "e": None, "g": None, "h": ""}
     assert (

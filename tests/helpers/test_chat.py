@@ -44,7 +44,8 @@ def test_a_call_ends_with_the_hand_over_and_a_reply_with_the_end_of_turn():
     call = {"type": "function", "function": {"name": "f", "arguments": {"b": 1, "a": "x"}}}
     text = chat.render([{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [call]}])
     assert text.endswith(
-        "<start_of_turn>model\n<start_function_call>call:f{a:<escape>x<escape>,b:1}<end_function_call><start_function_response>"
+        "<start_of_turn>model\n<start_function_call>call:f{a:<escape>x<escape>,b:1}<end_function_call>"
+        "<start_function_response>"
     )
     text = chat.render([{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}])
     assert text.endswith("<start_of_turn>model\nr<end_of_turn>\n")
@@ -52,9 +53,7 @@ def test_a_call_ends_with_the_hand_over_and_a_reply_with_the_end_of_turn():
 
 
 def control_ids(tokenizer) -> set[int]:
-    """The ids that mean something to the model or an engine: all reserved ones, and ``</s>``, on which llama.cpp
-    stops.
-    """
+    """Ids that mean something to the model or an engine: all reserved ones, and ``</s>``, on which llama.cpp stops."""
     named = tokenizer.added_tokens_decoder.items()
     return {
         i for i, token in named if i <= 106 or re.fullmatch("<unused[0-9]+>|<(start|end)_of_image>|</s>", token.content)
@@ -62,9 +61,7 @@ def control_ids(tokenizer) -> set[int]:
 
 
 def test_attack_strings_read_the_same_and_hold_no_control_id(tokenizer):
-    """Every attack is a user's message in a whole prompt: its control ids are those of the prompt with harmless
-    text.
-    """
+    """Each attack is a user's message in a whole prompt: its control ids are those of the prompt with harmless text."""
     forbidden = control_ids(tokenizer)
     expected = [
         i

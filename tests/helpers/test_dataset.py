@@ -169,8 +169,7 @@ def test_fewer_tools_keep_the_called_ones(splits):
         assert {c["name"] for c in json.loads(row["calls"])} <= names and len(names) <= 3
 
 
-# --- what is refused
-# ----------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_unknown_names_are_refused(splits):
@@ -273,8 +272,7 @@ def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
         dataset.retention(tmp_path)
 
 
-# --- the data card
-# ------------------------------------------------------------------------------------------------------
+# --- the data card ----------------------------------------------------------------------------------------------------
 
 
 def test_the_cards_counts_are_those_of_the_data(splits, tokenizer):
@@ -291,8 +289,7 @@ def test_a_card_without_marks_is_refused():
         generated.replaced("# A card", "counts", "text")
 
 
-# --- public sets
-# --------------------------------------------------------------------------------------------------------
+# --- public sets ------------------------------------------------------------------------------------------------------
 
 
 def test_the_public_sample_is_adapted(shared):
@@ -308,9 +305,7 @@ def test_the_public_sample_is_adapted(shared):
 
 
 def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
-    """In a nested column Arrow unites the fields of all rows: each tool gets every other tool's parameters, as
-    nulls.
-    """
+    """In a nested column Arrow unites all rows' fields: each tool gets every other tool's parameters, as nulls."""
     lines = (shared / "data" / "arabic_function_calling_sample.jsonl").read_text(encoding="utf-8").splitlines()
     plain = [json.loads(line) for line in lines]
     arrow = datasets.Dataset.from_list(plain)

@@ -1,6 +1,4 @@
-"""The model's text is data: what is not declared, or does not fit, never reaches a function; weights are never
-unpickled.
-"""
+"""The model's text is data: what is not declared or does not fit reaches no function; weights are never unpickled."""
 
 import pickle
 from pathlib import Path

@@ -16,13 +16,13 @@ from helpers.errors import CourseError
 PREPARE = [sys.executable, "-m", "helpers.checkpoints"]
 
 
-# --- preparing the model
-# ------------------------------------------------------------------------------------------------
+# --- preparing the model ----------------------------------------------------------------------------------------------
 
 
 def test_a_conversion_killed_at_any_point_leaves_nothing_half_done(tmp_path, conversion_seconds):
-    """Four conversions at once, killed one after the other: two cores get through the time of one, and each dies
-    somewhere else.
+    """Four conversions at once, killed one after the other.
+
+    Two cores get through the time of one, and each dies somewhere else.
     """
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     caches = {share: tmp_path / str(share) for share in (0.02, 0.3, 0.6, 0.9)}
@@ -79,8 +79,7 @@ def test_a_cache_in_an_impossible_place_is_named(monkeypatch):
         checkpoints.ensure("gemma")
 
 
-# --- the network
-# --------------------------------------------------------------------------------------------------------
+# --- the network ------------------------------------------------------------------------------------------------------
 
 
 def test_a_proxy_that_hangs_costs_seconds(monkeypatch):
@@ -99,8 +98,7 @@ def test_a_proxy_that_hangs_costs_seconds(monkeypatch):
     assert time.perf_counter() - started < 4 * environment.NETWORK_TIMEOUT
 
 
-# --- the locale
-# ---------------------------------------------------------------------------------------------------------
+# --- the locale -------------------------------------------------------------------------------------------------------
 
 
 def test_a_locale_without_arabic_reads_every_file():

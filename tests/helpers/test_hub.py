@@ -19,8 +19,9 @@ DATA = "Sa74ll/arabic-mobile-actions"
 
 
 def mirror(cache: Path, kind: str, name: str) -> Path:
-    """An empty snapshot of a repository in a hub cache: ``models--owner--name/snapshots/REVISION``, and
-    ``refs/main`` that names it.
+    """An empty snapshot of a repository in a hub cache.
+
+    ``models--owner--name/snapshots/REVISION``, and ``refs/main`` that names it.
     """
     folder = cache / f"{kind}--{name.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
@@ -82,8 +83,8 @@ torch.cuda.is_available = lambda: True   # a GPU is there, and the hub answers: 
 checkpoints.hub_reachable = lambda: True
 
 class Commit:
-    def __init__(self, day, commit_id):
-        self.created_at, self.commit_id = datetime.fromisoformat(day + "T12:00:00+00:00"), commit_id
+    def __init__(self, day, commit_id): self.created_at, self.commit_id = \
+datetime.fromisoformat(day + "T12:00:00+00:00"), commit_id
 
 def commits(self, name):
     assert name == checkpoints.HUB_MODEL
@@ -91,8 +92,8 @@ def commits(self, name):
 
 huggingface_hub.HfApi.list_repo_commits = commits
 download = huggingface_hub.snapshot_download
+huggingface_hub.snapshot_download = lambda *names, **how: download(*names, **how | {{"local_files_only": True}})  \
 # its files are on this disk
-huggingface_hub.snapshot_download = lambda *names, **how: download(*names, **how | {{"local_files_only": True}})
 """
 SPEAKS = (
     AS_ON_COLAB
@@ -135,8 +136,8 @@ print(checkpoint.name)
 LIMITED = """
 import httpx
 def commits(self, name):
-    response = httpx.Response(429, request=httpx.Request("GET", "http://x"))
-    raise HfHubHTTPError("429 Client Error: Too Many Requests for url", response=response)
+    raise HfHubHTTPError("429 Client Error: Too Many Requests for url", \
+response=httpx.Response(429, request=httpx.Request("GET", "http://x")))
 huggingface_hub.HfApi.list_repo_commits = commits
 """
 GONE = """
@@ -223,19 +224,18 @@ def test_a_template_that_renders_otherwise_is_said_and_stops_nobody(cache, funct
 
 
 def test_pickled_weights_in_a_snapshot_are_not_opened(cache, functiongemma):
-    """A snapshot without safetensors and with a pickle that would write a file: it is refused, and nothing is
-    written.
-    """
+    """A snapshot without safetensors, with a pickle that would write a file: it is refused, and nothing is written."""
     (functiongemma / "model.safetensors").unlink()
     hit = cache / "hit"
     program = (
-        "import pathlib\nclass Evil:\n    def __reduce__(self):\n"
+        "import pathlib\n"
+        "class Evil:\n"
+        "    def __reduce__(self):\n"
         f"        return (pathlib.Path.touch, (pathlib.Path({str(hit)!r}),))\n"
     )
     exec(
-        program
-        + "import pickle\n"
-        + f"pathlib.Path({str(functiongemma / 'pytorch_model.bin')!r}).write_bytes(pickle.dumps(Evil()))",
+        program + "import pickle\n"
+        f"pathlib.Path({str(functiongemma / 'pytorch_model.bin')!r}).write_bytes(pickle.dumps(Evil()))",
         {},
     )
     done = python(

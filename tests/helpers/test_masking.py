@@ -28,7 +28,8 @@ def labelled(messages, tokenizer):
         ([USER, REPLY], "جواب<end_of_turn>"),
         (
             [USER, CALL, RESULT, REPLY],
-            "<start_function_call>call:f{a:<escape>x<escape>}<end_function_call><start_function_response>جواب<end_of_turn>",
+            "<start_function_call>call:f{a:<escape>x<escape>}<end_function_call>"
+            "<start_function_response>جواب<end_of_turn>",
         ),
         ([USER, REPLY, USER, REPLY], "جواب<end_of_turn>" * 2),
     ],

@@ -1,5 +1,6 @@
-"""The ledger counts what is alive, once; the ways of checkpointing change bytes and calls and never a gradient;
-kernels are told by their names.
+"""The ledger counts what is alive, once.
+
+The ways of checkpointing change bytes and calls and never a gradient; kernels are told by their names.
 """
 
 import gc
@@ -87,9 +88,7 @@ def test_the_ledger_sees_a_tensor_come_go_and_change_its_purpose(tiny, ids):
 
 
 def test_a_ghost_on_meta_has_the_bytes_of_the_real_model():
-    """On ``meta`` nothing is computed; the ledger must come to the same peak, up to what the CPU's kernels keep for
-    themselves.
-    """
+    """On ``meta`` nothing is computed; the ledger must come to the same peak, up to what the CPU's kernels keep."""
     from helpers import checkpoints
 
     checkpoint = checkpoints.ensure("gemma")

@@ -1,6 +1,4 @@
-"""The parser against a fuzzer's corpus, mutated generations of the trained model, deep nesting and a megabyte of
-anything.
-"""
+"""The parser against a fuzzer's corpus, mutated generations of the model, deep nesting and a megabyte of anything."""
 
 import contextlib
 import json
@@ -20,7 +18,7 @@ PIECES = [*CONTROL_TOKENS, "{", "}", "[", "]", ",", ":", "call:", "null", "-", "
 
 
 def outcome(text: str) -> str:
-    """ "calls" or "error"; anything else that parse does fails the test."""
+    """Either "calls" or "error"; anything else that parse does fails the test."""
     try:
         found = parse(text)
     except ParseError as error:
@@ -33,8 +31,8 @@ def outcome(text: str) -> str:
 def test_the_fuzzers_corpus_gives_calls_or_errors():
     outcomes = [outcome(text) for text in FUZZED]
     print(
-        f"{len(FUZZED)} inputs kept of 1,000,000 fuzzed (make fuzz): {outcomes.count('calls')} give calls, "
-        f"{outcomes.count('error')} errors"
+        f"{len(FUZZED)} inputs kept of 1,000,000 fuzzed (make fuzz): "
+        f"{outcomes.count('calls')} give calls, {outcomes.count('error')} errors"
     )
     assert len(FUZZED) >= 100 and min(outcomes.count("calls"), outcomes.count("error")) >= 5
 
@@ -52,8 +50,8 @@ def test_mutated_generations_give_calls_or_errors():
     draw = random.Random(3407)
     outcomes = [outcome(mutated(text, draw)) for text in GENERATED for _ in range(400)]
     print(
-        f"{len(outcomes)} mutations of {len(GENERATED)} real generations: {outcomes.count('calls')} give calls, "
-        f"{outcomes.count('error')} errors"
+        f"{len(outcomes)} mutations of {len(GENERATED)} real generations: "
+        f"{outcomes.count('calls')} give calls, {outcomes.count('error')} errors"
     )
     assert len(GENERATED) >= 40 and all(outcome(text) == "calls" for text in GENERATED)
     assert min(outcomes.count("calls"), outcomes.count("error")) >= 500

@@ -40,8 +40,9 @@ def test_stored_counts_are_those_of_the_stored_predictions(split, candidates):
 
 
 def test_a_cpu_writes_what_the_gpu_wrote():
-    """Sums in another order flip a close choice of token now and then; a wrong adapter, scaling or template would
-    change nearly all rows.
+    """Sums in another order flip a close choice of token now and then.
+
+    A wrong adapter, scaling or template would change nearly all rows.
     """
     model, tokenizer = reference.load_adapter()
     rows = dataset.load("test").select(range(ROWS)).to_list()

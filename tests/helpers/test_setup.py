@@ -22,8 +22,7 @@ from scripts.publish import repository
 REQUIREMENTS = ("requirements.txt", "requirements-nodeps.txt", "requirements-model.txt")
 
 
-# --- installing
-# -----------------------------------------------------------------------------------------------------------
+# --- installing -------------------------------------------------------------------------------------------------------
 
 
 def wheel(folder: Path, name: str, version: str, *requires: str, code: str = "") -> None:
@@ -67,8 +66,9 @@ def machine(tmp_path_factory):
 
 @pytest.fixture
 def run(machine, tmp_path):
-    """Run a program on that machine, whose course has the requirements given; what it printed, and its last line's
-    JSON.
+    """Run a program on that machine, whose course has the requirements given.
+
+    Gives what it printed, and its last line's JSON.
     """
     python = machine / "venv" / "bin" / "python"
     subprocess.run(
@@ -99,8 +99,11 @@ def run(machine, tmp_path):
             | (settings or {})
         )
         wrapped = (
-            "import json\nfrom importlib.metadata import version\nfrom helpers import setup\n"
-            f"from helpers.errors import CourseError\ntry:\n    {text}\n"
+            "import json\n"
+            "from importlib.metadata import version\n"
+            "from helpers import setup\n"
+            "from helpers.errors import CourseError\n"
+            f"try:\n    {text}\n"
             "except CourseError as e: print(json.dumps(str(e)))"
         )
         done = subprocess.run(
@@ -175,9 +178,9 @@ def test_an_index_out_of_reach_is_said(run):
         ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "PIP_PROXY", "PIP_EXTRA_INDEX_URL"), ""
     )
     _, error = run(WHAT, "plain==2.0", settings=settings)
-    assert (
-        error == "the package index cannot be reached: plain==2.0 of requirements.txt is missing → "
-        "connect this machine, then run this cell again"
+    assert error == (
+        "the package index cannot be reached: plain==2.0 of requirements.txt is missing "
+        "→ connect this machine, then run this cell again"
     )
 
 
@@ -207,8 +210,8 @@ def test_here_nothing_is_missing():
 def test_lines_that_are_no_wish_of_ours_are_passed_over(tmp_path):
     path = tmp_path / "r.txt"
     path.write_text(
-        "# a comment\n\n-r other.txt\nno-such-package>=1 ; python_version < '3'\nno-such-package==1  # "
-        "why\npytest>=1\npytest<1\n",
+        "# a comment\n\n-r other.txt\nno-such-package>=1 ; python_version < '3'\nno-such-package==1  # why\n"
+        "pytest>=1\npytest<1\n",
         encoding="utf-8",
     )
     assert setup.unmet(path) == ["no-such-package==1", "pytest<1"]
@@ -253,8 +256,7 @@ def test_libraries_are_declared():
     assert {distribution(name) for name in setup.LIBRARIES} <= declared("requirements.txt", "requirements-nodeps.txt")
 
 
-# --- finding the course
-# ---------------------------------------------------------------------------------------------------
+# --- finding the course -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -340,8 +342,8 @@ NO_ADDRESS = "OWNER/arabic-functiongemma-course"
 def test_without_an_address_nobody_elses_repository_is_cloned(course, tmp_path):
     content = tmp_path / "content"
     done = cell(content, NO_ADDRESS, GIT_TRACE="1")
-    assert (
-        said(done) == "RuntimeError: no course here → put its zip beside this notebook, or set REPOSITORY above, "
+    assert said(done) == (
+        "RuntimeError: no course here → put its zip beside this notebook, or set REPOSITORY above, "
         "and run this cell again"
     )
     assert "git clone" not in done.stderr and not list(content.iterdir())

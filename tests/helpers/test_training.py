@@ -67,9 +67,7 @@ training.train(BRIEF, load_rows(), checkpoints.ensure("gemma"), sys.argv[1])
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> Path:
-    """The folder of a run that SIGKILL ended right after its first checkpoint; its path has a space and Arabic
-    letters.
-    """
+    """The folder of a run that SIGKILL ended after its first checkpoint; its path has a space and Arabic letters."""
     folder = tmp_path_factory.mktemp("تدريب with space") / "run"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     process = subprocess.Popen(
@@ -172,14 +170,13 @@ def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
         training.train(BRIEF, rows, checkpoint, tmp_path)
 
 
-# --- a GPU without bfloat16
-# -------------------------------------------------------------------------------------------------
+# --- a GPU without bfloat16 -------------------------------------------------------------------------------------------
 
 WITHOUT_BF16 = """
 import contextlib, json, os, sys
 from collections import Counter
+os.environ.update(UNSLOTH_ALLOW_CPU="1", COURSE_PROFILE="cpu", TORCHDYNAMO_DISABLE="1")  \
 # Unsloth takes its GPU branches, and finds no bfloat16
-os.environ.update(UNSLOTH_ALLOW_CPU="1", COURSE_PROFILE="cpu", TORCHDYNAMO_DISABLE="1")
 from helpers import environment
 environment.import_libraries()
 import torch, transformers
@@ -199,19 +196,17 @@ with environment.quiet():
     model, _ = training.load(training.Recipe(rank=2, alpha=4, max_length=64), tiny)
 ids = torch.randint(5, 1000, (1, 12))
 told = {
-    "supports": _utils.SUPPORTS_BFLOAT16,
-    "force": os.environ["UNSLOTH_FORCE_FLOAT32"],
-    "forced": model._unsloth_forced_float32,
-    "dtypes": sorted({str(p.dtype)[6:] for p in model.parameters()}),
-    "list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
+    "supports": _utils.SUPPORTS_BFLOAT16, "force": os.environ["UNSLOTH_FORCE_FLOAT32"], \
+"forced": model._unsloth_forced_float32,
+    "dtypes": sorted({str(p.dtype)[6:] for p in model.parameters()}), \
+"list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
     "user": model._unsloth_user_float32,
 }
 loss = training.label_loss(model, {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)})
 with contextlib.suppress(RuntimeError):
     loss.backward()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    finite = all(p.grad is not None and p.grad.isfinite().all().item() for p in trained)
-    told |= {"loss": str(loss.dtype)[6:], "gradients": finite}
+    told |= {"loss": str(loss.dtype)[6:], "gradients": \
+all(p.grad is not None and p.grad.isfinite().all().item() for p in model.parameters() if p.requires_grad)}
 after = checkpoints.load_model(tiny, "float32", "cpu")  # ... and after
 for name, one in (("before", plain), ("after", after)):
     try:
@@ -252,8 +247,9 @@ def tiny(tmp_path_factory, checkpoint) -> Path:
 
 @pytest.fixture(scope="module")
 def without_bf16(tiny, tmp_path_factory) -> dict[bool, dict]:
-    """What a process found that loaded the model as the course does (True), and one that left it to Unsloth (False);
-    both at once.
+    """What a process found that loaded the model as the course does (True), and one that left it to Unsloth (False).
+
+    Both at once.
     """
     running = {}
     for course in (True, False):

@@ -1,6 +1,5 @@
 """The contract that every notebook keeps: its shape, its stored outputs, its text twin, one verdict for each claim."""
 
-import ast
 import json
 import re
 import statistics
@@ -17,7 +16,10 @@ from scripts.publish import notebooks as script
 
 STORED = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEXT = ROOT / "notebooks" / "text"
-MACHINE = re.compile(r"/(?:root|home/\w+|work|tmp|opt|usr)/|https?://(?!colab\.research\.google\.com|ai\.google\.dev|github\.com|arxiv\.org)[\w.]+")
+MACHINE = re.compile(
+    r"/(?:root|home/\w+|work|tmp|opt|usr)/"
+    r"|https?://(?!colab\.research\.google\.com|ai\.google\.dev|github\.com|arxiv\.org)[\w.]+"
+)
 
 
 def lines_of(cell) -> int:
@@ -47,20 +49,27 @@ def test_the_text_twin_is_equal(notebook):
 
 def test_building_from_the_twin_changes_no_source(notebook):
     built = script.read(TEXT / f"{notebook.metadata['name']}.py")
-    assert [(c.cell_type, c.source, c.id) for c in built.cells] == [(c.cell_type, c.source, c.id) for c in notebook.cells]
+    assert [(c.cell_type, c.source, c.id) for c in built.cells] == [
+        (c.cell_type, c.source, c.id) for c in notebook.cells
+    ]
 
 
 def test_title_badge_and_promises(notebook):
     head = notebook.cells[0].source
     assert head.startswith(f"# {notebook.metadata['name'][:2]} · ")
-    assert f"notebooks/{notebook.metadata['name']}.ipynb)" in head and "colab-badge.svg" in head and "![Open in Colab]" in head
+    assert (
+        f"notebooks/{notebook.metadata['name']}.ipynb)" in head
+        and "colab-badge.svg" in head
+        and "![Open in Colab]" in head
+    )
     for words in ("After this notebook you can", "You need", "Time", "Memory"):
         assert f"**{words}" in head
 
 
 def test_the_setup_cell_is_the_same_everywhere():
-    """Before it, at most the cell that hides the GPU: what Unsloth replaces depends on it, and Unsloth is imported
-    here.
+    """Before it, at most the cell that hides the GPU.
+
+    What Unsloth replaces depends on it, and Unsloth is imported here.
     """
     firsts = [[cell.source for cell in code(nbformat.read(path, as_version=4))[:2]] for path in STORED]
     setups = [next(source for source in first if "setup.prepare()" in source) for first in firsts]
@@ -115,12 +124,14 @@ def test_figures_have_alt_text_that_says_something(notebook):
 
 
 def test_no_widget_state_and_a_size_that_github_draws(notebook):
-    """GitHub refuses a notebook with widget metadata that lacks state, and draws a widget's view as nothing: none is
-    stored.
-    """
+    """GitHub refuses widget metadata that lacks state, and draws a widget's view as nothing: none is stored."""
     assert "widgets" not in notebook.metadata
     for cell in code(notebook):
-        assert not any(kind.startswith("application/vnd.jupyter.widget") for output in cell.outputs for kind in output.get("data", {}))
+        assert not any(
+            kind.startswith("application/vnd.jupyter.widget")
+            for output in cell.outputs
+            for kind in output.get("data", {})
+        )
     assert (ROOT / "notebooks" / f"{notebook.metadata['name']}.ipynb").stat().st_size <= 3 * 2**20
 
 
@@ -156,6 +167,8 @@ def test_links_between_notebooks_lead_somewhere(notebook):
 def test_a_token_table_counts_positions_in_the_row(tokenizer):
     from helpers import plots
 
-    html = plots.token_table(tokenizer, [2, 105, 48, 50], [-100, -100, 48, 50], last=2, loss=[float("nan"), 1.0, 2.0, 3.5]).data
+    html = plots.token_table(
+        tokenizer, [2, 105, 48, 50], [-100, -100, 48, 50], last=2, loss=[float("nan"), 1.0, 2.0, 3.5]
+    ).data
     assert html.count("<tr") == 3 and ">2</td>" in html and ">3</td>" in html and ">1</td>" not in html
     assert "&lt;start_function_call&gt;" in html and "3.50" in html

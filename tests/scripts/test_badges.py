@@ -65,7 +65,8 @@ def test_one_command_sets_every_place_and_touches_no_output(copy, capsys):
     ("notebooks/00_start_here.ipynb", f"github/{NOW}", "github/ELSE/x"),
     ("notebooks/text/00_start_here.py", f"https://github.com/{NOW}", "https://github.com/ELSE/x"),
     ("notebooks/text/00_start_here.py", "checkpoint = setup.prepare()", "x = 1; checkpoint = setup.prepare()"),
-    ("README.md", "# The Arabic FunctionGemma course\n", "# The Arabic FunctionGemma course\n\ngit clone https://github.com/ELSE/old-name.git\n"),
+    ("README.md", "# The Arabic FunctionGemma course\n",
+     "# The Arabic FunctionGemma course\n\ngit clone https://github.com/ELSE/old-name.git\n"),
 ])  # fmt: skip
 def test_one_place_that_disagrees_is_found(copy, capsys, name, old, new):
     path = copy / name

@@ -104,8 +104,7 @@ def test_packages_for_unsloth_alone_are_marked_and_really_its_own():
     assert marked and marked <= asked | {"nest-asyncio"}, marked - asked
 
 
-# --- the lock
-# -------------------------------------------------------------------------------------------------------------
+# --- the lock ---------------------------------------------------------------------------------------------------------
 
 
 def locked() -> list[Requirement]:
@@ -141,9 +140,9 @@ def make(*words: str) -> str:
 def test_setting_up_keeps_to_the_lock_and_windows_has_its_own_path(tmp_path):
     told = make("setup", f"VENV={tmp_path}/v")
     assert (
-        f"{tmp_path}/v/bin/python -m pip install --quiet --disable-pip-version-check --constraint "
-        "requirements-lock.txt -r requirements-cpu.txt" in told
-    )
+        f"{tmp_path}/v/bin/python -m pip install --quiet --disable-pip-version-check "
+        "--constraint requirements-lock.txt -r requirements-cpu.txt"
+    ) in told
     assert "--index-url" not in told and "--find-links" not in told
     assert f"{tmp_path}/v/Scripts/python.exe -m pip" in make("setup", f"VENV={tmp_path}/v", "OS=Windows_NT")
 

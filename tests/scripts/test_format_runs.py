@@ -1,5 +1,6 @@
-"""The plan of scripts/experiments/format_runs.py: every format on a block before the next block, the constrained
-question put off when time is short.
+"""The plan of scripts/experiments/format_runs.py.
+
+Every format on a block before the next block, the constrained question put off when time is short.
 """
 
 import time
@@ -17,9 +18,7 @@ def script(monkeypatch):
 
 
 def plan(script, seconds_a_task: float, seconds: float, blocks: int = 6, workers: int = 10):
-    """All tasks of a run in which every answer to a block takes ``seconds_a_task`` (half as much again when asked
-    twice).
-    """
+    """All tasks of a run in which an answer to a block takes ``seconds_a_task`` (half as much again if asked twice)."""
     files = {run.name: f"{run.name}.gguf" for run in script.RUNS}
     rows = [{"id": str(i)} for i in range(blocks * script.BLOCK)]
     schedule = script.Schedule(files, rows, [], workers, time.time() + seconds)

@@ -1,6 +1,4 @@
-"""The glossary: every listed term is used by a notebook, explained in two sentences in both languages, and has its
-own anchor.
-"""
+"""The glossary: every term is used by a notebook, explained in two sentences in both languages, and has its anchor."""
 
 import re
 
@@ -88,8 +86,10 @@ def test_a_first_use_is_linked_where_a_reader_sees_it_as_one():
         "# `token` and [token](x.md), <summary>token</summary> control\n# tokens, then a token, a token"
     )
     twin = (
-        f"# %% [markdown]\n{BADGE}\n\n# %% [markdown]\n# <!-- exercise 9.1 -->\n# a token\n\n"
-        f"# %%\ntoken = 1  # a seed\n\n# %% [markdown]\n{prose}\n"
+        f"# %% [markdown]\n{BADGE}\n\n"
+        "# %% [markdown]\n# <!-- exercise 9.1 -->\n# a token\n\n"
+        "# %%\ntoken = 1  # a seed\n\n"
+        f"# %% [markdown]\n{prose}\n"
     )
     page = "https://github.com/me/course/blob/main/docs/glossary.md"
     done = glossary.linked({"09.py": twin, "10.py": f"# %% [markdown]\n{BADGE}\n# one [token]({page}#token) more\n"})

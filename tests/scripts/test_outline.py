@@ -67,7 +67,8 @@ def test_the_instructors_table_is_that_of_the_stored_notebooks():
 def test_a_section_is_counted(tmp_path):
     bars = (
         "training: 100%|████| 12/12 [00:30<00:00,  2.54s/step]\n"
-        "x:  50%|██ | 6/12 [00:10<00:10]\ny: 100%|█| 3/3 [1:01:05<00:00]\n"
+        "x:  50%|██ | 6/12 [00:10<00:10]\n"
+        "y: 100%|█| 3/3 [1:01:05<00:00]\n"
     )
     book = stored(
         tmp_path,

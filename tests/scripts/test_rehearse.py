@@ -1,5 +1,6 @@
-"""The rehearsal of Colab, on stand-ins of a few lines: a course whose setup tells where it is, notebooks of two
-cells, a torch without kernels.
+"""The rehearsal of Colab, on stand-ins of a few lines.
+
+A course whose setup tells where it is, notebooks of two cells, a torch without kernels.
 """
 
 import json
@@ -26,11 +27,10 @@ calls, marks = [], [5]
 def reset(device=None): marks[0] = 1
 cuda = SimpleNamespace(
     memory=SimpleNamespace(), _lazy_call=lambda run: run(), is_initialized=lambda: True, device_count=lambda: 1,
-    get_device_properties=lambda device: SimpleNamespace(total_memory=80 * 2**30),
-    set_per_process_memory_fraction=lambda *a: calls.append(a),
-    reset_peak_memory_stats=reset,
-    max_memory_allocated=lambda device: marks[0],
-    max_memory_reserved=lambda device: 2 * marks[0],
+    get_device_properties=lambda device: SimpleNamespace(total_memory=80 * 2**30), \
+set_per_process_memory_fraction=lambda *a: calls.append(a),
+    reset_peak_memory_stats=reset, max_memory_allocated=lambda device: marks[0], \
+max_memory_reserved=lambda device: 2 * marks[0],
     is_bf16_supported=lambda including_emulation=True: True, get_device_capability=lambda device=None: (9, 0),
 )
 """
@@ -170,8 +170,10 @@ def test_on_the_t4_path_memory_is_held_and_bf16_is_only_emulated(course, tmp_pat
     save(
         course,
         "00_first",
-        "import importlib.util, os\nassert importlib.util.find_spec('torch')  # as libraries ask\nimport "
-        "torch\nprint(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), "
+        "import importlib.util, os\n"
+        "assert importlib.util.find_spec('torch')  # as libraries ask\n"
+        "import torch\n"
+        "print(torch.calls, torch.cuda.is_bf16_supported(including_emulation=False), "
         "torch.cuda.is_bf16_supported(), 'COURSE_PROFILE' in os.environ)",
     )
     save(course, "01_second", "import torch\ntorch.marks[0] = 70\ntorch.cuda.reset_peak_memory_stats()")
@@ -202,9 +204,7 @@ print(torch.cuda.get_device_capability(), _utils.CAPABILITY)
 
 
 def test_on_the_t4_path_unsloth_is_told_a_t4s_capability_and_held_to_the_courses_path(course, tmp_path):
-    """A run in float32 throughout passes; Unsloth's own mixture, or a notebook that left no run to look at, is a
-    fault.
-    """
+    """A run in float32 throughout passes; Unsloth's own mixture, or a notebook that left no run, is a fault."""
     (script.PARTS / "unsloth" / "models").mkdir(parents=True)
     for name, text in (("__init__", ""), ("models/__init__", ""), ("models/_utils", UNSLOTH)):
         (script.PARTS / "unsloth" / f"{name}.py").write_text(text)
@@ -227,8 +227,8 @@ def test_on_the_t4_path_another_profile_is_a_fault_beside_any_other(course, tmp_
     """It happened: the GPU was not held, every kernel chose the large profile, and nobody looked."""
     chose = (
         "import sys, types\n"
-        "profile = types.SimpleNamespace(name='gpu')\n"
-        "sys.modules['helpers.environment'] = types.SimpleNamespace(profile=lambda: profile)\n"
+        "sys.modules['helpers.environment'] = "
+        "types.SimpleNamespace(profile=lambda: types.SimpleNamespace(name='gpu'))\n"
     )
     save(course, "00_first", chose)
     save(course, "01_second", chose + "1 / 0")
@@ -245,8 +245,9 @@ def test_a_stand_in_plays_where_the_hub_would_give_functiongemma(course, tmp_pat
     save(
         course,
         "00_first",
-        "import os\ncheckpoint = "
-        "__import__('types').SimpleNamespace(name=os.environ['COURSE_MODEL'])\nprint(os.path.basename(os.environ['HF_HUB_CACHE']))",
+        "import os\n"
+        "checkpoint = __import__('types').SimpleNamespace(name=os.environ['COURSE_MODEL'])\n"
+        "print(os.path.basename(os.environ['HF_HUB_CACHE']))",
     )
     (course / "scripts" / "rehearsal").mkdir(parents=True)
     (course / "scripts" / "rehearsal" / "standin.py").write_text("raise SystemExit('there is no peft')")
@@ -282,8 +283,7 @@ def test_the_real_torch_takes_the_t4_path(tmp_path):
     )
 
 
-# --- what is stored
-# -----------------------------------------------------------------------------------------------------------
+# --- what is stored ---------------------------------------------------------------------------------------------------
 
 
 def played(name: str, mode: str = "alone", **changed) -> script.Played:

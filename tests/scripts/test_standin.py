@@ -1,5 +1,6 @@
-"""What a reader sees for whom the hub gives FunctionGemma, played with a model that can call already and stands
-under its name.
+"""What a reader sees for whom the hub gives FunctionGemma.
+
+Played with a model that can call already and stands under its name.
 """
 
 import re
@@ -38,8 +39,9 @@ def printed(book) -> str:
 
 
 def test_notebook_00_tells_another_models_story_truly(hub, monkeypatch):
-    """The stand-in calls in all five dialects: no assert speaks of the base model, and no sentence says that nothing
-    was called.
+    """The stand-in calls in all five dialects.
+
+    No assert speaks of the base model, and no sentence says that nothing was called.
     """
     book = played("00_start_here", hub, monkeypatch)
     said = printed(book)

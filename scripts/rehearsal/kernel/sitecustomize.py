@@ -3,7 +3,8 @@
 With ``REHEARSAL_GPU_GIB`` the GPU has that much memory and, asked for bf16, answers as a T4 does: only by emulation.
 Asked for its compute capability it answers Unsloth, which decides by it how to train, with a T4's 7.5, and everybody
 else with the truth, since Triton compiles for it. With ``REHEARSAL_PEAKS`` each process leaves its peak memory in that
-folder as it ends, with the model it ran on and the path that Unsloth took."""
+folder as it ends, with the model it ran on and the path that Unsloth took.
+"""
 
 import atexit
 import contextlib
@@ -58,9 +59,7 @@ def _profile():
 
 
 def _path():
-    """How Unsloth trained here, from its own marks and from the model that the notebook's run left; None where there
-    was no run.
-    """
+    """How Unsloth trained here, from its own marks and the model that the notebook's run left; None without a run."""
     run, utils = getattr(sys.modules["__main__"], "run", None), sys.modules.get("unsloth.models._utils")
     if utils is None or not hasattr(run, "computed_in"):
         return None
@@ -132,7 +131,8 @@ class _WhenTorchLoads(importlib.abc.MetaPathFinder):
 def _tell_where():
     """On SIGUSR1 write the main thread's Python frames, also while it is inside a library's own code."""
     if (folder := os.environ.get("REHEARSAL_PEAKS")) and hasattr(signal, "SIGUSR1"):
-        file = open(os.path.join(folder, f"stack-{os.getpid()}.txt"), "w", encoding="utf-8")  # noqa: SIM115  (open as long as the process)
+        # open as long as the process
+        file = open(os.path.join(folder, f"stack-{os.getpid()}.txt"), "w", encoding="utf-8")  # noqa: SIM115
         faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
 
 

@@ -62,8 +62,8 @@ def check_bypass(bypass) -> str:
         )
     if text == passed and any(ord(c) > 127 for c in text) and "<end" in text:
         return (
-            "the filter does not see a disguised token, but neither does the tokenizer: what remains must be "
-            "<end_of_turn> itself"
+            "the filter does not see a disguised token, but neither does the tokenizer: "
+            "what remains must be <end_of_turn> itself"
         )
     if "<end_of_turn>" in text:
         return "the filter removes the token, and nothing is left: what could stand around the part that is removed?"

@@ -16,8 +16,8 @@ def check_fallback(fallback) -> str:
         return "2,048 and 1,024 are multiples of 256: nothing falls back there"
     if got[1] == "Q4_0":
         return (
-            "the fall-back does not go to the same number of bits: llama.cpp goes one size up, so that nothing "
-            "gets worse"
+            "the fall-back does not go to the same number of bits: "
+            "llama.cpp goes one size up, so that nothing gets worse"
         )
     return "keep the kind when columns % 256 == 0, else Q4_K → Q5_0, Q5_K → Q5_1, Q6_K → Q8_0"
 
@@ -71,6 +71,6 @@ def check_mcnemar(p_value) -> str:
     if got[0] < 0.02:
         return "for so few rows chi-square is too sure of itself: count the tail of a fair coin instead"
     return (
-        "under the null each changed row is a fair coin: twice the tail at min(lost, won) of lost + won "
-        "tosses, at most 1"
+        "under the null each changed row is a fair coin: "
+        "twice the tail at min(lost, won) of lost + won tosses, at most 1"
     )

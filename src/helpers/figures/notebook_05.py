@@ -10,9 +10,9 @@ from ..probes import bidi
 
 def logical_and_drawn(text: str, marked: str = "{}"):
     """One line of right-to-left text twice, a box for each code point: as memory holds it, and as a screen draws it.
-    Returns the figure.
 
-    Small numbers are places in memory; lines follow the ``marked`` characters from one row to the other.
+    Small numbers are places in memory; lines follow the ``marked`` characters from one row to the other. Returns the
+    figure.
     """
     import matplotlib.pyplot as plt
 

@@ -1,7 +1,8 @@
 """Gemma 3 from first principles: attention, norm and cache in visible steps, and the arithmetic of what they cost.
 
 Source: *Gemma 3 Technical Report* (arXiv 2503.19786); Shazeer, "Fast Transformer Decoding" (arXiv 1911.02150) for
-multi-query attention; Zhang and Sennrich (arXiv 1910.07467) for RMSNorm; Su et al. (arXiv 2104.09864) for RoPE."""
+multi-query attention; Zhang and Sennrich (arXiv 1910.07467) for RMSNorm; Su et al. (arXiv 2104.09864) for RoPE.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def attention(module, x, config, layer: int, without: tuple = ()):
     """One layer's attention. Returns its output (B, N, hidden) and weights (B, heads, N, N).
 
     ``module`` is the layer's ``self_attn`` (its weights are used, its code is not), ``without`` names ingredients to
-    leave out."""
+    leave out.
+    """
     batch, n, _ = x.shape
     heads, kv_heads, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
     q = module.q_proj(x).view(batch, n, heads, width).transpose(1, 2)  # (B, 4, N, 256)
@@ -139,10 +141,10 @@ def kl(true_logits, other_logits) -> float:
 
 
 def largest_activations(model, batches) -> dict:
-    """Largest absolute value of each layer's tensors over ids (1, N): module name -> list over layers; infinities and
-    NaN give ``inf``.
+    """Largest absolute value of each layer's tensors over ids (1, N): module name -> list over layers.
 
-    "residual" is what a layer hands to the next; the others are what a module inside the layer returns.
+    Infinities and NaN give ``inf``. "residual" is what a layer hands to the next; the others are what a module inside
+    the layer returns.
     """
     import torch
 

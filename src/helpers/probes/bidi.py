@@ -1,7 +1,8 @@
 """Arabic text and its direction: what a reader sees, what the data hold, and the characters that really break a call.
 
 Direction is decided when text is drawn (Unicode Standard Annex #9): memory, files and tokens keep the order in which
-text is read aloud. What does reach a parser are characters that only look like others, or cannot be seen at all."""
+text is read aloud. What does reach a parser are characters that only look like others, or cannot be seen at all.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +23,7 @@ _STRING = re.compile(r"(<escape>.*?<escape>)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Hazard:
-    """A character that a parser reads differently from a person: where it stands (from 0), itself, its Unicode name,
-    its kind.
-    """
+    """A character that a parser reads unlike a person: where it stands (from 0), itself, its Unicode name, its kind."""
 
     position: int
     character: str
@@ -33,9 +32,7 @@ class Hazard:
 
 
 def hazards(text: str) -> list[Hazard]:
-    """Every character of the text that ``mend`` would change, in order; kinds: bidi control, tatweel, digit,
-    punctuation.
-    """
+    """Every character that ``mend`` would change, in order; kinds: bidi control, tatweel, digit, punctuation."""
     return [
         Hazard(i, c, unicodedata.name(c, f"U+{ord(c):04X}"), kind) for i, c in enumerate(text) if (kind := _kind(c))
     ]
@@ -60,9 +57,11 @@ def mend(text: str) -> str:
 
 
 def mend_call(text: str) -> str:
-    """A model's turn with the hazards gone: everything outside ``<escape>`` strings as ``mend`` does it, inside them
-    only what cannot be seen and digits, because a comma inside a string is a comma somebody wrote. A call without
-    hazards comes back as it was. Idempotent."""
+    """A model's turn with the hazards gone.
+
+    Everything outside ``<escape>`` strings as ``mend`` does it, inside them only what cannot be seen and digits,
+    because a comma inside a string is a comma somebody wrote. A call without hazards comes back as it was. Idempotent.
+    """
     pieces = _STRING.split(text)
     return "".join(
         piece.translate(_INVISIBLE | _DIGITS) if number % 2 else mend(piece) for number, piece in enumerate(pieces)
@@ -70,22 +69,22 @@ def mend_call(text: str) -> str:
 
 
 def displayed(text: str, base: str | None = None) -> str:
-    """The characters of one line in the order in which they are drawn from left to right, mirrored ones exchanged
-    (``{`` drawn as ``}``).
+    """The characters of one line as they are drawn from left to right, mirrored ones exchanged (``{`` drawn as ``}``).
 
     ``base`` is the paragraph's direction, "L" or "R"; by default its first strong character decides. By python-bidi,
-    which follows UAX #9."""
+    which follows UAX #9.
+    """
     from bidi.algorithm import get_display  # the Python one: the faster one in `bidi` does not mirror
 
     return get_display(text, base_dir=base)
 
 
 def drawing_order(text: str, base: str | None = None) -> list[int]:
-    """Positions in ``text`` of the characters of one line as they are drawn from left to right: ``displayed`` before
-    its mirroring.
+    """Positions in ``text`` of one line's characters as drawn from left to right: ``displayed`` before its mirroring.
 
     The steps of python-bidi's ``get_display``, with each character's position carried along. Controls that are not
-    drawn are left out."""
+    drawn are left out.
+    """
     from bidi import algorithm
 
     level = algorithm.get_base_level(text) if base is None else algorithm.PARAGRAPH_LEVELS[base]
@@ -102,11 +101,11 @@ def drawing_order(text: str, base: str | None = None) -> list[int]:
 
 
 def joined(text: str) -> list[str]:
-    """One character each, in ``text``'s order, with letters in the shape they take beside their neighbours (isolated,
-    initial, medial, final).
+    """One character each, in ``text``'s order, with letters in the shape they take beside their neighbours.
 
-    For drawing letters one by one: the shapes are Unicode's presentation forms, which belong in a drawing and never in
-    data."""
+    The shape is isolated, initial, medial or final. For drawing letters one by one: the shapes are Unicode's
+    presentation forms, which belong in a drawing and never in data.
+    """
     shapes = _presentation_forms()
     kinds = [shapes.get(c, {}) for c in text]
     # whether a stroke joins letters i - 1 and i
@@ -117,8 +116,9 @@ def joined(text: str) -> list[str]:
 
 @cache
 def _presentation_forms() -> dict[str, dict[str, str]]:
-    """letter -> {"isolated": form, "initial": …, "medial": …, "final": …}, read off Unicode's compatibility
-    decompositions (U+FE80-FEFC).
+    """letter -> {"isolated": form, "initial": …, "medial": …, "final": …}.
+
+    Read off Unicode's compatibility decompositions (U+FE80-FEFC).
     """
     forms: dict[str, dict[str, str]] = {}
     for form in map(chr, range(0xFE80, 0xFEFD)):
@@ -129,7 +129,8 @@ def _presentation_forms() -> dict[str, dict[str, str]]:
 
 
 def isolate(text: str) -> str:
-    """The text between FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE: for a display, so that it cannot reorder
-    its surroundings.
+    """The text between FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE.
+
+    For a display, so that it cannot reorder its surroundings.
     """
     return f"\u2068{text}\u2069"

@@ -1,7 +1,8 @@
 """A training step to measure: ways of checkpointing, ways to the same loss, one step under the ledger.
 
 Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), for recomputation; Hsu et al.,
-*Liger Kernel* (arXiv 2410.10989), section 3.2, for a cross-entropy whose logits never exist at once."""
+*Liger Kernel* (arXiv 2410.10989), section 3.2, for a cross-entropy whose logits never exist at once.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +25,10 @@ def adapted(
     rank: int = 32,
     seed: int = 0,
 ):
-    """Plain transformers + PEFT: the frozen model in ``dtype`` with a LoRA adapter on all seven projections (float32,
-    PEFT's default).
+    """Plain transformers + PEFT: the frozen model in ``dtype`` with a LoRA adapter on all seven projections.
 
-    ``device`` ``"meta"`` gives shapes without numbers: nothing is loaded, and no step takes memory.
+    The adapter is in float32, PEFT's default. ``device`` ``"meta"`` gives shapes without numbers: nothing is loaded,
+    and no step takes memory.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -61,11 +62,12 @@ def random_ids(model, batch: int, tokens: int, seed: int = 0):
 
 
 def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
-    """The mean loss over the last ``labelled`` tokens of each row (all that have a predecessor without it), computed in
-    one of three ways.
+    """The mean loss over the last ``labelled`` tokens of each row, computed in one of three ways.
 
+    Without ``labelled``: over all tokens that have a predecessor.
     ``full``: transformers' own, float32 logits at every position. ``chunked``: logits of 128 positions at a time, made
-    again for the gradient. ``response``: logits of the labelled positions only, all at once. The value is the same."""
+    again for the gradient. ``response``: logits of the labelled positions only, all at once. The value is the same.
+    """
     import torch
 
     if loss not in LOSSES:
@@ -90,8 +92,9 @@ def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
 
 
 def _masks(model, ids) -> dict:
-    """On ``meta`` the masks (1, 1, N, N) have to be given: transformers looks into the positions to make them, and
-    there are no numbers to see.
+    """On ``meta`` the masks (1, 1, N, N) have to be given.
+
+    transformers looks into the positions to make them, and there are no numbers to see.
     """
     import torch
 
@@ -108,11 +111,13 @@ def _masks(model, ids) -> dict:
 
 @contextmanager
 def checkpointing(model, mode: str):
-    """Switch on one way to save memory for the block; recomputation is torch's own, ``torch.utils.checkpoint`` without
-    reentry.
+    """Switch on one way to save memory for the block.
+
+    Recomputation is torch's own, ``torch.utils.checkpoint`` without reentry.
 
     ``none`` · ``layer``: keep each decoder layer's input, run the layer again · ``offload``: the same, with the inputs
-    waiting in host memory · ``nonlinearity``: run only GeGLU's act(gate)·up again, nothing else."""
+    waiting in host memory · ``nonlinearity``: run only GeGLU's act(gate)·up again, nothing else.
+    """
     import torch
 
     if mode not in MODES:
@@ -133,8 +138,9 @@ def checkpointing(model, mode: str):
 
 
 def recomputing_geglu(mlp):
-    """A forward for a Gemma MLP that keeps gate and up, (B, N, 2048) each, and computes act(gate)·up again in the
-    backward pass.
+    """A forward for a Gemma MLP that keeps gate and up, (B, N, 2048) each.
+
+    It computes act(gate)·up again in the backward pass.
     """
     from torch.utils.checkpoint import checkpoint
 
@@ -148,11 +154,12 @@ def recomputing_geglu(mlp):
 
 
 def step(model, ids, mode: str = "none", loss: str = "full", labelled: int | None = None, optimizer=None) -> dict:
-    """One training step under the ledger. Returns ``ledger`` (marks "forward" and "backward"), ``loss``, ``calls`` and
-    ``gradients``.
+    """One training step under the ledger.
 
-    ``calls`` counts forwards of q_proj and of act_fn, each once a layer without recomputation. Gradients are detached
-    and removed from the model."""
+    Returns ``ledger`` (marks "forward" and "backward"), ``loss``, ``calls`` and ``gradients``. ``calls`` counts
+    forwards of q_proj and of act_fn, each once a layer without recomputation. Gradients are detached and removed from
+    the model.
+    """
     with checkpointing(model, mode), counted(model, "q_proj", "act_fn") as calls, Ledger(model, optimizer) as ledger:
         value = loss_of(model, ids, loss, labelled)
         ledger.mark("forward")

@@ -1,7 +1,8 @@
 """LoRA from nn.Linear: the layer, what it writes into a weight, and what its rank costs.
 
 Source: Hu et al., *LoRA* (arXiv 2106.09685), section 4; Kalajdzievski, *rank-stabilized LoRA* (arXiv 2312.03732).
-PEFT's own layer is what the course trains; a test holds this one to it."""
+PEFT's own layer is what the course trains; a test holds this one to it.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +61,10 @@ def delta_norm(model) -> float:
 
 
 def _factors(module, adapter: str = "default"):
-    """ΔW of a PEFT LoRA layer as ``left (out, r) · diag(s) · right (r, in)`` with orthonormal factors; the singular
-    values s (r,) fall.
+    """ΔW of a PEFT LoRA layer as ``left (out, r) · diag(s) · right (r, in)``.
 
-    By QR of A and B, so that the decomposition is of an r × r matrix and not of the whole weight.
+    The factors are orthonormal; the singular values s (r,) fall. By QR of A and B, so that the decomposition is of an r
+    × r matrix and not of the whole weight.
     """
     import torch
 
@@ -79,16 +80,15 @@ def singular_values(module, adapter: str = "default"):
 
 
 def effective_rank(values) -> float:
-    """exp of the entropy of the normalized singular values (Roy and Vetterli 2007): r when all are alike, 1 when one
-    is all.
-    """
+    """exp of the normalized singular values' entropy (Roy and Vetterli 2007): r if all are alike, 1 if one is all."""
     share = values / values.sum()
     return math.exp(-(share * share.clamp_min(1e-12).log()).sum().item())
 
 
 def truncate(model, k: int, adapter: str = "default") -> None:
-    """Replace every ΔW by the closest matrix of rank k (Eckart and Young 1936), in place: A and B keep their shapes,
-    the rest is zero.
+    """Replace every ΔW by the closest matrix of rank k (Eckart and Young 1936), in place.
+
+    A and B keep their shapes, the rest is zero.
     """
     import torch
 
@@ -138,8 +138,8 @@ def rank_figure(r: int, alpha: float, config, target_rank: int = 12):
         axis.set_xticks(ranks[::2], ranks[::2])
         axis.axvline(r, color=OKABE_ITO[5], linestyle="--", linewidth=1)
     figure.suptitle(
-        f"r = {r}, α = {alpha:g}: the update is scaled by α/r = {alpha / r:.3g} (rsLoRA: α/√r = "
-        f"{alpha / math.sqrt(r):.3g})",
+        f"r = {r}, α = {alpha:g}: the update is scaled by α/r = {alpha / r:.3g} "
+        f"(rsLoRA: α/√r = {alpha / math.sqrt(r):.3g})",
         fontsize=10,
     )
     return figure

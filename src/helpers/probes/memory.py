@@ -2,8 +2,9 @@
 
 ``Ledger`` follows each tensor's storage from the operation that makes it to the moment it is freed, on any device, and
 on ``meta``, where nothing is computed and a long sequence costs nothing. ``saved`` asks autograd alone what it keeps,
-which also works for compiled code. Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv
-1604.06174), for checkpointing."""
+which also works for compiled code.
+Source: Chen et al., *Training Deep Nets with Sublinear Memory Cost* (arXiv 1604.06174), for checkpointing.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +34,7 @@ def score_bytes(tokens: int, heads: int = 4, size: int = 4) -> int:
 
 @dataclass(frozen=True)
 class Entry:
-    """Storage that is alive: its bytes, what it is for (one of ``CATEGORIES``), the module whose forward made it,
-    the operation.
-    """
+    """Live storage: its bytes, what it is for (of ``CATEGORIES``), the module whose forward made it, the operation."""
 
     bytes: int
     category: str
@@ -71,7 +70,8 @@ class Ledger:
     the first operation that returns them.
 
     What no ledger of tensors sees: scratch memory inside a kernel (cuBLAS holds some for good), and what compiled code
-    allocates for itself."""
+    allocates for itself.
+    """
 
     def __init__(self, model, optimizer=None):
         self.model, self.optimizer = model, optimizer
@@ -217,9 +217,7 @@ def _dispatch_mode(told: Callable):
 
 @dataclass
 class Saved:
-    """What autograd kept: for each storage its bytes, shape, dtype, the device it waits on, and the module that was
-    running.
-    """
+    """What autograd kept: each storage's bytes, shape, dtype, the device it waits on, the module that was running."""
 
     tensors: list[dict] = field(default_factory=list)
 

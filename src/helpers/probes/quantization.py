@@ -1,7 +1,8 @@
 """NF4 from nothing: its 16 levels, blockwise quantization, and what its scales cost in bytes.
 
 Source: Dettmers, Pagnoni, Holtzman, Zettlemoyer, *QLoRA* (arXiv 2305.14314), section 3. What is built here is checked
-against bitsandbytes, which does the same in compiled code."""
+against bitsandbytes, which does the same in compiled code.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def nf4_levels():
 
     Quantiles of a normal distribution at evenly spaced probabilities, taken apart for the two sides so that 0 is a
     level, then divided by the largest. The outermost probability is 1 - δ, where δ is the mean of 1/32 and 1/30: the
-    middle of the outermost of 16, and of 15, cells of equal probability."""
+    middle of the outermost of 16, and of 15, cells of equal probability.
+    """
     import torch
     from scipy.stats import norm
 
@@ -35,11 +37,11 @@ def uniform_levels(n: int = 16):
 
 
 def fitted_levels(x, n: int = 16, block: int = BLOCK, rounds: int = 40):
-    """The ``n`` levels of least squared error for x cut into blocks, by Lloyd's iterations from the uniform grid
-    (float32, (n,)).
+    """The ``n`` levels of least squared error for x cut into blocks, by Lloyd's iterations from the uniform grid.
 
-    Lloyd, *Least squares quantization in PCM* (1982); a number counts by its block's squared scale, as its error does
-    after scaling back."""
+    Returns float32 (n,). Lloyd, *Least squares quantization in PCM* (1982); a number counts by its block's squared
+    scale, as its error does after scaling back.
+    """
     import torch
 
     blocks = x.reshape(-1, block)
@@ -91,8 +93,7 @@ def snr(x, approximation) -> float:
 
 
 def q5_0_cells(weight):
-    """Cell widths of a weight (out, in) that was decoded from GGUF's Q5_0: float32 (out, in / 32), one for 32 weights
-    in a row.
+    """Cell widths of a weight (out, in) decoded from GGUF's Q5_0: float32 (out, in / 32), one for 32 weights in a row.
 
     None if it was not. Q5_0 keeps integers from -16 to 15 and one scale, chosen so that the largest in size becomes
     -16. The scale is the cell's width, so it is that weight's size over 16, and all weights are whole multiples of it.
@@ -113,11 +114,11 @@ def dithered(weight, cells, seed: int):
 
 
 def state_bytes(state) -> dict[str, int]:
-    """Bytes of a bitsandbytes ``QuantState`` by part: first-level scales, second-level scales and offset, lookup
-    tables.
+    """Bytes of a bitsandbytes ``QuantState`` by part: first-level scales, second-level scales and offset, tables.
 
     A first forward pass on a CPU with AVX512-BF16 rewrites the state in another layout: weigh it before, or call
-    ``keep_layout``."""
+    ``keep_layout``.
+    """
     second = [state.state2.absmax, state.offset] if state.nested else []
     tables = [state.code, *([state.state2.code] if state.nested else [])]
     return {
@@ -134,9 +135,7 @@ def _bytes(tensor) -> int:
 def bits_per_parameter(
     block: int = BLOCK, scale_bits: int = 32, second_block: int | None = None, bits: int = 4
 ) -> float:
-    """Bits that a weight takes: its own, its share of a scale, its share of a scale's scale (float32) if there is a
-    second level.
-    """
+    """Bits of a weight: its own, its share of a scale, and of a scale's scale (float32) if there is a second level."""
     second = 32 / (block * second_block) if second_block else 0
     return bits + scale_bits / block + second
 
@@ -149,8 +148,9 @@ def linears(model) -> dict:
 
 
 def load_4bit(checkpoint, double: bool):
-    """The model in NF4 on the CPU through transformers and bitsandbytes, computing in bfloat16; ``double``: double
-    quantization.
+    """The model in NF4 on the CPU through transformers and bitsandbytes, computing in bfloat16.
+
+    ``double``: double quantization.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -179,8 +179,9 @@ def keep_layout(model):
 
 
 def model_bytes(model) -> dict[str, int]:
-    """Bytes of a model by part: embedding, other parameters, packed 4-bit weights, and the scales that
-    ``get_memory_footprint`` leaves out.
+    """Bytes of a model by part: embedding, other parameters, packed 4-bit weights, and the scales.
+
+    ``get_memory_footprint`` leaves the scales out.
     """
     quantized = linears(model)
     packed = {id(module.weight) for module in quantized.values()}
