@@ -6,7 +6,7 @@
 # **After this notebook you can** run a 270-million-parameter model on an Arabic request in five [dialects](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#dialect), say precisely what it
 # gets right and wrong, read FunctionGemma's call format, and find your way through the guide's claims.
 #
-# **You need** Python and a little PyTorch. **Time**: 1 minute on two CPU cores. **Memory**: 4 GB.
+# **You need** Python and a little PyTorch. **Time**: 2 minutes on two CPU cores. **Memory**: 5 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4; with the installation we guess 3 minutes.
 #
 # This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it

@@ -6,7 +6,7 @@
 # **After this notebook you can** rebuild Gemma 3's [attention](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#attention) and norm from its weights, say what its [cache](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kv-cache) costs and why, show where its
 # parameters are, and follow one Arabic prompt through all 18 layers.
 #
-# **You need** linear algebra and notebook 00. **Time**: 1 minute on two CPU cores. **Memory**: 4 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
+# **You need** linear algebra and notebook 00. **Time**: 3 minutes on two CPU cores. **Memory**: 4 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
 # It follows section 1 of the guide and settles claims 1-7 and 40.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.

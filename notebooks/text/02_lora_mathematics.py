@@ -6,7 +6,7 @@
 # **After this notebook you can** build a [LoRA](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#lora) layer from `nn.Linear`, prove that it is PEFT's, say how A and B start and why, tell what [α](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#alpha)
 # does that the [learning rate](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#learning-rate) does not, read the spectrum of what training wrote, and judge r and α from a sweep.
 #
-# **You need** notebook 00 and matrix products. **Time**: 4 minutes on two CPU cores. **Memory**: 5 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
+# **You need** notebook 00 and matrix products. **Time**: 7 minutes on two CPU cores. **Memory**: 6 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
 # It follows section 2 of the guide and settles claims 8-13.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.

@@ -6,7 +6,7 @@
 # **After this notebook you can** say for every byte of a training step what it is for, choose a way of [checkpointing](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#checkpointing) by what it keeps and what it computes again, tell when the [logits](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#logits) are what fills the memory,
 # and rebuild [NF4](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#nf4) and [double quantization](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#double-quantization) from a normal distribution.
 #
-# **You need** notebooks 00 and 02. **Time**: 2 minutes on two CPU cores. **Memory**: 7 GB.
+# **You need** notebooks 00 and 02. **Time**: 11 minutes on two CPU cores. **Memory**: 8 GB.
 # A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
 # It follows section 3 of the guide and settles claims 14-21, 37, 39 and 41. What needs a GPU was measured on one by `scripts/experiments/memory_runs.py` and is read from `assets/reference/memory.json`.

@@ -6,7 +6,7 @@
 # **After this notebook you can** merge an adapter, write and quantize a [GGUF](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf), say what every byte of it is for, run it in llama.cpp, hold it to a
 # [grammar](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar), and measure whether fewer bits cost you calls.
 #
-# **You need** notebook 04. **Time**: 5 minutes on two CPU cores. **Memory**: 9 GB, and 3 GB of disk.
+# **You need** notebook 04. **Time**: 11 minutes on two CPU cores. **Memory**: 9 GB, and 3 GB of disk.
 # On Colab a T4 is asked for, which little of it uses. The time has not been measured on a T4; we guess 10 minutes.
 #
 # It follows section 5 of the guide and settles claims 32-36.
