@@ -7,7 +7,7 @@
 # fine-tune the real model with Unsloth and TRL, and report what that changed, per dialect and with intervals. You will also have read a full
 # before/after of the adapter that the other notebooks use.
 #
-# **You need** notebook 00. **Time**: 20 minutes on two CPU cores, of which 6 are training and scoring. **Memory**: 8 GB.
+# **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory took 11 minutes, and we guess 20 to 40.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
