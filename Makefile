@@ -1,6 +1,7 @@
 # make run        set up, execute the notebooks on the real model, leave notebooks and HTML under build/   (one: make run NB=04)
-# make test       set up, check the style, run the unit tests and every notebook's stored outputs
-# make check      the same without the notebooks' outputs
+# make test       set up, lint, run the unit tests and every notebook's stored outputs
+# make check      lint, and the unit tests that take seconds; not those marked slow, nor the notebooks' outputs
+# make lint       ruff, mypy, and that make generate would change nothing
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
@@ -22,12 +23,12 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test test-first test-later check notebooks pages badges generate rehearse lab data fuzz lock setup
+.PHONY: run test test-first test-later lint check notebooks pages badges generate rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
 
-$(VENV)/.ready: requirements.txt requirements-nodeps.txt requirements-model.txt requirements-cpu.txt requirements-lock.txt pyproject.toml
+$(VENV)/.ready: requirements.txt requirements-nodeps.txt requirements-model.txt requirements-torch.txt requirements-cpu.txt requirements-lock.txt pyproject.toml
 	@echo "Setting up $(VENV): a few minutes the first time, and 4 GB (with the package index's torch for Linux on x86-64 and CUDA 7: see README)"
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(PIP) --constraint requirements-lock.txt $(if $(findstring ://,$(TORCH_INDEX)),--index-url,--no-index --find-links) $(TORCH_INDEX) --no-deps torch)
@@ -47,8 +48,13 @@ HALF    = $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) //
 LATER  := notebooks/04_masked_training_run.ipynb notebooks/05_gguf_export.ipynb
 PYTEST  = OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
 
-test: setup
+lint: setup
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m scripts.publish --check
+
+test: lint
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-first test-later
 
 test-first:
@@ -57,9 +63,8 @@ test-first:
 test-later:
 	$(PYTEST) $(LATER)
 
-check: setup
-	$(RUN) -m ruff check .
-	$(RUN) -m pytest tests
+check: lint
+	$(RUN) -m pytest tests -m "not slow"
 
 generate: setup
 	$(RUN) -m scripts.publish

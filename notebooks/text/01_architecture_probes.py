@@ -252,12 +252,14 @@ bet_missing = exercises.bet("attention-missing", "the ingredient missed most", o
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
 
+from helpers import scoring
+
 
 def damage(without):
     """(KL in nats, share of positions whose top token stays) of the model without some ingredients."""
     with torch.no_grad(), architecture.rebuilt(model, without):
         logits = model(ids, logits_to_keep=64).logits[0]
-    return architecture.kl(true_logits, logits), (logits.argmax(-1) == true_logits.argmax(-1)).float().mean().item()
+    return scoring.token_kl(true_logits, logits).mean().item(), (logits.argmax(-1) == true_logits.argmax(-1)).float().mean().item()
 
 
 textbook = ("qk_norm", "rope", "causal", "window")

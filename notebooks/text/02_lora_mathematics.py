@@ -238,7 +238,7 @@ rows = [r for r in dataset.load("train", 2, domains=("weather",)).select(range(6
 
 def batch(chosen):
     """Rows as tensors: ids, labels (prompt masked) and attention mask, all (B, N)."""
-    ids = tokenizer(training.texts(chosen), add_special_tokens=False).input_ids
+    ids = tokenizer(dataset.texts(chosen), add_special_tokens=False).input_ids
     width = max(map(len, ids))
     labels = [masking.response_labels(i, header) + [-100] * (width - len(i)) for i in ids]
     padded = [i + [0] * (width - len(i)) for i in ids]
@@ -278,7 +278,7 @@ optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 
 start_delta = lora.delta_norm(net)
 seen = []
 for step in range(2):
-    training.label_loss(net, batch(rows[2 * step : 2 * step + 2])).backward()
+    masking.label_loss(net, batch(rows[2 * step : 2 * step + 2])).backward()
     seen.append(gradients(net))
     optimizer.step()
     optimizer.zero_grad()
@@ -338,7 +338,7 @@ def run(alpha, rate, steps=12, optimizer_class=torch.optim.AdamW, **options):
     optimizer = optimizer_class([p for p in net.parameters() if p.requires_grad], lr=rate, **options)
     trace = []
     for step in tqdm(range(steps), desc=f"α={alpha}, η={rate:g}", unit="step", file=sys.stdout):
-        loss = training.label_loss(net, batch(rows[2 * step : 2 * step + 2]))
+        loss = masking.label_loss(net, batch(rows[2 * step : 2 * step + 2]))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -414,7 +414,7 @@ print(f"r = 8: {lora.parameters(8, model.config):,} parameters; r = 32: {lora.pa
 trained = fresh(64)
 optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
 for step in range(6):
-    training.label_loss(trained, batch(rows[2 * step : 2 * step + 2])).backward()
+    masking.label_loss(trained, batch(rows[2 * step : 2 * step + 2])).backward()
     optimizer.step()
     optimizer.zero_grad()
 layer = lora.layers(trained)["base_model.model.model.layers.9.mlp.up_proj"]
@@ -663,11 +663,11 @@ def kept_back_loss(rank, steps=10):
     net = fresh(2 * rank, rank)
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
     for step in tqdm(range(steps), desc=f"rank {rank}", unit="step", file=sys.stdout):
-        training.label_loss(net, batch(rows[2 * step : 2 * step + 2])).backward()
+        masking.label_loss(net, batch(rows[2 * step : 2 * step + 2])).backward()
         optimizer.step()
         optimizer.zero_grad()
     with torch.no_grad():
-        return training.label_loss(net, batch(rows[20:24])).item()
+        return masking.label_loss(net, batch(rows[20:24])).item()
 
 
 live = {rank: kept_back_loss(rank) for rank in (1, 32)}

@@ -605,7 +605,7 @@ import bitsandbytes.functional as bnb
 from scipy.stats import bootstrap, norm
 from tqdm import tqdm
 
-from helpers import environment
+from helpers import environment, scoring
 from helpers.probes import quantization
 
 # %%
@@ -929,7 +929,7 @@ def divergences(reference, others, every=1):
 shifts = divergences(full, {"NF4": nf4, "NF4, double": nf4_double}, every=2)
 shifts |= divergences(exact, {"bfloat16 (control)": full}, every=8)
 sample = logits(full, passages["arabic"][0]), logits(nf4, passages["arabic"][0])
-print("the helper agrees:", torch.allclose(kl(*sample), quantization.token_kl(*sample)))
+print("the helper agrees:", torch.allclose(kl(*sample), scoring.token_kl(*sample)))
 
 # %% [markdown]
 # Two questions are left. Would *our* NF4 give the same logits? We write it into a copy of the model and compare with bitsandbytes. And what does the old grid do to these figures? The weights that lie on it are dithered

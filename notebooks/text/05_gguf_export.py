@@ -77,7 +77,8 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from helpers import checkpoints, gguf, llama_cpp, paths, reference
+from helpers import checkpoints, gguf, llama_cpp, llama_server, paths, reference
+from helpers.probes import quantization, serving
 
 base = checkpoints.ensure("gemma")
 adapter = reference.adapter_folder()
@@ -124,7 +125,7 @@ print(f"{q_proj.tensor_type.name}: base {rounding_error(on_grid):.4f}, merged {r
 # deviation of $w/\sqrt{12}$.
 
 # %% tags=["nbval-ignore-output"]
-moved = gguf.dithered(packaged_file, seed=0)
+moved = quantization.dithered_state(packaged_file, seed=0)
 width = gguf.steps(q_proj)  # (1024, 640): the cell's width at every weight
 noise = moved[f"{name}.weight"].numpy() - on_grid
 assert np.abs(noise).max() <= 0.5001 * width.max()
@@ -383,7 +384,7 @@ assert same_choice > 0.98
 model = ours = theirs = None
 decoder.close()
 engines = {"transformers, bfloat16": ("transformers", base.path), **{f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}}
-speeds = pandas.DataFrame({name: llama_cpp.benchmark(engine, path, ids) for name, (engine, path) in engines.items()}).T
+speeds = pandas.DataFrame({name: serving.benchmark(engine, path, ids) for name, (engine, path) in engines.items()}).T
 speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
@@ -407,8 +408,8 @@ from helpers import scoring
 rows = test_rows[:30]
 live = {}
 for kind in ("F16", "Q4_K_M"):
-    with llama_cpp.Server(files[kind]) as server:
-        live[kind] = llama_cpp.generate(server, tokenizer, rows)
+    with llama_server.Server(files[kind]) as server:
+        live[kind] = llama_server.generate(server, tokenizer, rows)
 live_reports = {kind: scoring.score(generations, rows) for kind, generations in live.items()}
 pandas.DataFrame({kind: {level: report.rate(level) for level in scoring.LEVELS} for kind, report in live_reports.items()}).T.round(2)
 
@@ -602,7 +603,7 @@ print(calls.grammar(tools))
 # token, three letters, and another.
 
 # %%
-with llama_cpp.Server(files["Q4_K_M"]) as server:
+with llama_server.Server(files["Q4_K_M"]) as server:
     forced = server.complete(ids, 'root ::= <escape> "abc" <end_function_call>').token_ids
 print([tokenizer.decode([i]) for i in forced])
 assert forced[0] == 52 and 49 in forced
@@ -617,10 +618,10 @@ hard = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "para
 silent = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "parallel") and failure(g) == "no call"][:4]
 trial = [*hard, *silent, *rows[: 12 - len(hard) - len(silent)]]
 answers = {}
-with llama_cpp.Server(files["Q4_0"]) as server:
+with llama_server.Server(files["Q4_0"]) as server:
     for constrained in (False, True):
         started = time.perf_counter()
-        answers[constrained] = llama_cpp.generate(server, tokenizer, trial, constrained)
+        answers[constrained] = llama_server.generate(server, tokenizer, trial, constrained)
         pace = (time.perf_counter() - started) / sum(len(g.token_ids) for g in answers[constrained])
         print(f"constrained {constrained!s:<5} {Counter(failure(g) or 'read' for g in answers[constrained])}, {1000 * pace:.0f} ms a token, prompts included")
 
@@ -786,11 +787,11 @@ frozen_model = checkpoints.load_model(base, dtype="float32", device="cpu")
 frozen_model.load_state_dict(as_packaged, strict=False)
 hardness = {group: [] for group in chosen}
 for group, steps in chosen.items():
-    for text in training.texts([train_rows[i] for step in steps for i in spike["batches"][step]]):
+    for text in dataset.texts([train_rows[i] for step in steps for i in spike["batches"][step]]):
         ids = tokenizer(text, add_special_tokens=False).input_ids
         batch = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([masking.response_labels(ids, header)]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
         with torch.no_grad():
-            hardness[group].append(training.label_loss(frozen_model, batch).item())
+            hardness[group].append(masking.label_loss(frozen_model, batch).item())
 print({group: f"mean loss {np.mean(values):.3f}, largest {max(values):.2f}, {len(values)} rows" for group, values in hardness.items()})
 
 # %%
@@ -867,7 +868,7 @@ print("the question was asked in Arabic, the call was parsed and its function wa
 # %%
 import requests
 
-with llama_cpp.Server(files["Q8_0"]) as server:
+with llama_server.Server(files["Q8_0"]) as server:
     same = 0
     for row in test_rows[:50]:
         messages = [m for m in json.loads(row["messages"]) if m["role"] in ("developer", "user")][:2]

@@ -39,46 +39,18 @@ def rows():
 
 def encoded(tokenizer) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids and labels of the eight rows; only the model's own turns have labels."""
-    from helpers import masking, training
+    from helpers import dataset, masking
 
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    ids = tokenizer(training.texts(rows()), add_special_tokens=False).input_ids
+    ids = tokenizer(dataset.texts(rows()), add_special_tokens=False).input_ids
     return ids, [masking.response_labels(row, header) for row in ids]
 
 
-def stock(trainer_name: str, steps: int) -> list[dict]:
-    """Plain transformers and PEFT, with TRL's trainer or transformers' own; defaults but for what the recipe says.
+def _stock_arguments(steps: int) -> dict:
+    """What both stock trainers are told, as far as they share it; ``steps`` steps at a rate of 0."""
+    from helpers import paths
 
-    Unsloth is not imported.
-    """
-    import torch
-    from datasets import Dataset
-    from peft import LoraConfig, get_peft_model
-    from transformers import (
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        DataCollatorForSeq2Seq,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
-
-    from helpers import checkpoints, masking, paths, training
-
-    path = checkpoints.ensure("gemma").path
-    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
-    ids, labels = encoded(tokenizer)
-    data = Dataset.from_dict({"input_ids": ids, "labels": labels})
-    recipe, begun, seconds = training.Recipe(), [0.0], []
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *args, **kwargs):
-            begun[0] = time.perf_counter()
-
-        def on_step_end(self, *args, **kwargs):
-            seconds.append(time.perf_counter() - begun[0])
-
-    arguments = {
+    return {
         "output_dir": str(paths.cache_folder() / "runs" / "stock"),
         "max_steps": steps,
         "per_device_train_batch_size": 2,
@@ -96,10 +68,52 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
         "disable_tqdm": True,
         "use_cpu": True,
     }
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
-    lora = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.target_modules))
+
+
+def _clock():
+    """A callback with the ``seconds`` of every step."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def __init__(self):
+            self.begun, self.seconds = 0.0, []
+
+        def on_step_begin(self, *args, **kwargs):
+            self.begun = time.perf_counter()
+
+        def on_step_end(self, *args, **kwargs):
+            self.seconds.append(time.perf_counter() - self.begun)
+
+    return Clock()
+
+
+def stock(trainer_name: str, steps: int) -> list[dict]:
+    """Plain transformers and PEFT, with TRL's trainer or transformers' own; defaults but for what the recipe says.
+
+    Unsloth is not imported.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        DataCollatorForSeq2Seq,
+        Trainer,
+        TrainingArguments,
+    )
+
+    from helpers import checkpoints, masking, training
+
+    path = checkpoints.ensure("gemma").path
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
+    ids, labels = encoded(tokenizer)
+    data = Dataset.from_dict({"input_ids": ids, "labels": labels})
+    recipe, clock = training.Recipe(), _clock()
+    arguments = _stock_arguments(steps)
+    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    model = training.add_adapter(plain, recipe.rank, recipe.alpha, recipe.target_modules)
     common = {
-        "processing_class": tokenizer, "train_dataset": data, "callbacks": [Clock()],
+        "processing_class": tokenizer, "train_dataset": data, "callbacks": [clock],
         "data_collator": DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=masking.IGNORED),
     }  # fmt: skip
     if trainer_name == "SFTTrainer":
@@ -108,16 +122,19 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, max_length=1024, **arguments),
-            peft_config=lora,
             **common,
         )
     else:
-        trainer = Trainer(model=get_peft_model(model, lora), args=TrainingArguments(**arguments), **common)
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(**arguments),
+            **common,
+        )
     trainer.train()
     if "unsloth" in sys.modules:
         raise SystemExit("unsloth was imported: this is not the unmodified way")
     losses = [float(row["loss"]) for row in trainer.state.log_history if "loss" in row]
-    return [{"loss": loss, "seconds": s} for loss, s in zip(losses, seconds, strict=True)]
+    return [{"loss": loss, "seconds": s} for loss, s in zip(losses, clock.seconds, strict=True)]
 
 
 def exact_loss() -> list[dict]:

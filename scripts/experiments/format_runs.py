@@ -12,11 +12,12 @@ formats before it comes to the next block, so that when time runs out every form
 not allow both, rows are first asked free and the constrained ones fill the time that is left.
 
 The main line is the *dithered* base: the packaged weights sit on the grid of Q4_K_M, so quantizing them to it again
-would look better than it is; each weight is moved at random within its cell before the merge (``gguf.dithered``,
-seeded). The same for two formats *as packaged* (free, half the rows) shows how large that bias is. With ``--decoded``
-llama.cpp writes the files, and their decoded weights run in transformers (float32, on a GPU if there is one): a row
-takes a hundredth of the time, the weights are those of the file to the last bit, and only llama.cpp's rounding of
-*activations* is left out; there is no grammar. ``engine`` in each prediction says which of the two it was.
+would look better than it is; each weight is moved at random within its cell before the merge
+(``quantization.dithered_state``, seeded). The same for two formats *as packaged* (free, half the rows) shows how large
+that bias is. With ``--decoded`` llama.cpp writes the files, and their decoded weights run in transformers (float32, on
+a GPU if there is one): a row takes a hundredth of the time, the weights are those of the file to the last bit, and only
+llama.cpp's rounding of *activations* is left out; there is no grammar. ``engine`` in each prediction says which of the
+two it was.
 
 KL against F16 over the whole vocabulary: passages of assets/data/retention.yaml, and gold calls.
 """
@@ -37,7 +38,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the workers, which start anew; the parent sets its own for torch
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-from helpers import calls, checkpoints, dataset, generation, gguf, llama_cpp, reference, scoring  # noqa: E402
+from helpers import calls, checkpoints, dataset, generation, gguf, llama_cpp, llama_server, reference, scoring  # noqa: E402
+from helpers.probes import quantization  # noqa: E402
 
 SEED = 0  # of the dither
 BLOCK = 10  # rows of a task
@@ -72,7 +74,7 @@ def make_files(
     torch.set_num_threads(threads)
     base, folder = Path(base_gguf), Path(folder) / base_name.replace(" ", "-")
     folder.mkdir(parents=True)
-    state = gguf.dithered(base, SEED) if base_name == "dithered" else None
+    state = quantization.dithered_state(base, SEED) if base_name == "dithered" else None
     state = checkpoints.merge_adapter(
         checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), adapter, state
     )
@@ -103,7 +105,7 @@ def ask(task: dict) -> dict:
     2.1.
     """
     found = []
-    with llama_cpp.Server(task["path"], threads=1) as server:
+    with llama_server.Server(task["path"], threads=1) as server:
         for row in task["rows"]:
             for grammar in [None] * task["free"] + [row["grammar"]] * task["constrained"]:
                 a = server.complete(row["ids"], grammar)
@@ -122,20 +124,14 @@ def ask(task: dict) -> dict:
 
 def divergences(task: dict) -> dict:
     """Mean KL(F16 || format) over positions and the share of those with the same first choice, for every task text."""
-    import numpy as np
+    import torch
 
-    def log_softmax(x):
-        x = x - x.max(axis=1, keepdims=True)
-        return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-
+    torch.set_num_threads(1)  # a process for every core
     found = []
     with llama_cpp.Decoder(task["reference"], threads=1) as a, llama_cpp.Decoder(task["path"], threads=1) as b:
         for text in task["texts"]:
-            p, q = (log_softmax(decoder.logits(text["ids"], text["start"])) for decoder in (a, b))  # (positions, V)
-            kl, same = (np.exp(p) * (p - q)).sum(axis=1), p.argmax(axis=1) == q.argmax(axis=1)
-            found.append(
-                {"kind": text["kind"], "positions": len(kl), "kl": float(kl.mean()), "same_first": float(same.mean())}
-            )
+            p, q = (torch.from_numpy(decoder.logits(text["ids"], text["start"])) for decoder in (a, b))
+            found.append(compared(text["kind"], p, q))
     return {"kl": found}
 
 
@@ -304,8 +300,8 @@ def log_probabilities(model, text: dict):
 
 
 def compared(kind: str, p, q) -> dict:
-    """As ``divergences`` tells it, for two tensors of log-probabilities (positions, V)."""
-    kl, same = (p.exp() * (p - q)).sum(1), p.argmax(1) == q.argmax(1)
+    """Mean KL in nats and the share of positions with one first choice, of two (positions, V) logits or log p."""
+    kl, same = scoring.token_kl(p, q), p.argmax(1) == q.argmax(1)
     return {"kind": kind, "positions": len(kl), "kl": float(kl.mean()), "same_first": float(same.float().mean())}
 
 
@@ -325,7 +321,7 @@ class Findings:
             print(self.errors[-1], flush=True)
         self.kl |= {task["run"]: result["kl"]} if "kl" in result else {}
         for a in result.get("answers", []):
-            answer = llama_cpp.Answer(tuple(a["ids"]), a["prompt_tokens"], a["prompt_seconds"], a["seconds"])
+            answer = llama_server.Answer(tuple(a["ids"]), a["prompt_tokens"], a["prompt_seconds"], a["seconds"])
             g = answer.generation(self.tokenizer)
             self.predictions.append(
                 {

@@ -10,7 +10,7 @@ with the most exact calls on *validation*. With CUDA's MPS daemon running, a ste
 four workers).
 
 Plain transformers + PEFT: Unsloth compiles for every shape, which costs runs of half a minute more than it saves. The
-loss is the course's own (``helpers.training.label_loss``), the recipe the guide's unless a job says otherwise.
+loss is the course's own (``helpers.masking.label_loss``), the recipe the guide's unless a job says otherwise.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def tokenized(tokenizer, copies: int = COPIES) -> dict:
     plain = dataset.load("train").to_list()
     with multiprocessing.get_context("fork").Pool(max(1, min(copies, os.cpu_count()))) as pool:  # a minute of rendering
         drawn = pool.map(augmented_texts, range(copies))
-    texts = [*training.texts(plain), *[text for copy in drawn for text in copy]]
+    texts = [*dataset.texts(plain), *[text for copy in drawn for text in copy]]
     ids = tokenizer(texts, add_special_tokens=False).input_ids
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
     response = [masking.response_labels(row, header) for row in ids]
@@ -169,7 +169,7 @@ def tokenized(tokenizer, copies: int = COPIES) -> dict:
 
 def augmented_texts(seed: int) -> list[str]:
     """As many rows as there are to train on, drawn anew and with other names for their tools, rendered."""
-    return training.texts([augmentation.renamed(row, seed) for row in augmentation.fresh(seed)])
+    return dataset.texts([augmentation.renamed(row, seed) for row in augmentation.fresh(seed)])
 
 
 def held_out(split: str, n: int) -> list[dict]:
@@ -239,8 +239,8 @@ def blindfold(model):
 def step_loss(model, batch: dict, normalization: str, window_labels: int, parts: int):
     """The loss of one micro-batch so that the sum over the window's micro-batches is normalized as asked."""
     if normalization == "means":
-        return training.label_loss(model, batch) / parts
-    return training.label_loss(model, batch, num_items_in_batch=1 if normalization == "sum" else window_labels)
+        return masking.label_loss(model, batch) / parts
+    return masking.label_loss(model, batch, num_items_in_batch=1 if normalization == "sum" else window_labels)
 
 
 def rate_at(job: Job, step: int) -> float:
@@ -254,10 +254,8 @@ def rate_at(job: Job, step: int) -> float:
 
 def adapted(job: Job, base):
     """The base model with a fresh adapter, seeded."""
-    from peft import LoraConfig, get_peft_model
-
     torch.manual_seed(job.seed)
-    return get_peft_model(base, LoraConfig(r=job.rank, lora_alpha=job.alpha, target_modules=list(training.PROJECTIONS)))
+    return training.add_adapter(base, job.rank, job.alpha)
 
 
 def train(job: Job, model, data: dict) -> tuple:
@@ -334,7 +332,7 @@ def perplexity(model, tokenizer, passages: list[str]) -> float:
     ids = [tokenizer("<bos>" + text, add_special_tokens=False).input_ids for text in passages]
     batch = padded(ids, ids)
     with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16):
-        return math.exp(training.label_loss(model, batch).item())
+        return math.exp(masking.label_loss(model, batch).item())
 
 
 def predict(model, tokenizer, rows: list[dict], tokens: int = 128) -> list[dict]:
@@ -362,7 +360,7 @@ def replay(model, data: dict, seen: list[list[int]]) -> list[float]:
     for chosen in seen:
         batch = padded([data["ids"][i] for i in chosen], [data["response"][i] for i in chosen])
         with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=HALF is torch.bfloat16):
-            losses.append(training.label_loss(model, batch))
+            losses.append(masking.label_loss(model, batch))
     return [loss.item() for loss in losses]
 
 
@@ -447,7 +445,7 @@ def worker(
     # its threads do not survive the fork: the first batch would wait for ever
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(2)
-    training.CHUNK = 1024  # 1 GiB of logits at a time
+    masking.CHUNK = 1024  # 1 GiB of logits at a time
     fused_norms()
     if DEVICE == "cuda":
         torch.cuda.set_device(number % gpus)

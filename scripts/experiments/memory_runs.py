@@ -274,10 +274,7 @@ def loaded(library: str, checkpointing_mode):
         model, tokenizer = FastModel.from_pretrained(
             checkpoint.path, max_seq_length=max(LENGTHS), dtype=torch.bfloat16, load_in_4bit=False
         )
-        model = FastModel.get_peft_model(
-            model, r=RANK, lora_alpha=ALPHA, lora_dropout=0, bias="none", target_modules=list(training.PROJECTIONS),
-            use_gradient_checkpointing=checkpointing_mode, random_state=SEED,
-        )  # fmt: skip
+        model = training.add_unsloth_adapter(model, RANK, ALPHA, checkpointing_mode, seed=SEED)
         draw_adapter(model)
     else:
         tokenizer, model = checkpoints.load_tokenizer(checkpoint), plain_model("sdpa")
@@ -289,41 +286,44 @@ def loaded(library: str, checkpointing_mode):
 
 def rows(tokenizer, number: int) -> dict:
     """Ids and labels of the first training rows; only the model's own turns carry loss."""
-    from helpers import dataset, masking, training
+    from helpers import dataset, masking
 
     ids = tokenizer(
-        training.texts(dataset.load("train").select(range(number)).to_list()), add_special_tokens=False
+        dataset.texts(dataset.load("train").select(range(number)).to_list()), add_special_tokens=False
     ).input_ids
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
     return {"input_ids": ids, "labels": [masking.response_labels(row, header) for row in ids]}
 
 
-def run(library: str, checkpointing_mode) -> None:
-    """``STEPS`` steps by TRL's trainer: seconds, losses and memory of each."""
+def _clock():
+    """A callback with the ``seconds`` and the ``peaks`` (bytes) of every step."""
     import torch
-
-    model, tokenizer = loaded(library, checkpointing_mode)
-    from datasets import Dataset
-    from transformers import DataCollatorForSeq2Seq, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
-
-    seconds, begun, peaks = [], [0.0], []
+    from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
+        def __init__(self):
+            self.begun, self.seconds, self.peaks = 0.0, [], []
+
         def on_step_begin(self, *args, **kwargs):
             if device() == "cuda":
                 torch.cuda.synchronize()
                 torch.cuda.reset_peak_memory_stats()
-            begun[0] = time.perf_counter()
+            self.begun = time.perf_counter()
 
         def on_step_end(self, *args, **kwargs):
             if device() == "cuda":
                 torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - begun[0])
-            peaks.append(peak())
+            self.seconds.append(time.perf_counter() - self.begun)
+            self.peaks.append(peak())
 
-    data = Dataset.from_dict(rows(tokenizer, STEPS * ROWS))
-    arguments = SFTConfig(
+    return Clock()
+
+
+def _arguments():
+    """What TRL's trainer is told for a run of ``STEPS`` steps at a constant rate."""
+    from trl import SFTConfig
+
+    return SFTConfig(
         output_dir="/tmp/memory_runs",
         max_steps=STEPS,
         per_device_train_batch_size=ROWS,
@@ -349,11 +349,22 @@ def run(library: str, checkpointing_mode) -> None:
         remove_unused_columns=False,
         use_cpu=device() == "cpu",
     )
-    from transformers import set_seed
 
+
+def run(library: str, checkpointing_mode) -> None:
+    """``STEPS`` steps by TRL's trainer: seconds, losses and memory of each."""
+    import torch
+
+    model, tokenizer = loaded(library, checkpointing_mode)
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, set_seed
+    from trl import SFTTrainer
+
+    clock = _clock()
+    data = Dataset.from_dict(rows(tokenizer, STEPS * ROWS))
     set_seed(SEED)
     trainer = SFTTrainer(
-        model=model, args=arguments, train_dataset=data, processing_class=tokenizer, callbacks=[Clock()],
+        model=model, args=_arguments(), train_dataset=data, processing_class=tokenizer, callbacks=[clock],
         data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100),
     )  # fmt: skip
     static = settle()
@@ -367,10 +378,10 @@ def run(library: str, checkpointing_mode) -> None:
         checkpointing=str(checkpointing_mode),
         rows=ROWS,
         tokens=[len(r) for r in data["input_ids"]],
-        seconds=seconds,
-        first_step_seconds=seconds[0],
-        median_seconds=statistics.median(seconds[len(seconds) // 3 :]),
-        peaks=peaks,
+        seconds=clock.seconds,
+        first_step_seconds=clock.seconds[0],
+        median_seconds=statistics.median(clock.seconds[len(clock.seconds) // 3 :]),
+        peaks=clock.peaks,
         static_bytes=static,
         reserved_bytes=torch.cuda.max_memory_reserved() if device() == "cuda" else 0,
         losses=[row["loss"] for row in history],

@@ -37,17 +37,15 @@ SETTINGS = [
 def labelled(rows, tokenizer):
     """(ids, labels) of each row, by our own masking."""
     header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    ids = tokenizer(training.texts(rows), add_special_tokens=False).input_ids
+    ids = tokenizer(dataset.texts(rows), add_special_tokens=False).input_ids
     return ids, [masking.response_labels(row, header) for row in ids]
 
 
 def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
-    from peft import LoraConfig, get_peft_model
-
     domains, per_prompt, batch, rate, rank = setting
     steps = round(budget / SECONDS_PER_ROW[per_prompt] / per_prompt / batch)
     torch.manual_seed(seed)
-    lora = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(training.PROJECTIONS)))
+    lora = training.add_adapter(model, rank)
     optimizer = torch.optim.AdamW([p for p in lora.parameters() if p.requires_grad], lr=rate, weight_decay=0)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(0.1 * steps), steps)
     rows = dataset.load("train", 3, per_prompt, domains)
@@ -66,7 +64,7 @@ def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
             k: {n: m.cuda() for n, m in v.items()} if isinstance(v, dict) else v.cuda() for k, v in inputs.items()
         }
         with torch.autocast("cuda", dtype=torch.bfloat16):
-            loss = training.label_loss(lora, inputs)
+            loss = masking.label_loss(lora, inputs)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(lora.parameters(), 1.0)
         optimizer.step()

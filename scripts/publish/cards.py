@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from helpers import checkpoints, dataset, environment, reference, scoring, training
+from helpers import checkpoints, dataset, environment, reference, scoring
 from helpers.dataset import DIALECTS
 
 from . import generated
@@ -45,7 +45,7 @@ def _shares(name: str, rows) -> list:
 
 
 def _lengths(name: str, rows, tokenizer) -> list:
-    lengths = sorted(map(len, tokenizer(training.texts(rows), add_special_tokens=False).input_ids))
+    lengths = sorted(map(len, tokenizer(dataset.texts(rows), add_special_tokens=False).input_ids))
     return [name, lengths[0], lengths[len(lengths) // 2], lengths[int(len(lengths) * 0.95)], lengths[-1]]
 
 

@@ -264,6 +264,18 @@ class Rehearsed(KernelSpecManager):
         return KernelSpec(argv=argv, display_name="Colab, rehearsed", language="python")
 
 
+def _cleared(path: Path, mode: str) -> tuple:
+    """A stored notebook without outputs, the (index, code cell) pairs that are played, and which is the setup cell."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    first = next(n for n, (_, cell) in enumerate(code) if "setup.prepare()" in cell.source)
+    code = code[: first + 1] if mode == "setup" else code
+    for _, cell in code:
+        cell.outputs, cell.execution_count = [], None
+    code[first][1].source = code[first][1].source.replace(repository.REPOSITORY, address())
+    return notebook, code, first
+
+
 def play(
     path: Path,
     mode: str,
@@ -277,13 +289,7 @@ def play(
 
     In mode ``setup`` only its setup cell, in mode ``twice`` each cell twice.
     """
-    notebook = nbformat.read(path, as_version=4)
-    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    first = next(n for n, (_, cell) in enumerate(code) if "setup.prepare()" in cell.source)
-    code = code[: first + 1] if mode == "setup" else code
-    for _, cell in code:
-        cell.outputs, cell.execution_count = [], None
-    code[first][1].source = code[first][1].source.replace(repository.REPOSITORY, address())
+    notebook, code, first = _cleared(path, mode)
     peaks = folder / f"peaks-{mode}-{path.stem}"
     shutil.rmtree(peaks, ignore_errors=True)
     peaks.mkdir(parents=True)
@@ -325,16 +331,8 @@ def play(
     told = _peaks(peaks)
     if "REHEARSAL_GPU_GIB" in environment and (strayed := strays(code, mode, told)):
         fault = f"{fault}; {strayed}" if fault else strayed
-    return Played(
-        path.stem,
-        mode,
-        round(elapsed, 3),
-        round(seconds[first], 3) if len(seconds) > first else 0.0,
-        len(seconds),
-        fault,
-        **told,
-        outside=outside,
-    )
+    taken = round(seconds[first], 3) if len(seconds) > first else 0.0
+    return Played(path.stem, mode, round(elapsed, 3), taken, len(seconds), fault, **told, outside=outside)
 
 
 def strays(code: list, mode: str, told: dict) -> str | None:
@@ -568,7 +566,7 @@ def chosen(prefixes: list[str]) -> list[Path]:
     return found
 
 
-def main(argv: list[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
     parser.add_argument(
@@ -615,7 +613,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--table", action="store_true", help="print the stored runtimes as Markdown and do nothing else"
     )
-    arguments = parser.parse_intermixed_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_intermixed_args(argv)
     if arguments.table:
         print(runtimes.table(reference.load("runtimes").results), end="")
         return 0

@@ -83,8 +83,8 @@ def _without_stop(text: str) -> str:
 
 def _expect(text: str, position: int, literal: str) -> int:
     if not text.startswith(literal, position):
-        found = _CONTROL.match(text, position)
-        found = found.group() if found else text[position : position + 1] or "the end"
+        token = _CONTROL.match(text, position)
+        found = token.group() if token else text[position : position + 1] or "the end"
         raise ParseError(position, f"expected {literal}, found {found}")
     return position + len(literal)
 
@@ -139,7 +139,8 @@ def _number(match: re.Match) -> int | float:
 
 
 def _object(text: str, position: int, depth: int) -> tuple[dict, int]:
-    position, found = _expect(text, position, "{"), {}
+    found: dict = {}
+    position = _expect(text, position, "{")
     while not text.startswith("}", position):
         if found:
             position = _expect(text, position, ",")
@@ -154,7 +155,8 @@ def _object(text: str, position: int, depth: int) -> tuple[dict, int]:
 
 
 def _list(text: str, position: int, depth: int) -> tuple[list, int]:
-    position, found = position + 1, []
+    found: list = []
+    position += 1
     while not text.startswith("]", position):
         if found:
             position = _expect(text, position, ",")

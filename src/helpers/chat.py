@@ -121,7 +121,7 @@ def template_difference(template: str) -> str | None:
     }  # fmt: skip
     tools = [{"type": "function", "function": probe_tool}]
     call = {"type": "function", "function": {"name": "get_weather", "arguments": {"days": 2, "city": "جدة"}}}
-    messages = [{"role": "user", "content": "الطقس؟"}, {"role": "assistant", "tool_calls": [call]}]
+    messages: list[dict] = [{"role": "user", "content": "الطقس؟"}, {"role": "assistant", "tool_calls": [call]}]
     ours = render(messages, tools)
     try:
         other = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)

@@ -167,11 +167,17 @@ def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | N
     return model.to(device or chosen.device).eval()
 
 
+def without_adapter(model):
+    """The causal language model inside PEFT's wrapper; a model that has none comes back as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = None) -> dict:
     """The adapter folded into its base: transformers' tensor names -> float32 tensors, without the tied head.
 
-    ``base_state`` replaces the weights of the base before the merge (see ``gguf.dithered``); names and shapes are the
-    base's.
+    ``base_state`` replaces the weights of the base before the merge (see ``quantization.dithered_state``); names and
+    shapes are the base's.
+
     Raises CourseError when there is no adapter in the folder.
     """
     from peft import PeftModel

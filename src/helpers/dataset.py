@@ -194,7 +194,8 @@ def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> 
     runs = []
     while waiting:
         names = _kept(waiting[0], tools_per_row)
-        run, rest, silent = [], [], 0
+        run: list[dict] = []
+        rest, silent = [], 0
         for row in waiting:
             called = {call["name"] for call in row["calls"]}
             fits = called <= set(names) if called else silent < quota and _needs_nothing(row, names)
@@ -219,7 +220,8 @@ def _needs_nothing(row: dict, names: list[str]) -> bool:
 
 def conversation(query: str, calls: list[dict], reply: str = "", result: dict | None = None) -> list[dict]:
     """The messages of a row: developer, user, then calls, a tool's result and a reply as far as there are any."""
-    messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": query}]
+    messages: list[dict] = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}]
+    messages.append({"role": "user", "content": query})
     if calls:
         messages.append({"role": "assistant", "tool_calls": [{"type": "function", "function": call} for call in calls]})
         if result is not None:
@@ -227,6 +229,11 @@ def conversation(query: str, calls: list[dict], reply: str = "", result: dict | 
     if reply:
         messages.append({"role": "assistant", "content": reply})
     return messages
+
+
+def texts(rows) -> list[str]:
+    """The whole rendered conversation of each data row."""
+    return [chat.render(json.loads(row["messages"]), json.loads(row["tools"])) for row in rows]
 
 
 def encode(value) -> str:

@@ -252,3 +252,28 @@ def _accept_old_torchao() -> None:
     from peft.import_utils import is_torchao_available
 
     is_torchao_available()
+
+
+@contextlib.contextmanager
+def in_float32_throughout(dtype: str):
+    """While a model is loaded that was asked for in float32: Unsloth does as told, also on a GPU without bfloat16.
+
+    There, for a family on its list ``FORCE_FLOAT32``, Unsloth overrules float32 by a mixture: weights and matrix
+    products in float16, norms and the stream between layers in float32 (unsloth/models/loader.py,
+    unsloth_zoo/temporary_patches/gemma.py, 2026.10.9). The mixture is made by replacing Gemma 3's classes for the whole
+    process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both
+    do, a T4 has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure.
+    """
+    # not there on a processor, where Unsloth decides elsewhere; importing it would patch Gemma 3
+    loader = sys.modules.get("unsloth.models.loader")
+    if loader is None or dtype != "float32":
+        yield
+        return
+    listed = list(loader.FORCE_FLOAT32)
+    loader.FORCE_FLOAT32[:] = [
+        name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")
+    ]
+    try:
+        yield
+    finally:
+        loader.FORCE_FLOAT32[:] = listed

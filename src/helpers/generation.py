@@ -61,7 +61,7 @@ def generate_texts(
             ):
                 found[i] = _generation(new, tokenizer, stop_ids)
             bar.update(len(batch))
-    return found
+    return [one for one in found if one is not None]
 
 
 def _batch(model, tokenizer, ids: list[list[int]], max_new_tokens: int, stop_ids) -> list[list[int]]:

@@ -232,7 +232,9 @@ def tensor_key(name: str) -> str:
         return "model.embed_tokens.weight"
     if name == "output_norm.weight":
         return "model.norm.weight"
-    layer, part = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name).groups()
+    if not (found := re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)):
+        raise CourseError(f"{name} is no tensor of a Gemma 3", "open a GGUF of this course's model")
+    layer, part = found.groups()
     return f"model.layers.{layer}.{_TENSORS[part]}.weight"
 
 
@@ -240,35 +242,16 @@ def decoded(path: Path) -> dict:
     """What a GGUF's tensors stand for, by ``gguf``: transformers' names -> float32, norms as transformers has them."""
     import torch
 
-    return {tensor_key(tensor.name): torch.from_numpy(_value(tensor)) for tensor in reader(path).tensors}
+    return {tensor_key(tensor.name): torch.from_numpy(decoded_tensor(tensor)) for tensor in reader(path).tensors}
 
 
-def _value(tensor):
+def decoded_tensor(tensor):
     """A GGUF tensor as ``gguf`` decodes it, float32; of a norm what transformers keeps, its gain less one."""
     import numpy as np
     from gguf.quants import dequantize
 
     value = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
     return value - 1 if "norm" in tensor.name else value
-
-
-def dithered(base: Path, seed: int = 0) -> dict:
-    """The base's weights, each moved at random in the cell of its quantization grid: transformers' names -> float32.
-
-    The packaged weights were quantized once, so they sit exactly on the grid of Q4_K_M, and quantizing them to Q4_K_M
-    again costs nothing. The weights they were made from lay anywhere in the cell: uniform noise of one step's width
-    puts them back there, seeded.
-    """
-    import numpy as np
-    import torch
-
-    draw, state = np.random.default_rng(seed), {}
-    for tensor in reader(base).tensors:
-        value = _value(tensor)
-        if "norm" not in tensor.name:
-            value += steps(tensor) * draw.uniform(-0.5, 0.5, value.shape).astype(np.float32)
-        state[tensor_key(tensor.name)] = torch.from_numpy(value)
-    return state
 
 
 def steps(tensor):

@@ -1,4 +1,5 @@
-"""Which tokens of a conversation carry loss: labels of -100 for all that the model does not have to write.
+"""Which tokens of a conversation carry loss, and the loss over just those: labels are -100 for all that the model does
+not have to write.
 
 Our own reading of response-only training, to stand beside Unsloth's ``train_on_responses_only``: it starts after
 ``<start_of_turn>model\\n``, ends with the token that ends the turn, and leaves out what a *tool* wrote inside the turn.
@@ -9,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .calls import ParseError, parse
+from .checkpoints import without_adapter
 from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
 
+CHUNK = 128  # labelled positions whose logits exist at the same time
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 INSTRUCTION_PART = "<start_of_turn>user\n"
 RESPONSE_PART = "<start_of_turn>model\n"
@@ -124,3 +127,35 @@ def _holds_none(value) -> bool:
     if isinstance(value, dict):
         return any(map(_holds_none, value.values()))
     return any(map(_holds_none, value)) if isinstance(value, list) else value is None
+
+
+# --- the loss of these labels -----------------------------------------------------------------------------------------
+
+
+def label_loss(model, inputs: dict, num_items_in_batch=None):
+    """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
+
+    Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their
+    float32 logits take 1 MiB each. The loss is that of the full computation.
+    """
+    labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
+    causal = without_adapter(model)
+    shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
+    hidden = causal.model(
+        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared
+    ).last_hidden_state
+    kept = labels != IGNORED
+    total = summed_cross_entropy(causal.lm_head, hidden[:, :-1][kept], labels[kept])  # of (n, 640) and (n,)
+    return total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
+
+
+def summed_cross_entropy(head, hidden, targets):
+    """Σ −log p over positions, in chunks whose logits are computed again for the gradient instead of being kept."""
+    from torch.nn.functional import cross_entropy
+    from torch.utils.checkpoint import checkpoint
+
+    def part(hidden, targets):
+        return cross_entropy(head(hidden).float(), targets, reduction="sum")
+
+    pieces = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+    return sum(checkpoint(part, h, t, use_reentrant=False) for h, t in pieces)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .errors import CourseError
 from .masking import IGNORED
 
 
@@ -37,6 +38,16 @@ def pack(ids: list[list[int]], labels: list[list[int]]) -> dict:
         packed["position_ids"] += range(start, len(row))
         packed["branch"] += [number] * (len(row) - start)
     return packed
+
+
+def check_runs(tools: list[str], size: int) -> None:
+    """Rows without a common prompt would be packed into one sequence as long as all of them: ten times the work."""
+    for start in range(0, len(tools), size):
+        if len(set(tools[start : start + size])) > 1:
+            raise CourseError(
+                f"rows {start} to {min(start + size, len(tools)) - 1} declare different tools and share no prompt",
+                f"load them with dataset.load(..., rows_per_prompt={size}), or train with Recipe(rows_per_prompt=1)",
+            )
 
 
 @dataclass
@@ -64,11 +75,11 @@ class Collator:
         allowed = (mine | (branch[:, None, :] == 0)) & (distance >= 0)  # query i, key j
         # padding attends to itself, so that no row of the softmax is empty
         allowed |= torch.eye(width, dtype=torch.bool)
-        batch["attention_mask"] = {
+        masks = {
             "full_attention": self._additive(allowed),
             "sliding_attention": self._additive(allowed & (distance < self.window)),
         }
-        return batch
+        return {**batch, "attention_mask": masks}
 
     def _additive(self, allowed):
         import torch

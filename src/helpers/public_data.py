@@ -37,7 +37,8 @@ def from_hub_row(row: dict, declarations: dict[str, dict] | None = None, split: 
 
 def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[dict], dict[str, int]]:
     """``from_hub_row`` for many: the rows that can be used, and how many were refused for which reason."""
-    kept, refused = [], {}
+    kept: list[dict] = []
+    refused: dict[str, int] = {}
     for row in rows:
         try:
             kept.append(from_hub_row(row, declarations, split))
@@ -74,14 +75,14 @@ def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | No
     if not kept:
         raise CourseError(
             f"none of {name}'s {len(rows)} rows can be used",
-            f"most often: {max(refused, key=refused.get, default='it is empty')}",
+            f"most often: {max(refused, key=lambda reason: refused[reason], default='it is empty')}",
         )
     return datasets.Dataset.from_dict({column: [row[column] for row in kept] for column in dataset.COLUMNS}), refused
 
 
 def declarations_of(rows) -> dict[str, dict]:
     """Function name -> declaration, from public rows that carry their tools; the first declaration of a name counts."""
-    found = {}
+    found: dict[str, dict] = {}
     for row in rows:
         for tool in row.get("tools") or []:
             found.setdefault(
@@ -110,7 +111,7 @@ def _from_messages(row: dict) -> dict:
     identity = row.get("original_id") or row.get("id") or "?"
     tools = [{"type": "function", "function": _without_none(tool["function"])} for tool in row.get("tools") or []]
     user = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
-    model = next((m for m in row["messages"] if m["role"] == "assistant"), {})
+    model: dict = next((m for m in row["messages"] if m["role"] == "assistant"), {})
     try:
         calls = [
             {"name": c["function"]["name"], "arguments": _arguments(c["function"].get("arguments"))}

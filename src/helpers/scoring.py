@@ -81,11 +81,20 @@ class Comparison:
     n: int
 
 
+def token_kl(reference, other):
+    """KL(reference ‖ other) at every position, in nats: logits or log-probabilities (N, V) -> float32 (N,)."""
+    p, q = reference.float().log_softmax(-1), other.float().log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a proportion; (0, 1) when nothing was counted."""
     from statsmodels.stats.proportion import proportion_confint
 
-    return tuple(map(float, proportion_confint(hits, n, alpha=1 - CONFIDENCE, method="wilson"))) if n else (0.0, 1.0)
+    if not n:
+        return 0.0, 1.0
+    low, high = proportion_confint(hits, n, alpha=1 - CONFIDENCE, method="wilson")
+    return float(low), float(high)
 
 
 def score(generations, rows) -> Report:

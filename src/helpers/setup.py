@@ -64,7 +64,8 @@ def install() -> tuple[list[str], list[str]]:
     had loaded in a version that was replaced.
     Raises CourseError when one cannot be met, naming it and what to do.
     """
-    changed, loaded = [], {}
+    changed: list[str] = []
+    loaded: dict[str, str | None] = {}
     keep = [f"{name}=={version}" for name in KEPT if (version := _version(name))]
     for file, extra in (
         ("requirements.txt", keep),
@@ -102,7 +103,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _loaded() -> dict[str, str]:
+def _loaded() -> dict[str, str | None]:
     """Distribution -> version, of those that this kernel has imported something from."""
     owners = metadata.packages_distributions()
     names = {name for module in {m.split(".")[0] for m in list(sys.modules)} for name in owners.get(module, ())}

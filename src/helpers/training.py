@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
 import json
@@ -13,9 +12,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import chat, masking, packing
-from .checkpoints import Checkpoint
-from .environment import SEED, peak_bytes, profile, quiet, seed_everything
+from . import dataset, masking, packing
+from .checkpoints import Checkpoint, without_adapter
+from .environment import SEED, in_float32_throughout, peak_bytes, profile, quiet, seed_everything
 from .errors import CourseError
 from .paths import cache_folder
 
@@ -83,7 +82,7 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
 
     chosen = profile()
     dtype = recipe.dtype or chosen.dtype
-    with quiet(), _in_float32_throughout(dtype):
+    with quiet(), in_float32_throughout(dtype):
         model, tokenizer = FastModel.from_pretrained(
             checkpoint.path,
             max_seq_length=recipe.max_length,
@@ -93,47 +92,33 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
         if chosen.device == "cpu":
             # on a CPU, at a few hundred tokens, the plain products are the faster ones
             model.set_attn_implementation("eager")
-        model = FastModel.get_peft_model(
-            model,
-            r=recipe.rank,
-            lora_alpha=recipe.alpha,
-            lora_dropout=0,
-            bias="none",
-            target_modules=list(recipe.target_modules),
-            use_gradient_checkpointing=recipe.gradient_checkpointing,
-            random_state=recipe.seed,
+        model = add_unsloth_adapter(
+            model, recipe.rank, recipe.alpha, recipe.gradient_checkpointing, recipe.target_modules, recipe.seed
         )
     return model, tokenizer
 
 
-@contextlib.contextmanager
-def _in_float32_throughout(dtype: str):
-    """While a model is loaded that was asked for in float32: Unsloth does as told, also on a GPU without bfloat16.
+def add_adapter(model, rank: int, alpha: float | None = None, targets=PROJECTIONS):
+    """A fresh LoRA adapter by stock PEFT on a frozen model; ``alpha`` is twice the rank unless given. A PeftModel."""
+    from peft import LoraConfig, get_peft_model
 
-    There, for a family on its list ``FORCE_FLOAT32``, Unsloth overrules float32 by a mixture: weights and matrix
-    products in float16, norms and the stream between layers in float32 (unsloth/models/loader.py,
-    unsloth_zoo/temporary_patches/gemma.py, 2026.10.9). The mixture is made by replacing Gemma 3's classes for the whole
-    process, so that the plain models which the course holds beside the trained one would no longer run. In float32 both
-    do, a T4 has the memory for it (notebook 03, 3.8), and what is measured is what two cores measure.
-    """
-    # not there on a processor, where Unsloth decides elsewhere; importing it would patch Gemma 3
-    loader = sys.modules.get("unsloth.models.loader")
-    if loader is None or dtype != "float32":
-        yield
-        return
-    listed = list(loader.FORCE_FLOAT32)
-    loader.FORCE_FLOAT32[:] = [
-        name for name in listed if name.rstrip(",").replace("_", "") not in ("gemma3", "gemma3text")
-    ]
-    try:
-        yield
-    finally:
-        loader.FORCE_FLOAT32[:] = listed
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=list(targets)))
 
 
-def texts(rows) -> list[str]:
-    """The whole rendered conversation of each data row."""
-    return [chat.render(json.loads(row["messages"]), json.loads(row["tools"])) for row in rows]
+def add_unsloth_adapter(model, rank: int, alpha: float, checkpointing, targets=PROJECTIONS, seed: int = SEED):
+    """The same by Unsloth, on a model of its own loader; ``checkpointing`` is False, True or "unsloth"."""
+    from unsloth import FastModel
+
+    return FastModel.get_peft_model(
+        model,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0,
+        bias="none",
+        target_modules=list(targets),
+        use_gradient_checkpointing=checkpointing,
+        random_state=seed,
+    )
 
 
 def tokenize(rows, tokenizer, recipe: Recipe):
@@ -144,7 +129,7 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     from datasets import Dataset
     from unsloth.chat_templates import train_on_responses_only
 
-    rendered = texts(rows)
+    rendered = dataset.texts(rows)
     ids = tokenizer(rendered, add_special_tokens=False).input_ids
     labels = [list(row) for row in ids]
     if recipe.mask_prompt:
@@ -165,20 +150,9 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     size = _rows_per_prompt(recipe)
     if size == 1:
         return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
-    _check_runs([row["tools"] for row in rows], size)
-    return Dataset.from_list(
-        [packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]
-    ), found
-
-
-def _check_runs(tools: list[str], size: int) -> None:
-    """Rows without a common prompt would be packed into one sequence as long as all of them: ten times the work."""
-    for start in range(0, len(tools), size):
-        if len(set(tools[start : start + size])) > 1:
-            raise CourseError(
-                f"rows {start} to {min(start + size, len(tools)) - 1} declare different tools and share no prompt",
-                f"load them with dataset.load(..., rows_per_prompt={size}), or train with Recipe(rows_per_prompt=1)",
-            )
+    packing.check_runs([row["tools"] for row in rows], size)
+    packed = [packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]
+    return Dataset.from_list(packed), found
 
 
 def _rows_per_prompt(recipe: Recipe) -> int:
@@ -238,10 +212,10 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
 def _watch_dtype(model) -> set[str]:
     """A set that fills with the dtype of the head's products.
 
-    ``label_loss`` calls the head from outside all compiled code, so a hook disturbs nothing.
+    ``masking.label_loss`` calls the head from outside all compiled code, so a hook disturbs nothing.
     """
     seen = set()
-    head = model.get_base_model().lm_head
+    head = without_adapter(model).lm_head
     head.register_forward_hook(lambda module, arguments, product: seen.add(str(product.dtype).removeprefix("torch.")))
     return seen
 
@@ -277,47 +251,15 @@ def _history(trainer) -> list[dict]:
     return [row | {"seconds": trainer.step_seconds.get(row["step"], float("nan"))} for row in rows]
 
 
-def label_loss(model, inputs: dict, num_items_in_batch=None):
-    """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
-
-    Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their
-    float32 logits take 1 MiB each. The loss is that of the full computation.
-    """
-    labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
-    hidden = causal.model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared
-    ).last_hidden_state
-    kept = labels != masking.IGNORED
-    total = _summed_cross_entropy(causal.lm_head, hidden[:, :-1][kept], labels[kept])  # of (n, 640) and (n,)
-    return total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)
-
-
-CHUNK = 128  # labelled positions whose logits exist at the same time
-
-
-def _summed_cross_entropy(head, hidden, targets):
-    """Σ −log p over positions, in chunks whose logits are computed again for the gradient instead of being kept."""
-    from torch.nn.functional import cross_entropy
-    from torch.utils.checkpoint import checkpoint
-
-    def part(hidden, targets):
-        return cross_entropy(head(hidden).float(), targets, reduction="sum")
-
-    pieces = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
-    return sum(checkpoint(part, h, t, use_reentrant=False) for h, t in pieces)
-
-
 def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
     from transformers import DataCollatorForSeq2Seq
     from trl import SFTConfig, SFTTrainer
 
     class LabelLogitsTrainer(SFTTrainer):
-        """TRL's trainer with ``label_loss`` in place of logits at every position."""
+        """TRL's trainer with ``masking.label_loss`` in place of logits at every position."""
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            loss = label_loss(model, inputs, num_items_in_batch)
+            loss = masking.label_loss(model, inputs, num_items_in_batch)
             return (loss, None) if return_outputs else loss
 
     chosen = profile()

@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from helpers import calls, chat, checkpoints, claims, dataset, generation, gguf, llama_cpp
+from helpers import calls, chat, checkpoints, claims, dataset, generation, gguf, llama_cpp, llama_server
 from helpers.errors import CourseError
+from helpers.probes import quantization
 
 PROBES = [
     "مُحَمَّدٌ  ﷺ",
@@ -41,7 +42,7 @@ def small(f16, folder):
 
 @pytest.fixture(scope="module")
 def server(small):
-    with llama_cpp.Server(small, threads=2) as server:
+    with llama_server.Server(small, threads=2) as server:
         yield server
 
 
@@ -117,13 +118,15 @@ def test_engines_that_are_not_installed_are_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     with pytest.raises(CourseError, match="pip install xllamacpp"):
-        llama_cpp.Server(tmp_path / "x.gguf")
+        llama_server.Server(tmp_path / "x.gguf")
 
 
 def test_dither_stays_within_the_cell_and_is_seeded():
     base = gguf.base_gguf()
     tensor = next(t for t in gguf.reader(base).tensors if t.name == "blk.0.attn_q.weight")
-    moved, again = (gguf.dithered(base, seed=1)["model.layers.0.self_attn.q_proj.weight"].numpy() for _ in range(2))
+    moved, again = (
+        quantization.dithered_state(base, seed=1)["model.layers.0.self_attn.q_proj.weight"].numpy() for _ in range(2)
+    )
     from gguf import quants
 
     noise = moved - quants.dequantize(tensor.data, tensor.tensor_type)

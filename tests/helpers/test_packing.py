@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers import dataset, packing, training
+from helpers import dataset, masking, packing, training
 from helpers.errors import CourseError
 from helpers.masking import IGNORED
 
@@ -63,7 +63,7 @@ def test_loss_and_gradient_are_those_of_the_rows_alone(grad, checkpoint):
 
     def total(batches):
         model.zero_grad()
-        loss = sum(training.label_loss(model, batch, num_items_in_batch=found.labelled) for batch in batches)
+        loss = sum(masking.label_loss(model, batch, num_items_in_batch=found.labelled) for batch in batches)
         if grad:
             loss.backward()
         return loss.item(), [p.grad.clone() for p in model.parameters() if p.grad is not None]

@@ -106,14 +106,6 @@ def test_the_bytes_of_a_state_and_the_bits_of_a_scheme(bnb):
     assert quantization.bits_per_parameter(scale_bits=8, second_block=256) == pytest.approx(4.127, abs=1e-3)
 
 
-def test_token_kl_is_zero_for_a_twin_and_right_for_a_known_pair():
-    logits = drawn(3, 7)
-    assert quantization.token_kl(logits, logits).abs().max() < 1e-6
-    p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.1]])
-    want = (p * (p / q).log()).sum()
-    assert quantization.token_kl(p.log(), q.log()).item() == pytest.approx(want.item(), abs=1e-6)
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A random two-layer Gemma on disk, as a checkpoint."""

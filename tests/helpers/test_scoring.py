@@ -125,3 +125,13 @@ def test_equal_settings_and_unequal_rows():
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
     with pytest.raises(CourseError, match="different rows"):
         scoring.compare_seeds(seeded("0101"), seeded("010"), "exact")
+
+
+def test_token_kl_is_zero_for_a_twin_and_right_for_a_known_pair():
+    import torch
+
+    logits = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
+    assert scoring.token_kl(logits, logits).abs().max() < 1e-6
+    p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.1]])
+    want = (p * (p / q).log()).sum()
+    assert scoring.token_kl(p.log(), q.log()).item() == pytest.approx(want.item(), abs=1e-6)

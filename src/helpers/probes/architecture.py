@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from ..checkpoints import without_adapter
+
 #: What stands between the textbook's softmax(QKᵀ/√d)V and Gemma's attention; each can be left out to see what it does.
 INGREDIENTS = ("qk_norm", "rope", "own_theta", "scale", "causal", "window")
 
@@ -134,12 +136,6 @@ def norm_share_of_flops(config) -> float:
     return norms / (2 * (config.num_hidden_layers * projections + config.vocab_size * width))
 
 
-def kl(true_logits, other_logits) -> float:
-    """Mean over positions of KL(true ‖ other) in nats, of logits (N, V)."""
-    p, q = true_logits.float().log_softmax(-1), other_logits.float().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1).mean().item()
-
-
 def largest_activations(model, batches) -> dict:
     """Largest absolute value of each layer's tensors over ids (1, N): module name -> list over layers.
 
@@ -148,8 +144,9 @@ def largest_activations(model, batches) -> dict:
     """
     import torch
 
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    layers, found, handles = causal.model.layers, {}, []
+    causal = without_adapter(model)
+    layers, handles = causal.model.layers, []
+    found: dict[str, list[float]] = {}
 
     def note(key: str, layer: int):
         def hook(module, arguments, output):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 
 from .. import masking, training
-from ..checkpoints import load_model
+from ..checkpoints import load_model, without_adapter
 from ..errors import CourseError
 from .memory import Ledger, counted
 
@@ -31,7 +31,6 @@ def adapted(
     and no step takes memory.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if device == "meta":
@@ -46,9 +45,7 @@ def adapted(
     model.config.use_cache = False
     torch.manual_seed(seed)
     with torch.device(next(model.parameters()).device):
-        return get_peft_model(
-            model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(training.PROJECTIONS))
-        ).train()
+        return training.add_adapter(model, rank).train()
 
 
 def random_ids(model, batch: int, tokens: int, seed: int = 0):
@@ -77,7 +74,7 @@ def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
         labels = ids.clone()
         labels[:, : ids.shape[1] - labelled] = masking.IGNORED
         return model(input_ids=ids, labels=labels, **_masks(model, ids)).loss
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = without_adapter(model)
     # (B * labelled, 640)
     hidden = (
         causal.model(input_ids=ids, **_masks(model, ids))
@@ -87,7 +84,7 @@ def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
     )
     targets = ids[:, -labelled:].flatten()
     if loss == "chunked":
-        return training._summed_cross_entropy(causal.lm_head, hidden, targets) / len(targets)
+        return masking.summed_cross_entropy(causal.lm_head, hidden, targets) / len(targets)
     return torch.nn.functional.cross_entropy(causal.lm_head(hidden).float(), targets)
 
 
@@ -129,7 +126,7 @@ def checkpointing(model, mode: str):
                     module.forward = recomputing_geglu(module)
                     stack.callback(module.__dict__.pop, "forward")
         if mode in ("layer", "offload"):
-            causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+            causal = without_adapter(model)
             causal.gradient_checkpointing_enable({"use_reentrant": False})
             stack.callback(causal.gradient_checkpointing_disable)
         if mode == "offload":

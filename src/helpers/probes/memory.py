@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 CATEGORIES = ("weights", "adapters", "optimizer", "gradients", "saved", "recomputed", "in flight")
 CUDA_BLOCK = 512  # bytes: CUDA's caching allocator hands out multiples of it
@@ -55,7 +56,7 @@ class Moment:
     def by(self, *keys: str) -> dict:
         """Bytes grouped by any of category, module and kind, largest first; a single key gives plain names."""
         position = {"category": 0, "module": 1, "kind": 2}
-        grouped = Counter()
+        grouped: Counter = Counter()
         for holder, size in self.holdings.items():
             found = tuple(holder[position[key]] for key in keys)
             grouped[found if len(keys) > 1 else found[0]] += size
@@ -149,11 +150,11 @@ class Ledger:
             return
         if self.device == "cuda":
             size = -(-size // CUDA_BLOCK) * CUDA_BLOCK
-        self._references[key] = weakref.ref(storage, lambda _, key=key: self._gone(key))
+        self._references[key] = weakref.ref(storage, partial(self._forget, key))
         self._live[key] = Entry(size, category, module, kind)
         self._count(self._live[key], +1)
 
-    def _gone(self, key: int) -> None:
+    def _forget(self, key: int, reference=None) -> None:
         self._references.pop(key, None)
         if entry := self._live.pop(key, None):
             self._count(entry, -1)
@@ -269,7 +270,7 @@ def saved(model):
 @contextmanager
 def counted(model, *names: str):
     """Count the forward calls of all modules whose last name is one of ``names``. Yields a Counter."""
-    calls = Counter()
+    calls: Counter = Counter()
     handles = [
         module.register_forward_pre_hook(lambda m, a, last=last: calls.update([last]))
         for name, module in model.named_modules()

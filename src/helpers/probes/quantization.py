@@ -6,6 +6,9 @@ against bitsandbytes, which does the same in compiled code.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from .. import gguf
 from ..errors import CourseError
 
 #: Weights that share one scale, and scales that share one scale of their own (QLoRA, section 3).
@@ -81,7 +84,8 @@ def dequantize(codes, scales, levels):
 
 def round_trip(x, levels, block: int = BLOCK):
     """x after quantization and back (float32, x's shape)."""
-    return dequantize(*quantize(x, levels, block), levels)
+    codes, scales = quantize(x, levels, block)
+    return dequantize(codes, scales, levels)
 
 
 def snr(x, approximation) -> float:
@@ -110,7 +114,32 @@ def dithered(weight, cells, seed: int):
     import torch
 
     noise = torch.rand(weight.shape, generator=torch.Generator().manual_seed(seed)) - 0.5
-    return weight.detach().float() + cells.repeat_interleave(32, dim=1) * noise
+    return moved_in_cells(weight.detach().float(), cells.repeat_interleave(32, dim=1), noise)
+
+
+def moved_in_cells(weight, widths, noise):
+    """weight + widths · noise, all (out, in), with noise in [-½, ½): what a weight on a grid may have been before."""
+    return weight + widths * noise
+
+
+def dithered_state(base: Path, seed: int = 0) -> dict:
+    """The base's weights, each moved at random in the cell of its quantization grid: transformers' names -> float32.
+
+    The packaged weights were quantized once, so they sit exactly on the grid of Q4_K_M, and quantizing them to Q4_K_M
+    again costs nothing. The weights they were made from lay anywhere in the cell: uniform noise of one step's width
+    puts them back there, seeded. ``base`` is the packaged GGUF; norms, which were never quantized, stay.
+    """
+    import numpy as np
+    import torch
+
+    draw, state = np.random.default_rng(seed), {}
+    for tensor in gguf.reader(base).tensors:
+        value = gguf.decoded_tensor(tensor)
+        if "norm" not in tensor.name:
+            noise = draw.uniform(-0.5, 0.5, value.shape).astype(np.float32)
+            value = moved_in_cells(value, gguf.steps(tensor), noise)
+        state[gguf.tensor_key(tensor.name)] = torch.from_numpy(value)
+    return state
 
 
 def state_bytes(state) -> dict[str, int]:
@@ -193,9 +222,3 @@ def model_bytes(model) -> dict[str, int]:
         parts = state_bytes(module.weight.quant_state)
         found["scales"] += parts["scales"] + parts["second level"]
     return found
-
-
-def token_kl(reference, other):
-    """KL(reference ‖ other) at every position, in nats, of logits (N, V): float32 (N,)."""
-    p, q = reference.float().log_softmax(-1), other.float().log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
