@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 
 import pytest
@@ -73,9 +74,15 @@ def imported(paths) -> dict[str, set[str]]:
     return {name: files for name, files in found.items() if name not in sys.stdlib_module_names | OURS}
 
 
+@cache
+def owners() -> dict[str, list[str]]:
+    """Top-level module -> its distributions: reading the records of a whole environment takes seconds."""
+    return dict(metadata.packages_distributions())
+
+
 def distribution(module: str) -> str:
     """The installed distribution that a module comes from."""
-    return normal((metadata.packages_distributions().get(module) or [module])[0])
+    return normal((owners().get(module) or [module])[0])
 
 
 COURSE = [*(ROOT / "src").rglob("*.py"), *(ROOT / "notebooks" / "text").glob("*.py")]
