@@ -74,13 +74,17 @@ class Ledger:
     allocates for itself.
     """
 
-    def __init__(self, model, optimizer=None):
+    def __init__(self, model, optimizer=None) -> None:
         self.model, self.optimizer = model, optimizer
         self.device = next(model.parameters()).device.type
-        self.peak, self.marks, self.timeline = Moment(), {}, []
+        self.peak = Moment()
+        self.marks: dict = {}
+        self.timeline: list = []
         self._live: dict[int, Entry] = {}
         self._references: dict[int, weakref.ref] = {}
-        self._totals, self._holdings, self._modules = Counter(), Counter(), []
+        self._totals: Counter = Counter()
+        self._holdings: Counter = Counter()
+        self._modules: list[str] = []
         self._sum = self._most = 0
 
     def __enter__(self):
