@@ -8,7 +8,7 @@
 # before/after of the adapter that the other notebooks use.
 #
 # **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB.
-# On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory took 11 minutes, and we guess 20 to 40.
+# On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory and path took 4 minutes, and we guess 10 to 30.
 #
 # It follows section 4 of the guide and settles claims 22-31 and 38.
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
