@@ -21,9 +21,23 @@ environment.set_variables()
 SHARED = Path(__file__).resolve().parents[1] / "shared"
 
 
+#: Fixtures that load the 270M model, train, convert or fill an environment; what asks for one is ``slow``.
+SLOW_FIXTURES = frozenset(
+    "model exact conversion_seconds f16 small server whole killed without_bf16 machine functiongemma hub data".split()
+)
+#: Files whose tests start processes, GPU scripts, browsers or rehearsals.
+SLOW_FILES = frozenset(
+    f"test_{name}"
+    for name in "training faults reference_adapter gpu_runs format_runs rehearse standin pages hub".split()
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Unit tests first: when one fails there is no need to wait for the notebooks."""
+    """Unit tests first: when one fails there is no need to wait for the notebooks; ``slow`` is left to make test."""
     items.sort(key=lambda item: item.path.suffix == ".ipynb")
+    for item in items:
+        if item.path.stem in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
