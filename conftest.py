@@ -53,3 +53,29 @@ def model(checkpoint):
     from helpers import checkpoints
 
     return checkpoints.load_model(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def splits() -> dict[str, list[dict]]:
+    """Every row of the data set, by split."""
+    from helpers import dataset
+
+    return {split: dataset.load(split).to_list() for split in dataset.SPLITS}
+
+
+@pytest.fixture(scope="session")
+def rendered(splits) -> dict[str, list[str]]:
+    """Every row of the data set as text, by split: rendering them all takes long enough to be done once."""
+    from helpers import dataset
+
+    return {split: dataset.texts(rows) for split, rows in splits.items()}
+
+
+@pytest.fixture(scope="session")
+def lengths(rendered, tokenizer) -> dict[str, int]:
+    """The tokens in each rendered row, by its text."""
+    return {
+        text: len(ids)
+        for texts in rendered.values()
+        for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False).input_ids, strict=True)
+    }

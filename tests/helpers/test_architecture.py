@@ -78,3 +78,16 @@ def test_masks_and_divergence():
         scoring.token_kl(logits, logits).mean() == pytest.approx(0, abs=1e-6)
         and scoring.token_kl(logits, torch.randn(5, 11)).mean() > 0
     )
+
+
+def test_an_overflow_is_reported_as_infinite(tiny_lora, few_ids):
+    found = architecture.largest_activations(tiny_lora, [few_ids])
+    assert len(found["residual"]) == 2 and all(0 < v < 1e4 for v in found["residual"])
+    layer = tiny_lora.get_base_model().model.layers[1]
+    handle = layer.register_forward_hook(
+        lambda m, a, out: out * float("nan") if isinstance(out, torch.Tensor) else (out[0] * float("nan"), *out[1:])
+    )
+    try:
+        assert architecture.largest_activations(tiny_lora, [few_ids])["residual"][1] == float("inf")
+    finally:
+        handle.remove()

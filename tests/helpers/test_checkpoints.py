@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -133,3 +134,40 @@ def test_course_model_wins_and_is_checked(checkpoint, tmp_path, monkeypatch):
         checkpoints.ensure("course")
     with pytest.raises(CourseError, match="no checkpoint 'llama'"):
         checkpoints.ensure("llama")
+
+
+# --- no pickle --------------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.write_text, (self.mark, "the pickle ran")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pkl"])
+def test_pickled_weights_are_refused_and_not_opened(name, tmp_path, monkeypatch):
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gemma3_text"}', encoding="utf-8")
+    (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
+    monkeypatch.setenv("COURSE_MODEL", str(folder))
+    with pytest.raises(CourseError, match="holds no safetensors.*pickled weights are not loaded"):
+        checkpoints.ensure("course")
+    assert not mark.exists()
+
+
+def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
+    folder, mark = tmp_path / "adapter", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8"
+    )
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(CourseError, match="holds no adapter_model.safetensors"):
+        checkpoints.load_adapter(folder, checkpoint)
+    assert not mark.exists()

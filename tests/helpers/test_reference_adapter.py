@@ -6,7 +6,6 @@ import pytest
 
 from helpers import dataset, generation, reference, scoring
 from helpers.errors import CourseError
-from scripts.publish import cards
 
 ROWS = 60
 
@@ -65,11 +64,3 @@ def test_a_missing_or_damaged_adapter_is_named(damage, tmp_path, monkeypatch):
     monkeypatch.setattr(reference, "ADAPTER", folder)
     with pytest.raises(CourseError, match="the reference adapter cannot be read.*restore assets/reference/adapter"):
         reference.load_adapter()
-
-
-def test_its_card_tells_the_stored_scores():
-    told = cards.ADAPTER_CARD.read_text(encoding="utf-8")
-    assert cards.adapter_card(told) == told, "run: make generate"
-    assert "ai.google.dev/gemma/terms" in told and "Gemma Terms of Use" in (reference.ADAPTER / "NOTICE").read_text(
-        encoding="utf-8"
-    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_dispatch import Bomb
+from test_checkpoints import Bomb
 
 from helpers import dataset, environment, generation, masking, training
 from helpers.errors import CourseError
@@ -150,15 +150,6 @@ def test_generation_says_what_stopped_it(whole, rows):
                 assert len(written.token_ids) == limit and not set(written.token_ids) & set(STOP_IDS)
             else:
                 assert written.text.endswith(written.stopped_by) and written.token_ids[-1] in STOP_IDS
-
-
-def test_batching_changes_no_ones_answer(rows, checkpoint, tokenizer):
-    from helpers import checkpoints
-
-    model, few = checkpoints.load_model(checkpoint, dtype="float32"), rows.select(range(4))
-    one = generation.generate(model, tokenizer, few, max_new_tokens=8, batch_size=1)
-    many = generation.generate(model, tokenizer, few, max_new_tokens=8, batch_size=4)
-    assert [g.token_ids for g in one] == [g.token_ids for g in many]
 
 
 def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):

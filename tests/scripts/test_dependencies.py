@@ -21,8 +21,10 @@ OURS = {
     "scripts",
     "attacks",
     "exercise_mistakes",
+    "hub_cache",
+    "test_checkpoints",
+    "test_dataset",
     "test_dependencies",
-    "test_dispatch",
     "test_setup",
     "test_training",
 }
