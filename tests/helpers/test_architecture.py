@@ -18,6 +18,7 @@ def ids(exact):
     return torch.randint(1000, 200_000, (1, 640))  # longer than the window
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 5, 17])
 def test_attention_is_that_of_the_module(index, exact, ids):
     seen = {}
@@ -35,6 +36,7 @@ def test_attention_is_that_of_the_module(index, exact, ids):
     assert beyond == (exact.config.layer_types[index] == "sliding_attention")
 
 
+@pytest.mark.slow
 def test_the_whole_model_rebuilt_gives_the_same_logits_and_is_put_back(exact, ids):
     with torch.no_grad():
         before = exact(ids, logits_to_keep=8).logits
@@ -47,12 +49,14 @@ def test_the_whole_model_rebuilt_gives_the_same_logits_and_is_put_back(exact, id
     assert (without - before).abs().max() > 1
 
 
+@pytest.mark.slow
 def test_rms_norm_is_gemmas(exact):
     x = torch.randn(2, 7, 640) * 30
     module = exact.model.layers[3].input_layernorm
     assert torch.allclose(architecture.rms_norm(x, module.weight), module(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [64, 512, 700])
 def test_cache_bytes_follow_the_formula(n, model):
     with torch.no_grad():
@@ -64,6 +68,7 @@ def test_cache_bytes_follow_the_formula(n, model):
     assert architecture.kv_bytes(1024, model.config, kv_heads=4, windowed=False) == 72 * 2**20
 
 
+@pytest.mark.slow
 def test_the_budget_adds_up(model):
     budget = architecture.parameter_budget(model)
     assert sum(budget.values()) == 268_098_176 and budget["embedding"] == 167_772_160

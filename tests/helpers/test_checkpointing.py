@@ -7,6 +7,7 @@ from helpers.errors import CourseError
 from helpers.probes import checkpointing
 
 
+@pytest.mark.slow
 def test_a_ghost_on_meta_has_the_bytes_of_the_real_model():
     """On ``meta`` nothing is computed; the ledger must come to the same peak, up to what the CPU's kernels keep."""
     from helpers import checkpoints

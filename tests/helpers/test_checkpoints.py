@@ -25,11 +25,13 @@ def copy(checkpoint, tmp_path, monkeypatch):
     return cache / Path(checkpoint.path).name
 
 
+@pytest.mark.slow
 def test_the_model_is_gemma_3_270m(model):
     assert sum(p.numel() for p in model.parameters()) == 268_098_176
     assert model.config.layer_types.count("full_attention") == 3
 
 
+@pytest.mark.slow
 def test_the_model_knows_the_capital_of_egypt(model, tokenizer):
     ids = tokenizer("<bos>عاصمة مصر هي", add_special_tokens=False, return_tensors="pt")
     assert "القاهرة" in tokenizer.decode(model.generate(**ids, max_new_tokens=8, do_sample=False)[0])
@@ -47,6 +49,7 @@ def test_ensure_is_quick_the_second_time(checkpoint):
     assert time.perf_counter() - started < 5  # measured 0.4 s; the bound only tells a check from a conversion (25 s)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_found(copy):
     with (copy / "model.safetensors").open("r+b") as stream:
         stream.seek(100_000_000)
@@ -57,6 +60,7 @@ def test_a_flipped_byte_is_found(copy):
         checkpoints.ensure("gemma")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "manifest.json"])
 def test_a_truncated_or_missing_file_is_found(copy, name):
     (copy / name).write_bytes((copy / name).read_bytes()[:40])
@@ -67,6 +71,7 @@ def test_a_truncated_or_missing_file_is_found(copy, name):
         checkpoints.ensure("gemma")
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_conversion_are_swept_and_two_processes_share_one_cache(tmp_path):
     """Two processes start at once, beside the remains of a third; one converts, both get the same folder."""
     leftover = tmp_path / ".gemma-3-270m-v2-killed"

@@ -11,6 +11,8 @@ from hub_cache import REVISION, blob, mirror, python
 
 from helpers import chat, checkpoints
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cache(tmp_path):

@@ -37,6 +37,7 @@ def test_every_row_is_valid(every):
     assert len({row["id"] for row in every}) == len(every)
 
 
+@pytest.mark.slow
 def test_every_call_reads_back_from_its_rendered_row(every, rendered):
     texts = [text for split in rendered.values() for text in split]
     for row, text in zip(every, texts, strict=True):
@@ -46,6 +47,7 @@ def test_every_call_reads_back_from_its_rendered_row(every, rendered):
         assert text.count("<bos>") == 1
 
 
+@pytest.mark.slow
 def test_every_row_fits_in_1024_tokens(lengths):
     assert max(lengths.values()) <= 1024, max(lengths.values())
 

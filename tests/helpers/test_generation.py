@@ -5,6 +5,8 @@ from test_training import load_rows
 
 from helpers import generation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows():

@@ -9,6 +9,7 @@ from helpers import chat, checkpoints, gguf
 from helpers.errors import CourseError
 
 
+@pytest.mark.slow
 def test_the_file_declares_template_names_and_stops(f16):
     fields = gguf.reader(f16).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
@@ -19,6 +20,7 @@ def test_the_file_declares_template_names_and_stops(f16):
     )
 
 
+@pytest.mark.slow
 def test_what_was_written_is_what_is_read_back(f16):
     from safetensors.torch import load_file
 
@@ -32,6 +34,7 @@ def test_what_was_written_is_what_is_read_back(f16):
         assert np.abs(decoded[name].numpy() - state[name].float().numpy()).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_forced_embedding_and_bits(small, f16):
     kinds = {t.name: t.tensor_type.name for t in gguf.reader(small).tensors}
     assert (
@@ -53,6 +56,7 @@ def test_the_cache_is_asked_before_the_package(monkeypatch, tmp_path):
     assert gguf.base_gguf() == cached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["blk.0.attn_q.weight", "blk.0.attn_v.weight", "blk.3.ffn_down.weight", "token_embd.weight"]
 )

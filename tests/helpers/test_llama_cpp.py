@@ -6,6 +6,8 @@ import pytest
 from helpers import chat, checkpoints, dataset, generation, gguf, llama_cpp
 from helpers.errors import CourseError
 
+pytestmark = pytest.mark.slow
+
 PROBES = [
     "مُحَمَّدٌ  ﷺ",
     "٠٥٠١ 0501",

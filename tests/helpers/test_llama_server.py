@@ -22,6 +22,7 @@ def test_engines_that_are_not_installed_are_named(monkeypatch, tmp_path):
         llama_server.Server(tmp_path / "x.gguf")
 
 
+@pytest.mark.slow
 def test_a_grammar_can_ask_for_control_tokens(server):
     ids = server.complete(
         [2, 105, 4368, 107], 'root ::= <escape> "abc" <end_function_call>', max_new_tokens=16
@@ -29,6 +30,7 @@ def test_a_grammar_can_ask_for_control_tokens(server):
     assert ids[0] == 52 and 49 in ids
 
 
+@pytest.mark.slow
 def test_every_constrained_answer_that_ends_can_be_read_and_fits(server, tokenizer):
     from helpers.dispatch import check_call
 
@@ -48,6 +50,7 @@ def test_every_constrained_answer_that_ends_can_be_read_and_fits(server, tokeniz
             check_call(call, tools)
 
 
+@pytest.mark.slow
 def test_a_bad_grammar_and_a_missing_file_are_named(server, tmp_path):
     with pytest.raises(CourseError, match="grammar"):
         server.complete([2, 5], "root ::= (")

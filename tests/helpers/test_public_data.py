@@ -103,6 +103,7 @@ def public_set(cache, shared) -> Path:
     return snapshot
 
 
+@pytest.mark.slow
 def test_a_public_set_comes_out_of_the_hubs_cache(cache, public_set):
 
     done = python(PUBLIC_SET, cache)
@@ -112,12 +113,14 @@ def test_a_public_set_comes_out_of_the_hubs_cache(cache, public_set):
     assert (kept, refused) == (49, 51) and columns == sorted(dataset.COLUMNS)
 
 
+@pytest.mark.slow
 def test_a_script_in_a_public_set_is_not_run(cache, public_set):
     (public_set / "arabic-mobile-actions.py").write_text(f"open({str(cache / 'hit')!r}, 'w')\n")
     done = python(PUBLIC_SET, cache)
     assert done.returncode == 0 and not (cache / "hit").exists()
 
 
+@pytest.mark.slow
 def test_a_split_or_a_set_that_is_not_there_is_named(cache, public_set):
     done = python(PUBLIC_SET.replace("from_hub(", "from_hub(split='dev', name="), cache)
     assert done.stdout.startswith(f"CourseError: {DATA} (dev) cannot be loaded"), done.stdout + done.stderr

@@ -150,6 +150,7 @@ def test_a_4bit_model_weighs_what_its_parts_weigh_and_keeps_its_layout(bnb, tiny
     assert quantization.model_bytes(models[True])["scales"] < quantization.model_bytes(models[False])["scales"] / 3
 
 
+@pytest.mark.slow
 def test_dither_stays_within_the_cell_and_is_seeded():
     base = gguf.base_gguf()
     tensor = next(t for t in gguf.reader(base).tensors if t.name == "blk.0.attn_q.weight")

@@ -38,6 +38,7 @@ def test_stored_counts_are_those_of_the_stored_predictions(split, candidates):
     assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == told
 
 
+@pytest.mark.slow
 def test_a_cpu_writes_what_the_gpu_wrote():
     """Sums in another order flip a close choice of token now and then.
 
@@ -52,6 +53,7 @@ def test_a_cpu_writes_what_the_gpu_wrote():
     assert abs(exact[0] - exact[1]) <= 2, exact
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "cut short"])
 def test_a_missing_or_damaged_adapter_is_named(damage, tmp_path, monkeypatch):
     import shutil

@@ -10,6 +10,7 @@ from helpers.errors import CourseError
 from scripts.publish import cards, generated
 
 
+@pytest.mark.slow
 def test_the_cards_counts_are_those_of_the_data(splits, rendered, lengths, monkeypatch):
     """The rows are rendered and tokenized once for all tests."""
 
@@ -22,6 +23,7 @@ def test_the_cards_counts_are_those_of_the_data(splits, rendered, lengths, monke
     assert cards.block("counts") == cards.counts(loaded, tokenized).strip() + "\n", "run: make generate"
 
 
+@pytest.mark.slow
 def test_the_cards_baseline_is_what_the_retriever_scores():
     assert cards.block("baseline") == cards.baseline().strip() + "\n", "run: make generate"
 

@@ -1,5 +1,6 @@
 """Kernels are told by their names and have authors; the peak of a recording is found with its holders."""
 
+import pytest
 import torch
 
 from scripts.experiments import kernels
@@ -19,6 +20,7 @@ def test_a_function_of_our_own_shows_in_the_graph():
     assert nodes["TwiceBackward"] == 1 and nodes["SumBackward0"] == 1 and nodes["AccumulateGrad"] == 1
 
 
+@pytest.mark.slow
 def test_kernels_have_authors():
     by_hand = kernels.handwritten_kernels()
     # the last by decorator, the others in a call

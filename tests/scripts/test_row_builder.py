@@ -1,5 +1,7 @@
 """The data set as it is made: sources without a fault, the same bytes again, splits apart by phrasing and value."""
 
+import pytest
+
 from helpers import dataset
 from helpers.dataset import DIALECTS
 from scripts.dataset import row_builder, sources
@@ -11,6 +13,7 @@ def test_the_sources_have_no_fault():
     assert [line for tool in read.tools.values() for line in sources.faults(tool, read.vocabularies)] == []
 
 
+@pytest.mark.slow
 def test_a_rebuild_gives_the_same_bytes(tmp_path):
     build(tmp_path)
     for name in ("tools.jsonl", dataset.CHECKSUMS, *(f"{split}.jsonl" for split in dataset.SPLITS)):
