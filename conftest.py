@@ -21,23 +21,9 @@ environment.set_variables()
 SHARED = Path(__file__).resolve().parents[1] / "shared"
 
 
-#: Fixtures that load the 270M model, train, convert or fill an environment; what asks for one is ``slow``.
-SLOW_FIXTURES = frozenset(
-    "model exact conversion_seconds f16 small server whole killed without_bf16 machine functiongemma hub data".split()
-)
-#: Files whose tests start processes, GPU scripts, browsers or rehearsals.
-SLOW_FILES = frozenset(
-    f"test_{name}"
-    for name in "training faults reference_adapter gpu_runs format_runs rehearse standin pages hub".split()
-)
-
-
 def pytest_collection_modifyitems(items):
-    """Unit tests first: when one fails there is no need to wait for the notebooks; ``slow`` is left to make test."""
+    """Unit tests first: when one fails there is no need to wait for the notebooks."""
     items.sort(key=lambda item: item.path.suffix == ".ipynb")
-    for item in items:
-        if item.path.stem in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
-            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +53,29 @@ def model(checkpoint):
     from helpers import checkpoints
 
     return checkpoints.load_model(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def splits() -> dict[str, list[dict]]:
+    """Every row of the data set, by split."""
+    from helpers import dataset
+
+    return {split: dataset.load(split).to_list() for split in dataset.SPLITS}
+
+
+@pytest.fixture(scope="session")
+def rendered(splits) -> dict[str, list[str]]:
+    """Every row of the data set as text, by split: rendering them all takes long enough to be done once."""
+    from helpers import dataset
+
+    return {split: dataset.texts(rows) for split, rows in splits.items()}
+
+
+@pytest.fixture(scope="session")
+def lengths(rendered, tokenizer) -> dict[str, int]:
+    """The tokens in each rendered row, by its text."""
+    return {
+        text: len(ids)
+        for texts in rendered.values()
+        for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False).input_ids, strict=True)
+    }

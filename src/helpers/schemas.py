@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from .control_tokens import holds_control_token
 from .errors import CourseError
@@ -11,6 +13,7 @@ from .errors import CourseError
 #: Parameters of these names vanish from a declaration: the official template takes them for keywords of the schema.
 DROPPED_NAMES = frozenset({"type", "description", "properties", "required", "nullable"})
 SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "array", "object"})
+_VALIDATORS: dict[str, Any] = {}  # a schema as text -> its validator; see _validator
 
 
 def check_tools(tools: list[dict]) -> None:
@@ -80,9 +83,24 @@ def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault |
     import jsonschema
 
     try:
-        jsonschema.validate(arguments, closed_schema(parameters or {"type": "object"}))
-    except jsonschema.ValidationError as error:
-        return Fault(".".join(map(str, error.absolute_path)) or "arguments", error.message, error.validator)
+        validator = _validator(closed_schema(parameters or {"type": "object"}))
     except jsonschema.SchemaError as error:
         raise CourseError(f"the schema of {name} is malformed: {error.message[:200]}", "mend the declaration") from None
+    if found := jsonschema.exceptions.best_match(validator.iter_errors(arguments)):
+        return Fault(".".join(map(str, found.absolute_path)) or "arguments", found.message, found.validator)
     return None
+
+
+def _validator(schema: dict) -> Any:
+    """What ``jsonschema.validate`` makes of a schema at every call; kept, as checking a schema takes milliseconds."""
+    import jsonschema
+
+    # repr, not JSON: order decides which fault is reported, and a tuple, which is malformed, is no list
+    text = repr(schema)
+    if text not in _VALIDATORS:
+        kind = jsonschema.validators.validator_for(schema)
+        kind.check_schema(schema)
+        if len(_VALIDATORS) >= 1024:
+            _VALIDATORS.clear()
+        _VALIDATORS[text] = kind(copy.deepcopy(schema))  # the caller may change its own
+    return _VALIDATORS[text]

@@ -18,6 +18,7 @@ def ids(exact):
     return torch.randint(1000, 200_000, (1, 640))  # longer than the window
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 5, 17])
 def test_attention_is_that_of_the_module(index, exact, ids):
     seen = {}
@@ -35,6 +36,7 @@ def test_attention_is_that_of_the_module(index, exact, ids):
     assert beyond == (exact.config.layer_types[index] == "sliding_attention")
 
 
+@pytest.mark.slow
 def test_the_whole_model_rebuilt_gives_the_same_logits_and_is_put_back(exact, ids):
     with torch.no_grad():
         before = exact(ids, logits_to_keep=8).logits
@@ -47,12 +49,14 @@ def test_the_whole_model_rebuilt_gives_the_same_logits_and_is_put_back(exact, id
     assert (without - before).abs().max() > 1
 
 
+@pytest.mark.slow
 def test_rms_norm_is_gemmas(exact):
     x = torch.randn(2, 7, 640) * 30
     module = exact.model.layers[3].input_layernorm
     assert torch.allclose(architecture.rms_norm(x, module.weight), module(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [64, 512, 700])
 def test_cache_bytes_follow_the_formula(n, model):
     with torch.no_grad():
@@ -64,6 +68,7 @@ def test_cache_bytes_follow_the_formula(n, model):
     assert architecture.kv_bytes(1024, model.config, kv_heads=4, windowed=False) == 72 * 2**20
 
 
+@pytest.mark.slow
 def test_the_budget_adds_up(model):
     budget = architecture.parameter_budget(model)
     assert sum(budget.values()) == 268_098_176 and budget["embedding"] == 167_772_160
@@ -78,3 +83,16 @@ def test_masks_and_divergence():
         scoring.token_kl(logits, logits).mean() == pytest.approx(0, abs=1e-6)
         and scoring.token_kl(logits, torch.randn(5, 11)).mean() > 0
     )
+
+
+def test_an_overflow_is_reported_as_infinite(tiny_lora, few_ids):
+    found = architecture.largest_activations(tiny_lora, [few_ids])
+    assert len(found["residual"]) == 2 and all(0 < v < 1e4 for v in found["residual"])
+    layer = tiny_lora.get_base_model().model.layers[1]
+    handle = layer.register_forward_hook(
+        lambda m, a, out: out * float("nan") if isinstance(out, torch.Tensor) else (out[0] * float("nan"), *out[1:])
+    )
+    try:
+        assert architecture.largest_activations(tiny_lora, [few_ids])["residual"][1] == float("inf")
+    finally:
+        handle.remove()

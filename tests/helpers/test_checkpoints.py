@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,13 @@ def copy(checkpoint, tmp_path, monkeypatch):
     return cache / Path(checkpoint.path).name
 
 
+@pytest.mark.slow
 def test_the_model_is_gemma_3_270m(model):
     assert sum(p.numel() for p in model.parameters()) == 268_098_176
     assert model.config.layer_types.count("full_attention") == 3
 
 
+@pytest.mark.slow
 def test_the_model_knows_the_capital_of_egypt(model, tokenizer):
     ids = tokenizer("<bos>عاصمة مصر هي", add_special_tokens=False, return_tensors="pt")
     assert "القاهرة" in tokenizer.decode(model.generate(**ids, max_new_tokens=8, do_sample=False)[0])
@@ -46,6 +49,7 @@ def test_ensure_is_quick_the_second_time(checkpoint):
     assert time.perf_counter() - started < 5  # measured 0.4 s; the bound only tells a check from a conversion (25 s)
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_found(copy):
     with (copy / "model.safetensors").open("r+b") as stream:
         stream.seek(100_000_000)
@@ -56,6 +60,7 @@ def test_a_flipped_byte_is_found(copy):
         checkpoints.ensure("gemma")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "manifest.json"])
 def test_a_truncated_or_missing_file_is_found(copy, name):
     (copy / name).write_bytes((copy / name).read_bytes()[:40])
@@ -66,6 +71,7 @@ def test_a_truncated_or_missing_file_is_found(copy, name):
         checkpoints.ensure("gemma")
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_killed_conversion_are_swept_and_two_processes_share_one_cache(tmp_path):
     """Two processes start at once, beside the remains of a third; one converts, both get the same folder."""
     leftover = tmp_path / ".gemma-3-270m-v2-killed"
@@ -133,3 +139,40 @@ def test_course_model_wins_and_is_checked(checkpoint, tmp_path, monkeypatch):
         checkpoints.ensure("course")
     with pytest.raises(CourseError, match="no checkpoint 'llama'"):
         checkpoints.ensure("llama")
+
+
+# --- no pickle --------------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.write_text, (self.mark, "the pickle ran")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pkl"])
+def test_pickled_weights_are_refused_and_not_opened(name, tmp_path, monkeypatch):
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gemma3_text"}', encoding="utf-8")
+    (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
+    monkeypatch.setenv("COURSE_MODEL", str(folder))
+    with pytest.raises(CourseError, match="holds no safetensors.*pickled weights are not loaded"):
+        checkpoints.ensure("course")
+    assert not mark.exists()
+
+
+def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
+    folder, mark = tmp_path / "adapter", tmp_path / "mark"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8"
+    )
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(CourseError, match="holds no adapter_model.safetensors"):
+        checkpoints.load_adapter(folder, checkpoint)
+    assert not mark.exists()

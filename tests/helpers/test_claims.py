@@ -70,3 +70,12 @@ def test_a_damaged_file_of_measurements_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(claims, "ASSETS", tmp_path)
     with pytest.raises(CourseError, match="measured.json cannot be read.*make notebooks"):
         claims.measurements()
+
+
+@pytest.mark.parametrize(
+    "claim_id, wrong",
+    [("35-q4-k-m-is-4-bit", 4.5), ("34-export-q8", 8.0), ("33-rtl-flips-braces", 1), ("32-spike-means-alpha", 1.0)],
+)
+def test_bands_of_section_5_can_fail(monkeypatch, claim_id, wrong):
+    monkeypatch.delenv("COURSE_STRICT", raising=False)
+    assert not claims.verdict(claim_id, wrong).inside

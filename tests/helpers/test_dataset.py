@@ -1,47 +1,21 @@
-"""The data set: rebuilt byte for byte, valid to the last row, its splits apart, and bad rows refused by name."""
+"""The data set: valid to the last row, its splits apart, and bad rows refused by name; its making: test_row_builder."""
 
 import json
 import re
 import shutil
 from collections import Counter
 
-import datasets
 import jsonschema
 import pytest
 
-from helpers import chat, dataset, public_data
+from helpers import dataset
 from helpers.calls import FunctionCall, parse
 from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
-from scripts.dataset import row_builder, sources
-from scripts.dataset.__main__ import build
+from scripts.dataset import sources
 from scripts.dataset.sources import FORBIDDEN
-from scripts.publish import cards, generated
 
 TESTS = ("test", "test_unseen_tools")
-
-
-@pytest.fixture(scope="module")
-def splits():
-    return {split: dataset.load(split).to_list() for split in dataset.SPLITS}
-
-
-@pytest.fixture(scope="module")
-def every(splits):
-    return [row for rows in splits.values() for row in rows]
-
-
-def test_the_sources_have_no_fault():
-    read = sources.read()
-    assert [line for tool in read.tools.values() for line in sources.faults(tool, read.vocabularies)] == []
-
-
-def test_a_rebuild_gives_the_same_bytes(tmp_path):
-    build(tmp_path)
-    for name in ("tools.jsonl", dataset.CHECKSUMS, *(f"{split}.jsonl" for split in dataset.SPLITS)):
-        assert (tmp_path / name).read_bytes() == (dataset.FOLDER / name).read_bytes(), (
-            f"{name}: run make data and commit"
-        )
 
 
 def test_sizes_and_columns(splits):
@@ -52,25 +26,30 @@ def test_sizes_and_columns(splits):
     assert sum(path.stat().st_size for path in dataset.FOLDER.glob("*.jsonl")) <= 8 * 2**20
 
 
+@pytest.fixture(scope="module")
+def every(splits):
+    return [row for rows in splits.values() for row in rows]
+
+
 def test_every_row_is_valid(every):
     for row in every:
         dataset.validate(row)
     assert len({row["id"] for row in every}) == len(every)
 
 
-def test_every_call_reads_back_from_its_rendered_row(every):
-    for row in every:
-        text = chat.render(json.loads(row["messages"]), json.loads(row["tools"]))
+@pytest.mark.slow
+def test_every_call_reads_back_from_its_rendered_row(every, rendered):
+    texts = [text for split in rendered.values() for text in split]
+    for row, text in zip(every, texts, strict=True):
         turn = text.split("<start_of_turn>model\n")[-1]
         made = turn.split("response:")[0] if row["kind"] == "followup" else turn
         assert parse(made) == [FunctionCall(c["name"], c["arguments"]) for c in json.loads(row["calls"])], row["id"]
         assert text.count("<bos>") == 1
 
 
-def test_every_row_fits_in_1024_tokens(every, tokenizer):
-    texts = [chat.render(json.loads(row["messages"]), json.loads(row["tools"])) for row in every]
-    longest = max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
-    assert longest <= 1024, longest
+@pytest.mark.slow
+def test_every_row_fits_in_1024_tokens(lengths):
+    assert max(lengths.values()) <= 1024, max(lengths.values())
 
 
 def test_dialects_are_balanced_within_ten_percent(splits):
@@ -120,36 +99,6 @@ def test_unseen_tools_never_occur_elsewhere(splits):
             assert not unseen & {tool["function"]["name"] for tool in json.loads(row["tools"])}
     called = {c["name"] for row in splits["test_unseen_tools"] for c in json.loads(row["calls"])}
     assert called == unseen
-
-
-def test_free_text_values_of_the_tests_are_new(splits):
-    """No value of a free-text slot crosses from training into the tests."""
-    builder, read = row_builder.Builder(sources.read()), sources.read()
-    checked = 0
-    for name in read.vocabularies:
-        train, test = ({e["value"] for e in builder.entries(name, split)} for split in ("train", "test"))
-        if train != test:
-            checked += 1
-            assert not train & test, name
-    assert checked >= 10
-
-
-def test_no_near_copies_across_splits():
-    """Phrasings of one tool that ended in different splits differ in wording, whatever their dialect."""
-    builder = row_builder.Builder(sources.read())
-    for tool in builder.sources.tools.values():
-        for i, a in enumerate(tool.phrasings):
-            for b in tool.phrasings[i + 1 :]:
-                if builder.phrasing_split[a.id] != builder.phrasing_split[b.id]:
-                    assert sources.similarity(a.text, b.text) <= row_builder._LEAK, (a, b)
-
-
-def test_every_tool_and_dialect_is_in_every_split_it_belongs_to():
-    builder = row_builder.Builder(sources.read())
-    for tool in builder.sources.tools.values():
-        for dialect in DIALECTS:
-            for split, least in (("test_unseen_tools", 8),) if tool.unseen else (("train", 4), ("test", 1)):
-                assert len(builder.phrasings(tool, dialect, split)) >= least, (tool.name, dialect, split)
 
 
 def test_texts_hold_nothing_invisible(every):
@@ -270,76 +219,3 @@ def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
     assert not {entry["query"] for entry in texts["calls"]} & {row["query"] for row in every}
     with pytest.raises(CourseError, match="retention.yaml is missing"):
         dataset.retention(tmp_path)
-
-
-# --- the data card ----------------------------------------------------------------------------------------------------
-
-
-def test_the_cards_counts_are_those_of_the_data(splits, tokenizer):
-    loaded = {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
-    assert cards.block("counts") == cards.counts(loaded, tokenizer).strip() + "\n", "run: make generate"
-
-
-def test_the_cards_baseline_is_what_the_retriever_scores():
-    assert cards.block("baseline") == cards.baseline().strip() + "\n", "run: make generate"
-
-
-def test_a_card_without_marks_is_refused():
-    with pytest.raises(CourseError, match="0 blocks 'counts'.*put the marks back"):
-        generated.replaced("# A card", "counts", "text")
-
-
-# --- public sets ------------------------------------------------------------------------------------------------------
-
-
-def test_the_public_sample_is_adapted(shared):
-    lines = (shared / "data" / "arabic_function_calling_sample.jsonl").read_text(encoding="utf-8").splitlines()
-    kept, refused = public_data.from_hub_rows(map(json.loads, lines))
-    assert len(kept) + sum(refused.values()) == len(lines) == 100
-    assert len(kept) == 49  # the others call with arguments that their own declarations do not have
-    assert refused["a call has an argument that its tool does not declare"] == 41
-    assert refused["neither a call nor a reply"] == 6 and len(refused) == 4
-    for row in kept:
-        assert all(isinstance(c["arguments"], dict) for c in json.loads(row["calls"]))
-        assert row["dialect"] in DIALECTS
-
-
-def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
-    """In a nested column Arrow unites all rows' fields: each tool gets every other tool's parameters, as nulls."""
-    lines = (shared / "data" / "arabic_function_calling_sample.jsonl").read_text(encoding="utf-8").splitlines()
-    plain = [json.loads(line) for line in lines]
-    arrow = datasets.Dataset.from_list(plain)
-    assert any(value is None for value in arrow[0]["tools"][0]["function"]["parameters"]["properties"].values())
-    monkeypatch.setattr(datasets, "load_dataset", lambda folder, split: arrow)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **how: name)
-    monkeypatch.setattr("helpers.public_data.hub_reachable", lambda: True)
-    rows, refused = public_data.from_hub("Sa74ll/arabic-mobile-actions")
-    kept, expected = public_data.from_hub_rows(plain)
-    assert refused == expected
-    for row, same in zip(rows, kept, strict=True):  # Arrow orders a struct's fields its own way
-        assert json.loads(row.pop("tools")) == json.loads(same.pop("tools")) and row == same
-    table = public_data.declarations_of(arrow)
-    assert table == public_data.declarations_of(plain) and "get_weather" in table
-
-
-def test_a_hub_out_of_reach_is_said_at_once(monkeypatch):
-    monkeypatch.setattr("helpers.public_data.hub_reachable", lambda: False)
-    with pytest.raises(CourseError, match="cannot be reached from here.*dataset.load"):
-        public_data.from_hub("Sa74ll/arabic-mobile-actions")
-
-
-def test_rows_without_declarations_need_a_table():
-    row = {
-        "id": 7,
-        "query_ar": "كم سعر الذهب؟",
-        "function_name": "f",
-        "arguments": '{"a": 1, "b": null}',
-        "dialect": "MSA",
-        "requires_function": True,
-    }
-    adapted = public_data.from_hub_row(row, {"f": GOOD_TOOL})
-    assert json.loads(adapted["calls"]) == [{"name": "f", "arguments": {"a": 1}}] and adapted["dialect"] == "msa"
-    with pytest.raises(CourseError, match="no declaration of f"):
-        public_data.from_hub_row(row)
-    with pytest.raises(CourseError, match="unknown dialect 'klingon'"):
-        public_data.from_hub_row(row | {"dialect": "Klingon"}, {"f": GOOD_TOOL})

@@ -1,11 +1,8 @@
-"""The model's text is data: what is not declared or does not fit reaches no function; weights are never unpickled."""
-
-import pickle
-from pathlib import Path
+"""The model's text is data: what is not declared or does not fit reaches no function."""
 
 import pytest
 
-from helpers import checkpoints, dispatch, training
+from helpers import dispatch
 from helpers.calls import FunctionCall, ParseError, serialize
 from helpers.errors import CourseError
 
@@ -73,54 +70,3 @@ def test_malformed_text_and_missing_functions_run_nothing():
     with pytest.raises(CourseError, match="no function for it"):
         dispatch.dispatch(serialize([call("get_time"), call("get_weather", city="x")]), TOOLS, {"get_time": spy.note})
     assert spy.ran == []
-
-
-# --- no pickle --------------------------------------------------------------------------------------------------------
-
-
-class Bomb:
-    """Unpickled, it writes a file."""
-
-    def __init__(self, mark: Path):
-        self.mark = mark
-
-    def __reduce__(self):
-        return Path.write_text, (self.mark, "the pickle ran")
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pkl"])
-def test_pickled_weights_are_refused_and_not_opened(name, tmp_path, monkeypatch):
-    folder, mark = tmp_path / "model", tmp_path / "mark"
-    folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "gemma3_text"}', encoding="utf-8")
-    (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
-    monkeypatch.setenv("COURSE_MODEL", str(folder))
-    with pytest.raises(CourseError, match="holds no safetensors.*pickled weights are not loaded"):
-        checkpoints.ensure("course")
-    assert not mark.exists()
-
-
-def test_a_pickled_adapter_is_refused_and_not_opened(checkpoint, tmp_path):
-    folder, mark = tmp_path / "adapter", tmp_path / "mark"
-    folder.mkdir()
-    (folder / "adapter_config.json").write_text(
-        '{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}', encoding="utf-8"
-    )
-    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(mark)))
-    with pytest.raises(CourseError, match="holds no adapter_model.safetensors"):
-        checkpoints.load_adapter(folder, checkpoint)
-    assert not mark.exists()
-
-
-def test_the_package_unpickles_nothing():
-    source = "\n".join(path.read_text(encoding="utf-8") for path in Path(training.__file__).parent.rglob("*.py"))
-    for word in (
-        "pickle.load",
-        "torch.load(",
-        "joblib",
-        "eval(",
-        "exec(",
-        "weights_only=False",
-        "trust_remote_code=True",
-    ):
-        assert word.replace("eval(", " eval(").replace("exec(", " exec(") not in source, word

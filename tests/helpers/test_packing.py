@@ -48,6 +48,7 @@ def test_loaded_rows_come_in_runs_that_share_their_tools():
     assert 0.02 < rows["kind"].count("none") / len(rows) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad", [False, True])
 def test_loss_and_gradient_are_those_of_the_rows_alone(grad, checkpoint):
     recipe = training.Recipe(rank=4, alpha=8, dtype="float32", rows_per_prompt=4)

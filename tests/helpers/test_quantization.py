@@ -1,8 +1,10 @@
 """NF4 built from nothing is bitsandbytes' NF4, to the bit; its bytes are counted right."""
 
+import numpy as np
 import pytest
 import torch
 
+from helpers import gguf
 from helpers.errors import CourseError
 from helpers.probes import quantization
 
@@ -146,3 +148,17 @@ def test_a_4bit_model_weighs_what_its_parts_weigh_and_keeps_its_layout(bnb, tiny
         assert quantization.model_bytes(model) == before
         assert all(m.weight.quant_state.nested is double for m in quantized.values())
     assert quantization.model_bytes(models[True])["scales"] < quantization.model_bytes(models[False])["scales"] / 3
+
+
+@pytest.mark.slow
+def test_dither_stays_within_the_cell_and_is_seeded():
+    base = gguf.base_gguf()
+    tensor = next(t for t in gguf.reader(base).tensors if t.name == "blk.0.attn_q.weight")
+    moved, again = (
+        quantization.dithered_state(base, seed=1)["model.layers.0.self_attn.q_proj.weight"].numpy() for _ in range(2)
+    )
+    from gguf import quants
+
+    noise = moved - quants.dequantize(tensor.data, tensor.tensor_type)
+    assert np.array_equal(moved, again) and np.all(np.abs(noise) <= 0.501 * gguf.steps(tensor) + 1e-7)
+    assert np.std(noise / gguf.steps(tensor).clip(1e-9)) == pytest.approx(12**-0.5, rel=0.02)

@@ -122,6 +122,7 @@ def run(machine, tmp_path):
 WHAT = "print(json.dumps([setup.install(), {n: version(n) for n in ('torch', 'numpy', 'plain')}]))"
 
 
+@pytest.mark.slow
 def test_what_is_missing_comes_what_fits_stays_and_torch_and_numpy_are_left_alone(run):
     said, ((changed, replaced), versions) = run(WHAT, "plain==2.0\nwants_numpy>=1\ntorch>=9", "says_less==1.0")
     assert changed == ["plain==2.0", "wants_numpy>=1", "says_less==1.0"] and not replaced
@@ -132,18 +133,21 @@ def test_what_is_missing_comes_what_fits_stays_and_torch_and_numpy_are_left_alon
     assert not changed and not replaced and "installing" not in said
 
 
+@pytest.mark.slow
 def test_a_version_that_a_range_refuses_is_replaced(run):
     run(WHAT, "plain==3.0")
     _, ((changed, _), versions) = run(WHAT, "plain>=1,<3")
     assert changed == ["plain>=1,<3"] and versions["plain"] == "2.0"
 
 
+@pytest.mark.slow
 def test_a_package_that_was_loaded_before_it_was_replaced_is_told(run):
     run(WHAT, "plain==1.0")
     _, ((changed, replaced), _) = run(f"import plain; {WHAT}", "plain==2.0")
     assert changed == ["plain==2.0"] and replaced == ["plain"]
 
 
+@pytest.mark.slow
 def test_a_pin_that_nobody_has_is_named(run):
     _, error = run(WHAT, "plain==2.0\nwants_numpy==7.7")
     assert (
@@ -152,6 +156,7 @@ def test_a_pin_that_nobody_has_is_named(run):
     )
 
 
+@pytest.mark.slow
 def test_a_package_that_asks_for_another_numpy_is_named_and_numpy_stays(run):
     _, error = run(WHAT, "plain==2.0\nwants_newer_numpy==1.0")
     assert (
@@ -162,11 +167,13 @@ def test_a_package_that_asks_for_another_numpy_is_named_and_numpy_stays(run):
     assert versions["numpy"] == "9.1"
 
 
+@pytest.mark.slow
 def test_what_a_package_itself_needs_and_nobody_has_is_named(run):
     _, error = run(WHAT, "wants_the_moon==1.0")
     assert "moon" in error and "requirements.txt" in error and " → " in error
 
 
+@pytest.mark.slow
 def test_an_index_out_of_reach_is_said(run):
     settings = {
         "PIP_NO_INDEX": "",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_dispatch import Bomb
+from test_checkpoints import Bomb
 
 from helpers import dataset, environment, generation, masking, training
 from helpers.errors import CourseError
@@ -40,6 +40,7 @@ def test_defaults_are_the_guides():
     assert set(recipe.target_modules) == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_says_what_it_did(whole):
     losses = [step["loss"] for step in whole.history]
     assert len(losses) == 12 and sum(losses[-3:]) < 0.8 * sum(losses[:3])
@@ -50,6 +51,7 @@ def test_a_run_learns_and_says_what_it_did(whole):
     assert 0 < whole.audit.labelled < whole.audit.tokens and whole.peak_bytes > 1e9 and whole.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_adapter_is_saved_as_safetensors(whole, tmp_path):
     names = {path.name for path in Path(whole.adapter).iterdir()}
     assert "adapter_model.safetensors" in names and not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
@@ -82,6 +84,7 @@ def killed(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_losses(killed, whole, rows, checkpoint, tmp_path):
     """Beside the whole checkpoint lies half of a later one, as a kill while saving leaves it; it is passed over."""
     folder = tmp_path / "تشغيل two"
@@ -95,6 +98,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(killed, whole, rows, checkpoint
     assert Path(resumed.adapter).is_dir() and not list(folder.glob("checkpoint-*"))
 
 
+@pytest.mark.slow
 def test_a_hostile_checkpoint_is_refused_and_not_run(killed, rows, checkpoint, tmp_path):
     folder, mark = tmp_path / "run", tmp_path / "mark"
     shutil.copytree(killed, folder)
@@ -114,6 +118,7 @@ def test_half_a_checkpoint_is_no_checkpoint(tmp_path):
     assert training._last_checkpoint(tmp_path / "absent") is None
 
 
+@pytest.mark.slow
 def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):
     model, tokenizer = training.load(BRIEF, checkpoint)
     data, _ = training.tokenize(rows.select(range(2)), tokenizer, BRIEF)
@@ -132,6 +137,7 @@ def test_loss_at_labels_only_equals_the_whole_computation(checkpoint, rows):
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_only_a_row_that_teaches_is_accepted(rows, checkpoint):
     from datasets import Dataset
 
@@ -141,6 +147,7 @@ def test_only_a_row_that_teaches_is_accepted(rows, checkpoint):
         training.train(BRIEF, Dataset.from_list([row]), checkpoint)
 
 
+@pytest.mark.slow
 def test_generation_says_what_stopped_it(whole, rows):
     from helpers.chat import STOP_IDS
 
@@ -152,15 +159,7 @@ def test_generation_says_what_stopped_it(whole, rows):
                 assert written.text.endswith(written.stopped_by) and written.token_ids[-1] in STOP_IDS
 
 
-def test_batching_changes_no_ones_answer(rows, checkpoint, tokenizer):
-    from helpers import checkpoints
-
-    model, few = checkpoints.load_model(checkpoint, dtype="float32"), rows.select(range(4))
-    one = generation.generate(model, tokenizer, few, max_new_tokens=8, batch_size=1)
-    many = generation.generate(model, tokenizer, few, max_new_tokens=8, batch_size=4)
-    assert [g.token_ids for g in one] == [g.token_ids for g in many]
-
-
+@pytest.mark.slow
 def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
     def exhausted(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
@@ -264,6 +263,7 @@ def without_bf16(tiny, tmp_path_factory) -> dict[bool, dict]:
     return {course: json.loads(said.splitlines()[-1]) for course, (said, _) in told.items()}
 
 
+@pytest.mark.slow
 def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(without_bf16):
     """The course's decision: float32 on purpose.
 
@@ -276,6 +276,7 @@ def test_where_a_gpu_has_no_bf16_the_course_computes_in_float32(without_bf16):
     assert told["list"] == ["gemma3,", "gemma3text", "gemma3n"]  # Unsloth's own list is as it was
 
 
+@pytest.mark.slow
 def test_left_to_itself_unsloth_mixes_float16_in_and_plain_models_break(without_bf16):
     """The other decision, which notebook 03 describes.
 

@@ -78,6 +78,7 @@ def fresh():
     return augmentation.fresh(0)
 
 
+@pytest.mark.slow
 def test_fresh_rows_are_valid_new_and_repeatable(fresh, rows):
     for row in fresh[::8]:
         dataset.validate(row)
@@ -93,6 +94,7 @@ def test_fresh_rows_are_valid_new_and_repeatable(fresh, rows):
     assert augmentation.fresh(0)[:50] == fresh[:50] and augmentation.fresh(1)[:50] != fresh[:50]
 
 
+@pytest.mark.slow
 def test_fresh_rows_keep_to_the_phrasings_of_training(fresh):
     held_out = {
         name for split in ("validation", "test", "test_unseen_tools") for name in phrasings(dataset.load(split))

@@ -21,8 +21,10 @@ OURS = {
     "scripts",
     "attacks",
     "exercise_mistakes",
+    "hub_cache",
+    "test_checkpoints",
+    "test_dataset",
     "test_dependencies",
-    "test_dispatch",
     "test_setup",
     "test_training",
 }
@@ -169,6 +171,7 @@ def test_setting_up_keeps_to_the_lock_and_windows_has_its_own_path(tmp_path):
     assert f"{tmp_path}/v/Scripts/python.exe -m pip" in make("setup", f"VENV={tmp_path}/v", "OS=Windows_NT")
 
 
+@pytest.mark.slow
 def test_torch_comes_from_where_it_is_asked_for(tmp_path):
     """From an index, or from a folder of wheels; that one is tried, with a wheel of a few bytes."""
     told = make("setup", f"VENV={tmp_path}/v", "TORCH_INDEX=https://example.org/whl/cpu")
@@ -188,6 +191,7 @@ def test_torch_comes_from_where_it_is_asked_for(tmp_path):
 # --- the package ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pip_install_gives_a_package_that_imports_and_names_what_it_needs(tmp_path):
     """``pip install .`` from a copy, without its requirements: every module imports, far from the checkout."""
     source, target = tmp_path / "copy", tmp_path / "installed"

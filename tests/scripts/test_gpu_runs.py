@@ -10,6 +10,8 @@ import torch
 from helpers import dataset, reference
 from scripts.experiments import gpu_runs as gpu
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny():

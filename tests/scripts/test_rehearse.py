@@ -88,6 +88,7 @@ def said(work: Path, mode: str, name: str, place: str) -> str:
     return "".join(o.get("text", "") for o in outputs)
 
 
+@pytest.mark.slow
 def test_in_order_notebooks_share_a_folder_and_alone_they_do_not(course, tmp_path, capsys):
     played = rehearse(course, tmp_path / "work")
     assert [(p.mode, p.notebook, p.fault) for p in played] == [
@@ -111,6 +112,7 @@ def test_in_order_notebooks_share_a_folder_and_alone_they_do_not(course, tmp_pat
     assert rehearse(course, tmp_path / "work") != played and "01_second" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_notebook_that_fails_is_named_with_its_cell_and_the_others_run(course, tmp_path):
     save(course, "00_first", "1 / 0")
     save(course, "02_asks", "input('token: ')")
@@ -123,6 +125,7 @@ def test_a_notebook_that_fails_is_named_with_its_cell_and_the_others_run(course,
     assert rehearse(course, tmp_path / "work", ["order"])[0].fault is None
 
 
+@pytest.mark.slow
 def test_each_cell_can_be_run_again(course, tmp_path):
     save(course, "00_first", "names = ['a']\nprint(len(names))")
     save(course, "01_second", "import os; os.mkdir('mine')")
@@ -133,6 +136,7 @@ def test_each_cell_can_be_run_again(course, tmp_path):
     assert third.fault == "cell 2 of 2: ZeroDivisionError: division by zero"
 
 
+@pytest.mark.slow
 def test_where_a_cell_hangs_is_told_and_the_next_notebook_runs(course, tmp_path):
     save(course, "00_first", "import time\ndef stuck():\n    time.sleep(600)\nstuck()")
     first, second = rehearse(course, tmp_path / "work", ["order"], cell_limit=10)
@@ -144,6 +148,7 @@ def test_where_a_cell_hangs_is_told_and_the_next_notebook_runs(course, tmp_path)
     )
 
 
+@pytest.mark.slow
 def test_the_kernel_is_the_rehearsed_environments(course, tmp_path, monkeypatch):
     """Also where the Python that drives has no kernel installed: nothing but the environment's own is asked for."""
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "none"))
@@ -153,6 +158,7 @@ def test_the_kernel_is_the_rehearsed_environments(course, tmp_path, monkeypatch)
     assert script.Rehearsed(Path("/of/colab/python")).get_kernel_spec("anything").argv[0] == "/of/colab/python"
 
 
+@pytest.mark.slow
 def test_another_torch_or_numpy_is_found(course, tmp_path):
     """By its version, and by its files when the version is the same."""
     record = script.PARTS / "numpy-9.1.dist-info" / "RECORD"
@@ -161,11 +167,13 @@ def test_another_torch_or_numpy_is_found(course, tmp_path):
     assert faults["00_first"] is None and faults["01_second"].startswith("torch and numpy were {'torch': ['9.1'")
 
 
+@pytest.mark.slow
 def test_a_slow_setup_cell_is_a_fault(course, tmp_path):
     played = rehearse(course, tmp_path / "work", ["setup"], setup_limit=0)
     assert "the setup cell took" in played[0].fault
 
 
+@pytest.mark.slow
 def test_on_the_t4_path_memory_is_held_and_bf16_is_only_emulated(course, tmp_path):
     save(
         course,
@@ -203,6 +211,7 @@ print(torch.cuda.get_device_capability(), _utils.CAPABILITY)
 """
 
 
+@pytest.mark.slow
 def test_on_the_t4_path_unsloth_is_told_a_t4s_capability_and_held_to_the_courses_path(course, tmp_path):
     """A run in float32 throughout passes; Unsloth's own mixture, or a notebook that left no run, is a fault."""
     (script.PARTS / "unsloth" / "models").mkdir(parents=True)
@@ -223,6 +232,7 @@ def test_on_the_t4_path_unsloth_is_told_a_t4s_capability_and_held_to_the_courses
     assert rehearse(course, tmp_path / "elsewhere", ["order"])[1].fault is None  # no GPU is imitated: nothing is asked
 
 
+@pytest.mark.slow
 def test_on_the_t4_path_another_profile_is_a_fault_beside_any_other(course, tmp_path):
     """It happened: the GPU was not held, every kernel chose the large profile, and nobody looked."""
     chose = (
@@ -241,6 +251,7 @@ def test_on_the_t4_path_another_profile_is_a_fault_beside_any_other(course, tmp_
     ]
 
 
+@pytest.mark.slow
 def test_a_stand_in_plays_where_the_hub_would_give_functiongemma(course, tmp_path):
     save(
         course,
@@ -262,6 +273,7 @@ def test_a_stand_in_plays_where_the_hub_would_give_functiongemma(course, tmp_pat
     ) == "hub\n"
 
 
+@pytest.mark.slow
 def test_the_real_torch_takes_the_t4_path(tmp_path):
     """On a machine without a GPU nothing is held, and torch still loads and says so; a child process gets it too."""
     program = (

@@ -38,6 +38,7 @@ def printed(book) -> str:
     return "\n".join("".join(o.get("text", "")) for cell in book.cells for o in cell.get("outputs", []))
 
 
+@pytest.mark.slow
 def test_notebook_00_tells_another_models_story_truly(hub, monkeypatch):
     """The stand-in calls in all five dialects.
 

@@ -1,0 +1,60 @@
+"""The ways of checkpointing change bytes and calls and never a gradient."""
+
+import pytest
+import torch
+
+from helpers.errors import CourseError
+from helpers.probes import checkpointing
+
+
+@pytest.mark.slow
+def test_a_ghost_on_meta_has_the_bytes_of_the_real_model():
+    """On ``meta`` nothing is computed; the ledger must come to the same peak, up to what the CPU's kernels keep."""
+    from helpers import checkpoints
+
+    checkpoint = checkpoints.ensure("gemma")
+    real, ghost = checkpointing.adapted(checkpoint, device="cpu"), checkpointing.adapted(checkpoint, device="meta")
+    peaks = [
+        checkpointing.step(model, checkpointing.random_ids(model, 1, 32), loss="response", labelled=8)[
+            "ledger"
+        ].peak.total
+        for model in (real, ghost)
+    ]
+    assert peaks[0] == pytest.approx(peaks[1], rel=0.02)
+
+
+def test_every_way_of_checkpointing_gives_the_same_gradients(tiny_lora, few_ids):
+    found = {mode: checkpointing.step(tiny_lora, few_ids, mode) for mode in checkpointing.MODES}
+    for mode, step in found.items():
+        assert step["loss"] == found["none"]["loss"], mode
+        for name, gradient in step["gradients"].items():
+            assert torch.equal(gradient, found["none"]["gradients"][name]), (mode, name)
+    assert {mode: (step["calls"]["q_proj"], step["calls"]["act_fn"]) for mode, step in found.items()} == {
+        "none": (2, 2),
+        "layer": (4, 4),
+        "nonlinearity": (2, 4),
+        "offload": (4, 4),
+    }
+    saved = {mode: step["ledger"].marks["forward"].by("category")["saved"] for mode, step in found.items()}
+    assert saved["layer"] < saved["none"] / 2
+    # all is switched off again
+    assert not tiny_lora.get_base_model().is_gradient_checkpointing and "forward" not in vars(
+        tiny_lora.get_base_model().model.layers[0].mlp
+    )
+
+
+def test_three_losses_are_one(tiny_lora, few_ids):
+    for labelled in (4, None):
+        values = {
+            loss: checkpointing.loss_of(tiny_lora, few_ids, loss, labelled).item() for loss in checkpointing.LOSSES
+        }
+        assert max(values.values()) - min(values.values()) < 1e-3, values
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda model, few_ids: checkpointing.loss_of(model, few_ids, "half"), "no loss 'half'"),
+    (lambda model, few_ids: checkpointing.step(model, few_ids, "some"), "no checkpointing mode 'some'"),
+])  # fmt: skip
+def test_what_there_is_not_is_named(tiny_lora, few_ids, call, words):
+    with pytest.raises(CourseError, match=words):
+        call(tiny_lora, few_ids)
