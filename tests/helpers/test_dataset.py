@@ -31,6 +31,7 @@ def every(splits):
     return [row for rows in splits.values() for row in rows]
 
 
+@pytest.mark.slow
 def test_every_row_is_valid(every):
     for row in every:
         dataset.validate(row)

@@ -34,7 +34,7 @@ def test_a_conversion_killed_at_any_point_leaves_nothing_half_done(tmp_path):
         stage: subprocess.Popen(PREPARE, env={**os.environ, "COURSE_CACHE": str(tmp_path / stage)}, **quiet)
         for stage in STAGES
     }
-    limit, left = time.time() + 300, dict(running)
+    limit, left = time.time() + 600, dict(running)
     try:
         while left and time.time() < limit:
             for stage, process in list(left.items()):
