@@ -92,7 +92,7 @@ print(f"{len(train_rows)} rows to train on, {len(test_rows)} to test on; domains
 # `train_rows, refused = public_data.from_hub("Sa74ll/arabic-mobile-actions")`
 #
 # `refused` counts the rows that break their own declarations, by reason. Of the 100 rows in that set's public sample, 51 are refused,
-# 41 of them because the call has an argument that its tool does not declare (`tests/helpers/test_dataset.py` counts them). On the CPU profile add `rows_per_prompt=1` to the
+# 41 of them because the call has an argument that its tool does not declare (`tests/helpers/test_public_data.py` counts them). On the CPU profile add `rows_per_prompt=1` to the
 # recipe of section 4.8, because such rows do not come in runs.
 
 # %% [markdown]
