@@ -462,9 +462,9 @@ def offload(edges) -> None:
 
 
 def kernels(library: str) -> None:
-    """Who wrote the kernels of one training step, by count and time.
+    """Count and time the kernels of one training step by their author, for one library.
 
-    And the autograd functions in its graph, and who holds the memory at its peak.
+    Reported with it: the autograd functions in its graph, and the holders of memory at its peak.
     """
 
     from scripts.experiments import kernels as sources

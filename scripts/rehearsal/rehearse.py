@@ -313,11 +313,11 @@ def play(
                     if mode == "twice" and (refused := _again(client, cell, index)):
                         repeated.append(f"cell {count} of {len(code)}, run again: {refused}")
                 fault = None
-                _leave_peaks(client)
+                _request_peaks(client)
             except CellTimeoutError:  # the kernel is busy and will answer nothing more, but a signal
                 fault += f"no end after {cell_limit:.0f} s, {_where(manager.provisioner.pid, peaks)}"
             except CellExecutionError:
-                _leave_peaks(client)
+                _request_peaks(client)
                 raise
             finally:
                 elapsed = time.perf_counter() - started
@@ -381,7 +381,7 @@ def _where(process: int, folder: Path) -> str:
     )
 
 
-def _leave_peaks(client: NotebookClient) -> None:
+def _request_peaks(client: NotebookClient) -> None:
     """Ask the kernel for its peaks now: one that is slow to end is killed, and then writes none."""
     tail = nbformat.v4.new_code_cell("__import__('sitecustomize').write()")
     client.nb.cells.append(tail)
