@@ -260,6 +260,7 @@ class Rehearsed(KernelSpecManager):
         self.python = python
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """The rehearsed environment's kernel, whatever name is asked for."""
         argv = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
         return KernelSpec(argv=argv, display_name="Colab, rehearsed", language="python")
 
@@ -382,7 +383,7 @@ def _where(process: int, folder: Path) -> str:
 
 
 def _request_peaks(client: NotebookClient) -> None:
-    """Ask the kernel for its peaks now: one that is slow to end is killed, and then writes none."""
+    """Have the kernel write its peaks now: one that is slow to end is killed, and then writes none."""
     tail = nbformat.v4.new_code_cell("__import__('sitecustomize').write()")
     client.nb.cells.append(tail)
     with contextlib.suppress(CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError):
@@ -557,7 +558,10 @@ def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.R
 
 
 def chosen(prefixes: list[str]) -> list[Path]:
-    """The stored notebooks whose names start with one of the prefixes, in a reader's order; all without any."""
+    """The stored notebooks whose names start with one of the prefixes, in a reader's order; all without any.
+
+    Raises CourseError when there is none.
+    """
     found = [
         p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if not prefixes or p.name.startswith(tuple(prefixes))
     ]
@@ -617,6 +621,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line (see the module). Returns the exit status; raises CourseError for what it cannot do."""
     arguments = _parser().parse_intermixed_args(argv)
     if arguments.table:
         print(runtimes.table(reference.load("runtimes").results), end="")
