@@ -46,6 +46,7 @@ def check() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command named in ``argv``. Returns the exit status: 2 for an unknown command."""
     argv = sys.argv[1:] if argv is None else argv
     if argv == ["build"]:
         for split, count in build().items():

@@ -46,6 +46,7 @@ class FreshBuilder(row_builder.Builder):
 
     @cached_property
     def training_values(self) -> dict[str, list[str]]:
+        """Vocabulary name -> its values of free text for training only."""
         return dataset.read_yaml(VALUES)
 
     def entries(self, vocabulary: str, split: str, enum: bool = False) -> list[dict]:

@@ -166,7 +166,7 @@ class Builder:
         return random.Random(row)
 
     def rows(self, split: str) -> list[dict]:
-        """All rows of a split, queries unique."""
+        """All rows of a split, queries unique. Raises CourseError when 200 attempts give no new query for a row."""
         kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * SIZES[split]))]
         kinds += ["single"] * (SIZES[split] - len(kinds))
         rows, seen = [], set()

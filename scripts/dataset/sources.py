@@ -37,6 +37,7 @@ class Phrasing:
 
     @property
     def placeholders(self) -> list[str]:
+        """Names of the placeholders in ``text``, in order."""
         return PLACEHOLDER.findall(self.text)
 
 

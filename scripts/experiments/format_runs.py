@@ -56,6 +56,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The format's name, with "as packaged" where the base was not dithered."""
         return self.format if self.base == "dithered" else f"{self.format} as packaged"
 
 
@@ -155,6 +156,7 @@ def kl_texts(tokenizer, rows: list[dict], passages: int) -> list[dict]:
 
 
 def asked_rows(tokenizer, rows: list[dict]) -> list[dict]:
+    """Data rows as requests: id, token ids of the prompt, and the grammar (GBNF) of the declared tools."""
     ids = [tokenizer(generation.prompt(row), add_special_tokens=False).input_ids for row in rows]
     return [
         {"id": row["id"], "ids": i, "grammar": calls.grammar(json.loads(row["tools"]))}
@@ -163,6 +165,7 @@ def asked_rows(tokenizer, rows: list[dict]) -> list[dict]:
 
 
 def blocks(rows: list[dict]) -> list[list[dict]]:
+    """The rows in lists of ``BLOCK``."""
     return [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
 
 
@@ -180,6 +183,7 @@ class Schedule:
         self.seconds = {False: [], True: []}  # of a block, without and with the constrained question
 
     def kl(self, run: Run, texts: list[dict]) -> dict:
+        """The task that compares one run's logits with those of F16 on the same base."""
         return {
             "kind": "kl",
             "run": run.name,
@@ -194,6 +198,7 @@ class Schedule:
             yield task | {"id": self.number}
 
     def following(self) -> dict | None:
+        """The next task, or None when all have been given out."""
         if not self.left and self.next_block < len(self.blocks):
             both = self.affords_both()
             self.left = [
@@ -210,6 +215,7 @@ class Schedule:
         return self.left.pop(0) if self.left else None
 
     def answers(self, run: Run, block: int, free: bool, constrained: bool) -> dict:
+        """The task that generates answers to one block of rows in one format."""
         return {
             "kind": "answers",
             "run": run.name,
@@ -231,6 +237,7 @@ class Schedule:
         return time.time() + 1.1 * needed < self.until
 
     def done(self, task: dict, seconds: float) -> None:
+        """Record the seconds that a finished task took."""
         if task["kind"] == "answers" and task["free"] and not task["run"].endswith("as packaged"):
             self.seconds[task["constrained"]].append(seconds)
 
@@ -316,6 +323,7 @@ class Findings:
         self.predictions, self.kl, self.errors, self.decoded = [], {}, [], False
 
     def add(self, task: dict, result: dict) -> None:
+        """Add a task's result: predictions, KL, or its error."""
         if "error" in result:
             self.errors.append(f"{task['run']} {task['kind']}: {result['error']}")
             print(self.errors[-1], flush=True)
@@ -339,6 +347,7 @@ class Findings:
             )
 
     def add_generations(self, run: Run, rows: list[dict], generations: list) -> None:
+        """Add the generations that transformers made for one run."""
         for row, g in zip(rows, generations, strict=True):
             self.predictions.append(
                 {
@@ -363,6 +372,7 @@ class Findings:
         return [i for i in self.rows if each and all(i in found for found in each)]
 
     def scores(self, run: Run, grammar: bool, ids: list[str]) -> dict:
+        """level -> [hits, n] of one run on the rows with these ids."""
         found = {p["id"]: p for p in self.predictions if p["job"] == run.name and p["grammar"] == grammar}
         report = scoring.score(
             [generation.Generation(found[i]["text"], (), found[i]["stopped_by"]) for i in ids],
@@ -371,6 +381,7 @@ class Findings:
         return {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS}
 
     def write(self) -> None:
+        """Write quantization.json and quantization.jsonl.gz, for the rows that every run has answered."""
         kept = {
             (base, grammar): self.complete_rows(grammar, base)
             for base in ("dithered", "as packaged")
@@ -427,6 +438,7 @@ def processor() -> str:
 
 
 def main() -> int:
+    """Run the command line (see the module). Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("adapter")

@@ -109,12 +109,14 @@ def candidates() -> list[Job]:
 
 
 def learning_rates(seed: int) -> list[Job]:
+    """Runs over learning rates and schedules, for one seed."""
     rates = [Job("learning_rate", "cosine", seed, rate) for rate in RATES]
     schedules = [Job("learning_rate", schedule, seed, 1e-3, schedule) for schedule in ("linear", "constant")]
     return [*rates, *schedules, Job("learning_rate", "cosine, no warm-up", seed, 1e-3, warmup=0.0)]
 
 
 def ablations(seed: int) -> list[Job]:
+    """Runs that change which tokens carry loss or how it is normalized, for one seed."""
     test = Job("masking", "response only", seed, split="test")
     return [
         test,
@@ -173,6 +175,7 @@ def augmented_texts(seed: int) -> list[str]:
 
 
 def held_out(split: str, n: int) -> list[dict]:
+    """The first ``n`` rows of a split."""
     return dataset.load(split).select(range(n)).to_list()
 
 
@@ -420,11 +423,13 @@ def measure_candidate(job: Job, model, tokenizer, out: Path, result: dict) -> li
 
 
 def name_of(job: Job) -> str:
+    """A job's name for files: its group, name, learning rate, rank, alpha and seed."""
     told = (job.group, job.name, f"{job.learning_rate:g}", f"r{job.rank}", f"a{job.alpha:g}", str(job.seed))
     return re.sub("[^a-z0-9.=-]+", "_", "-".join(told))
 
 
 def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
+    """Write a job's result and predictions to OUT/parts, atomically."""
     name = name_of(job)
     (out / "parts").mkdir(exist_ok=True)
     told = [{"job": name} | p for p in predictions]
@@ -442,6 +447,7 @@ def keep(out: Path, job: Job, result: dict, predictions: list[dict]) -> None:
 def worker(
     number: int, gpus: int, share: float, base, tokenizer, data: dict, out: Path, until: float, groups: list[str]
 ) -> None:
+    """Run jobs of these groups on one GPU, as a process of its own, until the time is over."""
     # its threads do not survive the fork: the first batch would wait for ever
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(2)
@@ -491,6 +497,7 @@ def forks_well() -> bool:
 
 
 def claimed(out: Path, index: int) -> bool:
+    """Whether this worker has taken the job: the first to make its folder has."""
     try:
         (out / f".claim-{index}").mkdir()
     except FileExistsError:
@@ -528,6 +535,7 @@ def collect(out: Path, arguments) -> None:
 
 
 def main() -> None:
+    """Run the command line (see the module)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)

@@ -1,7 +1,4 @@
-"""Who does the work of a training step.
-
-Autograd functions in its graph, kernels by their author, memory by the code that took it.
-"""
+"""Attribute a training step's work: autograd functions of its graph, authors of its kernels, holders of its memory."""
 
 from __future__ import annotations
 

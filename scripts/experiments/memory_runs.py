@@ -54,6 +54,7 @@ def report(**told) -> None:
 
 
 def device() -> str:
+    """ "cuda" if there is a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,6 +74,7 @@ def settle() -> int:
 
 
 def peak() -> int:
+    """Most bytes allocated on the GPU since the last ``settle``; 0 on a CPU."""
     import torch
 
     return torch.cuda.max_memory_allocated() if device() == "cuda" else 0
@@ -160,6 +162,7 @@ def ledger(sizes) -> None:
 
 
 def memory_free(model) -> None:
+    """Drop the model's gradients and free what can be freed."""
     model.zero_grad(set_to_none=True)
     settle()
 
@@ -188,6 +191,7 @@ def modes(attention: str, lengths) -> None:
 
 
 def one_mode(model, ids, mode: str) -> dict:
+    """Peak bytes, seconds, forward calls and gradients of a step in one checkpointing mode."""
     from helpers.probes import checkpointing, memory
 
     def step():
@@ -352,7 +356,10 @@ def _arguments():
 
 
 def run(library: str, checkpointing_mode) -> None:
-    """``STEPS`` steps by TRL's trainer: seconds, losses and memory of each."""
+    """Train ``STEPS`` steps by TRL's trainer and report seconds, losses and bytes of each.
+
+    Raises SystemExit when a plain run has imported Unsloth.
+    """
     import torch
 
     model, tokenizer = loaded(library, checkpointing_mode)
@@ -392,6 +399,7 @@ def run(library: str, checkpointing_mode) -> None:
 
 
 def random_batch(model, tokens: int) -> dict:
+    """A row of random ids (1, N) with ``LABELLED`` labels at its end and its attention mask."""
     from helpers.probes import checkpointing
 
     ids = checkpointing.random_ids(model, 1, tokens)
@@ -462,9 +470,9 @@ def offload(edges) -> None:
 
 
 def kernels(library: str) -> None:
-    """Who wrote the kernels of one training step, by count and time.
+    """Count and time the kernels of one training step by their author, for one library.
 
-    And the autograd functions in its graph, and who holds the memory at its peak.
+    Reported with it: the autograd functions in its graph, and the holders of memory at its peak.
     """
 
     from scripts.experiments import kernels as sources
@@ -589,6 +597,7 @@ def way(word: str) -> bool | str:
 
 
 def measure(name: str, small: bool) -> None:
+    """Take one measurement of ``KINDS`` in this process; ``small`` takes the smallest sizes only."""
     if "unsloth" in name or name in ("offload", "kernels llama"):
         import unsloth  # noqa: F401  before transformers, as it asks
     given = KINDS[name][0].split()
@@ -658,6 +667,7 @@ def collect(name: str, checkpoint: Path, small: bool, limit: float, told: list) 
 
 
 def main() -> int:
+    """Run the command line (see the module). Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)

@@ -42,6 +42,7 @@ def labelled(rows, tokenizer):
 
 
 def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
+    """Train and score one of ``SETTINGS`` within ``budget`` seconds of two cores. Returns its settings and scores."""
     domains, per_prompt, batch, rate, rank = setting
     steps = round(budget / SECONDS_PER_ROW[per_prompt] / per_prompt / batch)
     torch.manual_seed(seed)
@@ -92,6 +93,7 @@ def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
 
 
 def main() -> None:
+    """Run the command line (see the module)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)

@@ -52,7 +52,10 @@ def in_twin(text: str, name: str, address: str) -> str:
 
 
 def in_notebook(notebook, name: str, address: str) -> None:
-    """The same for a stored notebook, in place; its outputs stay."""
+    """Set badge and setup cell of a stored notebook in place; its outputs stay.
+
+    Raises CourseError when it lacks one.
+    """
     head, setup = (
         notebook.cells[0],
         next((cell for cell in notebook.cells if cell.cell_type == "code" and "setup" in cell.source), None),
@@ -99,6 +102,7 @@ def disagreeing(root: Path, address: str, old: str) -> dict[Path, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line (see the module). Returns the exit status; raises CourseError for what it cannot do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", nargs="?", default=repository.REPOSITORY, metavar="owner/name")
     parser.add_argument("--check", action="store_true")

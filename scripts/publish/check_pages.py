@@ -93,6 +93,7 @@ class Pages:
 
 
 def main() -> int:
+    """Run the command line (see the module). Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--built", action="store_true", help="the notebooks under build/ instead of the stored ones")
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")

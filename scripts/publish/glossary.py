@@ -48,6 +48,7 @@ class Term:
 
     @property
     def pattern(self) -> re.Pattern:
+        """The compiled pattern that finds the term in prose."""
         return re.compile(self.find or rf"\b{re.escape(self.term)}s?\b", re.IGNORECASE)
 
 
@@ -121,7 +122,8 @@ def page() -> str:
 def address(twin: str) -> str:
     """The glossary's page on GitHub, in the repository that a notebook's badge names.
 
-    A whole address: Colab resolves a relative one against its own, where only notebooks are.
+    A whole address: Colab resolves a relative one against its own, where only notebooks are. Raises CourseError when
+    the text has no badge.
     """
     if not (named := _REPOSITORY.search(twin)):
         raise CourseError(
@@ -183,12 +185,14 @@ def read_twins() -> dict[str, str]:
 
 
 def write_links() -> None:
+    """Link each term's first use in the text twins, and print the links of each."""
     for name, text in linked(read_twins()).items():
         (TWINS / name).write_text(text, encoding="utf-8")
         print(f"{name}: {len(links(text))} links to the glossary")
 
 
 def main() -> None:
+    """Run the command line (see the module)."""
     write_links()
     if missing := [term.term for term in terms() if first_use(term) is None]:
         print("not used by any notebook yet:", ", ".join(missing))

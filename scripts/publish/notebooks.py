@@ -40,7 +40,10 @@ EXERCISE = re.compile(r"<!-- exercise ([\d.]+) -->")  # what follows in that cel
 
 
 def chosen(prefixes: list[str]) -> list[Path]:
-    """The text twins whose names start with one of the prefixes; all without any."""
+    """The text twins whose names start with one of the prefixes; all without any.
+
+    Raises SystemExit when there is none.
+    """
     found = [p for p in sorted(TEXT.glob("*.py")) if not prefixes or p.name.startswith(tuple(prefixes))]
     if not found:
         raise SystemExit(f"error: no notebook starts with {' or '.join(prefixes)} → see {TEXT.relative_to(ROOT)}")
@@ -147,6 +150,7 @@ def write_html(notebook, path: Path, theme: str = "light") -> None:
 
 
 def process(path: Path, store: bool) -> bool:
+    """Run a text twin, write it under build/ and, with ``store``, to notebooks/. Returns whether every cell ran."""
     notebook, name = read(path), path.stem
     started, failed = time.perf_counter(), False
     try:
@@ -184,6 +188,7 @@ def take_prose(path: Path) -> bool:
 
 
 def main() -> int:
+    """Run the command line (see the module). Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("run", "store", "prose"))
     parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")

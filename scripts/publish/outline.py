@@ -59,22 +59,27 @@ class Section:
 
     @property
     def bets(self) -> list[str]:
+        """Ids of its bets."""
         return self.found(r'exercises\.bet\(\s*"([^"]+)"', "code")
 
     @property
     def claims(self) -> list[str]:
+        """Ids of the claims it settles."""
         return self.found(r'\bverdict\("([^"]+)"', "code")
 
     @property
     def exercises(self) -> list[str]:
+        """Ids of its exercises."""
         return self.found(r"<!-- exercise ([\d.]+) -->", "markdown")
 
     @property
     def quizzes(self) -> int:
+        """The number of its quiz questions."""
         return len(self.found(r"\*\*Quiz", "markdown"))
 
     @property
     def seconds(self) -> int:
+        """Seconds that its finished progress bars show, in all."""
         return sum(cell.seconds for cell in self.cells)
 
 
@@ -93,6 +98,7 @@ class Book:
         return found.group(1) if found else "not said"
 
     def cells(self, kind: str | None = None) -> list[Cell]:
+        """Its cells in order, of one kind ("code", "markdown") or all."""
         return [cell for section in self.sections for cell in section.cells if kind in (None, cell.kind)]
 
 
@@ -282,6 +288,7 @@ def written(guide: str) -> str:
 
 
 def main() -> None:
+    """Run the command line (see the module)."""
     for each in twins():
         print(measures(each), *(f"  {line}" for line in gaps(each, twins())), sep="\n")
 

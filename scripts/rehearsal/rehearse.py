@@ -260,6 +260,7 @@ class Rehearsed(KernelSpecManager):
         self.python = python
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """The rehearsed environment's kernel, whatever name is asked for."""
         argv = [str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
         return KernelSpec(argv=argv, display_name="Colab, rehearsed", language="python")
 
@@ -313,11 +314,11 @@ def play(
                     if mode == "twice" and (refused := _again(client, cell, index)):
                         repeated.append(f"cell {count} of {len(code)}, run again: {refused}")
                 fault = None
-                _leave_peaks(client)
+                _request_peaks(client)
             except CellTimeoutError:  # the kernel is busy and will answer nothing more, but a signal
                 fault += f"no end after {cell_limit:.0f} s, {_where(manager.provisioner.pid, peaks)}"
             except CellExecutionError:
-                _leave_peaks(client)
+                _request_peaks(client)
                 raise
             finally:
                 elapsed = time.perf_counter() - started
@@ -381,8 +382,8 @@ def _where(process: int, folder: Path) -> str:
     )
 
 
-def _leave_peaks(client: NotebookClient) -> None:
-    """Ask the kernel for its peaks now: one that is slow to end is killed, and then writes none."""
+def _request_peaks(client: NotebookClient) -> None:
+    """Have the kernel write its peaks now: one that is slow to end is killed, and then writes none."""
     tail = nbformat.v4.new_code_cell("__import__('sitecustomize').write()")
     client.nb.cells.append(tail)
     with contextlib.suppress(CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError):
@@ -557,7 +558,10 @@ def write(played: list[Played], told: dict, t4: bool, folder: Path = reference.R
 
 
 def chosen(prefixes: list[str]) -> list[Path]:
-    """The stored notebooks whose names start with one of the prefixes, in a reader's order; all without any."""
+    """The stored notebooks whose names start with one of the prefixes, in a reader's order; all without any.
+
+    Raises CourseError when there is none.
+    """
     found = [
         p for p in sorted((ROOT / "notebooks").glob("*.ipynb")) if not prefixes or p.name.startswith(tuple(prefixes))
     ]
@@ -617,6 +621,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line (see the module). Returns the exit status; raises CourseError for what it cannot do."""
     arguments = _parser().parse_intermixed_args(argv)
     if arguments.table:
         print(runtimes.table(reference.load("runtimes").results), end="")

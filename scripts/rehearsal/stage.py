@@ -152,6 +152,7 @@ def join(folder: Path) -> None:
 
 
 def main() -> int:
+    """Run the command line (see the module). Returns the exit status; raises SystemExit before any rehearsal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("do", choices=("pack", "unpack"))
     parser.add_argument("folder", nargs="?", type=Path, help="unpack: the folder with every piece")

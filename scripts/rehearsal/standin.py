@@ -43,6 +43,7 @@ def build(cache: Path) -> Path:
 
 
 def main() -> None:
+    """Run the command line (see the module)."""
     from helpers import environment
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

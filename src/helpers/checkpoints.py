@@ -283,6 +283,7 @@ def _build(folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Build the packaged model's folder and say where it came from; ``--repair`` builds it anew."""
     argv = sys.argv[1:] if argv is None else argv
     if "--repair" in argv:
         shutil.rmtree(cache_folder() / f"{GEMMA_NAME}-v{FORMAT}", ignore_errors=True)

@@ -65,6 +65,7 @@ class Card:
 
     @property
     def verdict(self) -> str:
+        """The claim's verdict, or a warning when the measurement lies outside the expected band."""
         return self.claim.verdict if self.inside else "outside its band: this run does not support the ledger"
 
     def __repr__(self) -> str:

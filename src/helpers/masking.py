@@ -111,7 +111,10 @@ def audit(ids: list[list[int]], labels: list[list[int]], texts: list[str], max_l
 
 
 def none_in_call(text: str) -> bool:
-    """Whether any call in a rendered text has an argument that is the bare word None or null."""
+    """Whether any call in a rendered text has an argument that is the bare word None or null.
+
+    Raises CourseError when a call cannot be parsed.
+    """
     for piece in text.split("<start_function_call>")[1:]:
         body, closed, _ = piece.partition("<end_function_call>")
         try:

@@ -41,7 +41,10 @@ def pack(ids: list[list[int]], labels: list[list[int]]) -> dict:
 
 
 def check_runs(tools: list[str], size: int) -> None:
-    """Rows without a common prompt would be packed into one sequence as long as all of them: ten times the work."""
+    """Check that every ``size`` consecutive rows declare the same tools (``tools``: a JSON string per row).
+
+    Rows without a common prompt would be packed into one sequence as long as all of them. Raises CourseError.
+    """
     for start in range(0, len(tools), size):
         if len(set(tools[start : start + size])) > 1:
             raise CourseError(

@@ -52,7 +52,7 @@ def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | No
 
     From the hub, or from its cache when out of reach. ``name`` is ``Sa74ll/arabic-mobile-actions``, or
     ``HeshamHaroon/Arabic_Function_Calling`` with a table of ``declarations`` (``declarations_of`` makes one from the
-    former's rows).
+    former's rows). Raises CourseError for a set that cannot be reached or read, or of which no row can be used.
     """
     import datasets
     from huggingface_hub import snapshot_download

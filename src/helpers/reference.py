@@ -49,7 +49,10 @@ class Reference:
         return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
 
     def reports(self, rows, **chosen) -> list:
-        """A ``scoring.Report`` for each seed of the runs ``chosen`` names, recomputed from the stored predictions."""
+        """A ``scoring.Report`` for each seed of the runs ``chosen`` names, recomputed from the stored predictions.
+
+        Raises CourseError when no run matches.
+        """
         runs = sorted((r for r in self.results if _matches(r, chosen)), key=lambda r: r["seed"])
         if not runs:
             raise CourseError(

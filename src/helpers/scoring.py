@@ -59,7 +59,10 @@ class Report:
         }
 
     def hits(self, level: str, dialect: str = "all") -> list[bool]:
-        """The judgements at a level, for the rows to which it applies."""
+        """The judgements (booleans) at a level, for the rows to which it applies.
+
+        Raises CourseError for an unknown level.
+        """
         if level not in LEVELS:
             raise CourseError(f"there is no level {level!r}", f"use one of {', '.join(LEVELS)}")
         chosen = [row for row in self.rows if dialect in ("all", row["dialect"])]
@@ -98,7 +101,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 def score(generations, rows) -> Report:
-    """Judge generations against their data rows, in the same order."""
+    """Judge generations against their data rows, in the same order. Raises CourseError when their numbers differ."""
     generations, rows = list(generations), list(rows)
     if len(generations) != len(rows):
         raise CourseError(
@@ -152,7 +155,7 @@ def _frozen(value):
 
 
 def compare(a: Report, b: Report, level: str) -> Comparison:
-    """Paired comparison on the same rows: b minus a.
+    """Paired comparison on the same rows: b minus a. Raises CourseError for other rows or a level that applies to none.
 
     Interval: Bonett and Price's adjusted Wald (2012, *J. Educ. Behav. Stat.* 37, 479-488). p: McNemar's exact test.
     """
@@ -175,9 +178,9 @@ def compare(a: Report, b: Report, level: str) -> Comparison:
 def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
     """Paired comparison of two settings trained with several seeds, on the same rows: b minus a.
 
-    A row's difference is averaged over the seeds, then rows are drawn again (percentile bootstrap, Efron and Tibshirani
+    A row's difference is averaged over the seeds, then rows are resampled (percentile bootstrap, Efron and Tibshirani
     1993, chapter 13), so that one row judged three times does not count as three. ``p`` is Wilcoxon's signed-rank test
-    over rows.
+    over rows. Raises CourseError when the reports are of different rows.
     """
     import numpy as np
     from scipy.stats import bootstrap, wilcoxon
@@ -198,8 +201,10 @@ def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
 
 
 class NearestPhrasing:
-    """TF-IDF over character 2- to 4-grams; answers with the calls (or the reply) of the most similar training row
-    among those whose calls use declared tools only."""
+    """A retriever without a model: TF-IDF over character 2- to 4-grams.
+
+    It answers with the calls (or the reply) of the most similar training row whose calls use declared tools only.
+    """
 
     def __init__(self, rows):
         from sklearn.feature_extraction.text import TfidfVectorizer

@@ -208,7 +208,10 @@ def load(everything: bool, replaced: list[str]) -> None:
 
 
 def prepare(which: str = "course"):
-    """Make this kernel ready and print versions, device and model. Returns the Checkpoint that the notebook uses."""
+    """Make this kernel ready and print versions, device and model. Returns the Checkpoint that the notebook uses.
+
+    Raises CourseError where torch is missing, an installation replaced it or numpy, or the libraries do not import.
+    """
     if _version("torch") is None:  # said before pip pulls whichever build the packages below ask for
         raise CourseError(
             "torch is not installed, and which build fits depends on the machine",

@@ -102,3 +102,29 @@ def test_the_package_unpickles_nothing():
         "trust_remote_code=True",
     ):
         assert word.replace("eval(", " eval(").replace("exec(", " exec(") not in source, word
+
+
+def public(body: list, prefix: str):
+    """(dotted name, node) of every public function, class and method."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield f"{prefix}.{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{prefix}.{node.name}")
+
+
+def raised(function: ast.FunctionDef) -> set[str]:
+    """Names of the exception classes that a function raises itself."""
+    found = [node.exc for node in ast.walk(function) if isinstance(node, ast.Raise) and node.exc]
+    return {ast.unparse(one.func if isinstance(one, ast.Call) else one) for one in found}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_public_name_has_a_docstring_that_stands_alone_and_names_our_errors(name):
+    for full, node in public(ast.parse(MODULES[name].read_text(encoding="utf-8")).body, name):
+        told = ast.get_docstring(node)
+        assert told, f"{full} has no docstring"
+        first = told.splitlines()[0]
+        assert first.endswith((".", ":")) and len(first) + node.col_offset + 7 <= 120, f"{full}: {first}"
+        ours = raised(node) & {"CourseError", "ParseError"} if isinstance(node, ast.FunctionDef) else set()
+        assert "Raises" in told or all(error in told for error in ours), f"{full} does not name {ours}"

@@ -7,6 +7,7 @@ from . import CORRECT, returned
 
 
 def check_serialize(write) -> str:
+    """Judge ``write(name, arguments)``, a call as FunctionGemma's template writes it. Returns a str."""
     got = returned(write, "get_forecast", {"days": 3, "city": "جدة"})
     want = "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:3}<end_function_call>"
     if got == want:
@@ -21,6 +22,7 @@ def check_serialize(write) -> str:
 
 
 def check_bad_arguments(bad_arguments) -> str:
+    """Judge ``bad_arguments(arguments, schema)``, the names of faulty arguments, on seven calls. Returns a str."""
     schema = {
         "type": "object",
         "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
@@ -48,6 +50,7 @@ def check_bad_arguments(bad_arguments) -> str:
 
 
 def check_until_stop(until_stop) -> str:
+    """Judge ``until_stop(ids, stops)``, which returns (ids kept, stop id or None). Returns a str."""
     written, stops = [48, 7, 49, 50, 9, 106, 3], (1, 106, 50)
     got = returned(until_stop, written, stops)
     if not isinstance(got, tuple | list) or len(got) != 2:
@@ -68,6 +71,8 @@ def check_until_stop(until_stop) -> str:
 
 
 def check_wilson(wilson) -> str:
+    """Judge ``wilson(hits, n)``, a 95 % score interval (low, high), against ``scoring.wilson``. Returns a str."""
+
     def close(value, wanted):
         return len(value) == 2 and all(abs(v - w) < 1e-3 for v, w in zip(value, wanted, strict=True))
 

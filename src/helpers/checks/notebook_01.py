@@ -7,6 +7,7 @@ from . import CORRECT, returned
 
 
 def check_rms_norm(rms_norm) -> str:
+    """Judge ``rms_norm(x, w)``, (2, 4) and (4,) -> (2, 4), against ``architecture.rms_norm``. Returns a str."""
     import torch
 
     x = torch.tensor([[3.0, -4.0, 0.0, 1e-3], [2e-3, 0.0, 1e-3, -1e-3]])
@@ -31,6 +32,7 @@ def check_rms_norm(rms_norm) -> str:
 
 
 def check_cache(cache_bytes) -> str:
+    """Judge ``cache_bytes(n, window)``, the bytes of all 18 layers' keys and values in 16 bits. Returns a str."""
     got = returned(cache_bytes, 8192, 1024)
     want = (15 * 1023 + 3 * 8192) * 1024
     if got == want:
@@ -49,6 +51,7 @@ def check_cache(cache_bytes) -> str:
 
 
 def check_block(block_parameters) -> str:
+    """Judge ``block_parameters()``, the parameters of one decoder layer. Returns a str."""
     got = returned(block_parameters)
     attention, mlp, norms = 640 * 1024 + 2 * 640 * 256 + 1024 * 640, 3 * 640 * 2048, 4 * 640 + 2 * 256
     if got == attention + mlp + norms:
@@ -63,6 +66,7 @@ def check_block(block_parameters) -> str:
 
 
 def check_visible(visible_keys) -> str:
+    """Judge ``visible_keys(position, window)``, the positions a sliding-window query attends to. Returns a str."""
     got = returned(visible_keys, 600, 512)
     got, short = list(got), list(visible_keys(3, 512))
     if got == list(range(89, 601)) and short == [0, 1, 2, 3]:

@@ -6,6 +6,7 @@ from . import CORRECT, returned
 
 
 def check_lora_parameters(count) -> str:
+    """Judge ``count(r)``, the trainable parameters of LoRA on seven projections in 18 layers. Returns a str."""
     got = returned(count, 4)
     want = 4 * 237_312
     if got == want:
@@ -20,6 +21,7 @@ def check_lora_parameters(count) -> str:
 
 
 def check_merged(merge) -> str:
+    """Judge ``merge(W, A, B, alpha)``, (6, 6), (2, 6), (6, 2) -> W + (α/r)·B·A, (6, 6). Returns a str."""
     import torch
 
     draw = torch.Generator().manual_seed(0)
@@ -38,6 +40,7 @@ def check_merged(merge) -> str:
 
 
 def check_same_step(rate) -> str:
+    """Judge ``rate(alpha)``, the learning rate that keeps Adam's first step on ΔW as it was. Returns a str."""
     got = [returned(rate, alpha) for alpha in (64, 32, 128)]
     want = [1e-3, 2e-3, 5e-4]
     if all(abs(g - w) < 1e-9 for g, w in zip(got, want, strict=True)):
@@ -50,6 +53,7 @@ def check_same_step(rate) -> str:
 
 
 def check_bound(bound) -> str:
+    """Judge ``bound(fan_in)``, the bound of kaiming_uniform_ with a = √5. Returns a str."""
     got = returned(bound, 640)
     if abs(got - 640**-0.5) < 1e-6:
         return CORRECT

@@ -7,6 +7,7 @@ from . import CORRECT, returned
 
 
 def check_block_by_hand(nf4_block) -> str:
+    """Judge ``nf4_block(x, levels)``, (6,) and (16,) -> x quantized and dequantized, (6,). Returns a str."""
     import torch
 
     levels, x = nf4_levels(), torch.tensor([0.03, -0.2, 0.0, 0.11, -0.045, 0.07])
@@ -35,6 +36,7 @@ def check_block_by_hand(nf4_block) -> str:
 
 
 def check_scheme(bits) -> str:
+    """Judge ``bits(block, second_block)``, bits per weight under double quantization. Returns a str."""
     got = returned(bits, 128, 512)
     want = 4 + 8 / 128 + 32 / (128 * 512)
     if abs(got - want) < 1e-9:
@@ -51,6 +53,7 @@ def check_scheme(bits) -> str:
 
 
 def check_held_bytes(answer) -> str:
+    """Judge ``answer(tensors)``, the bytes of their distinct storages. Returns a str."""
     import torch
 
     base = torch.zeros(64, dtype=torch.float32)  # 256 bytes
@@ -68,6 +71,7 @@ def check_held_bytes(answer) -> str:
 
 
 def check_offloaded(answer) -> str:
+    """Judge ``answer(tokens, width)``, whether a bfloat16 activation is larger than 2 MiB. Returns a str."""
     cases = {(1638, 640): False, (1639, 640): True, (1024, 1024): False, (1025, 1024): True, (205, 5120): True}
     wrong = {case: returned(answer, *case) for case, truth in cases.items() if bool(answer(*case)) is not truth}
     if not wrong:

@@ -7,6 +7,7 @@ from . import CORRECT, returned
 
 
 def check_masked(labels_of) -> str:
+    """Judge ``labels_of(ids)``, (N,) -> (N,) with -100 outside the model's turns. Returns a str."""
     ids = [2, 105, 2364, 107, 11, 106, 107, 105, 4368, 107, 48, 7, 49, 50]
     got = returned(labels_of, ids)
     want = [-100] * 10 + [48, 7, 49, 50]
@@ -24,6 +25,7 @@ def check_masked(labels_of) -> str:
 
 
 def check_window(mean) -> str:
+    """Judge ``mean([(tokens, mean loss), …])``, the mean loss per token in nats. Returns a str."""
     got = returned(mean, [(10, 2.0), (90, 1.0)])
     if abs(got - 1.1) < 1e-6:
         return CORRECT
@@ -35,6 +37,7 @@ def check_window(mean) -> str:
 
 
 def check_cosine(lr) -> str:
+    """Judge ``lr(step)``, a cosine schedule of 100 steps with 10 of warm-up, peak 1e-3. Returns a str."""
     got = [returned(lr, step) for step in (0, 5, 10, 55, 100)]
     want = [0.0, 0.0005, 0.001, 0.0005, 0.0]
     if all(abs(a - b) < 1e-9 for a, b in zip(got, want, strict=True)):
@@ -52,6 +55,7 @@ def _filtered(text: str) -> str:
 
 
 def check_bypass(bypass) -> str:
+    """Judge ``bypass()``, a text that holds <end_of_turn> after the exercise's filter. Returns a str."""
     text = returned(bypass)
     if not isinstance(text, str):
         return "return the text that a user would type"

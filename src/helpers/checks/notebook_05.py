@@ -6,6 +6,7 @@ from . import CORRECT, returned
 
 
 def check_fallback(fallback) -> str:
+    """Judge ``fallback(kind, columns)``, the format llama.cpp takes for a row of that length. Returns a str."""
     cases = [("Q4_K", 2048), ("Q4_K", 640), ("Q5_K", 640), ("Q6_K", 640), ("Q6_K", 1024)]
     got = [returned(fallback, *case) for case in cases]
     if got == ["Q4_K", "Q5_0", "Q5_1", "Q8_0", "Q6_K"]:
@@ -23,6 +24,7 @@ def check_fallback(fallback) -> str:
 
 
 def check_q8(decode) -> str:
+    """Judge ``decode(block)``, 34 bytes of Q8_0 -> 32 floats. Returns a str."""
     import struct
 
     numbers = [-127, -3, 0, 5, *[7] * 28]
@@ -40,6 +42,7 @@ def check_q8(decode) -> str:
 
 
 def check_ascii_digits(ascii_digits) -> str:
+    """Judge ``ascii_digits(text)``, which maps Arabic-Indic and Persian digits to ASCII. Returns a str."""
     got = [returned(ascii_digits, text) for text in ("٠٥٠١", "۱۲ و 7", "جدة")]
     if got == ["0501", "12 و 7", "جدة"]:
         return CORRECT
@@ -53,6 +56,7 @@ def check_ascii_digits(ascii_digits) -> str:
 
 
 def check_mcnemar(p_value) -> str:
+    """Judge ``p_value(lost, won)``, McNemar's exact two-sided p. Returns a str."""
     from scipy.stats import binom
 
     cases = [(0, 6), (2, 9), (4, 4)]

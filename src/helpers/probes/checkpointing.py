@@ -59,11 +59,12 @@ def random_ids(model, batch: int, tokens: int, seed: int = 0):
 
 
 def loss_of(model, ids, loss: str = "full", labelled: int | None = None):
-    """The mean loss over the last ``labelled`` tokens of each row, computed in one of three ways.
+    """Mean cross-entropy in nats over the last ``labelled`` tokens of each row of ids (B, N): a scalar tensor.
 
-    Without ``labelled``: over all tokens that have a predecessor.
-    ``full``: transformers' own, float32 logits at every position. ``chunked``: logits of 128 positions at a time, made
-    again for the gradient. ``response``: logits of the labelled positions only, all at once. The value is the same.
+    Without ``labelled``: over all tokens that have a predecessor. Three implementations with the same value:
+    ``full``: transformers' own, float32 logits at every position. ``chunked``: logits of 128 positions at a time,
+    recomputed for the gradient. ``response``: logits of the labelled positions only.
+    Raises CourseError for another name.
     """
     import torch
 
@@ -108,12 +109,10 @@ def _masks(model, ids) -> dict:
 
 @contextmanager
 def checkpointing(model, mode: str):
-    """Switch on one way to save memory for the block.
+    """Context manager that applies one checkpointing mode to a model (torch.utils.checkpoint without reentry).
 
-    Recomputation is torch's own, ``torch.utils.checkpoint`` without reentry.
-
-    ``none`` · ``layer``: keep each decoder layer's input, run the layer again · ``offload``: the same, with the inputs
-    waiting in host memory · ``nonlinearity``: run only GeGLU's act(gate)·up again, nothing else.
+    ``none`` · ``layer``: store each decoder layer's input, recompute the layer · ``offload``: the same, with the
+    inputs in host memory · ``nonlinearity``: recompute only GeGLU's act(gate)·up. Raises CourseError for another mode.
     """
     import torch
 

@@ -110,11 +110,11 @@ def best_of_rank(matrix, r: int):
 
 
 def rank_figure(r: int, alpha: float, config, target_rank: int = 12):
-    """What rank and α mean, in three panels: parameters, memory to train them (weights, gradients, two
-    Adam moments, float32), and how well rank r rebuilds a known target.
+    """Figure of three panels against the rank: parameters, memory to train them, error of a rank-r approximation.
 
-    The target is 128 × 96 of rank ``target_rank`` with falling singular values plus a little noise; fixed seed. α shows
-    in the title alone: it scales the update and costs nothing. Returns the figure.
+    Memory (MB) is weights, gradients and two Adam moments in float32. The approximated target is 128 × 96 of rank
+    ``target_rank`` with falling singular values plus a little noise; fixed seed. α shows in the title alone: it scales
+    the update and costs nothing. Returns the matplotlib figure.
     """
     import matplotlib.pyplot as plt
     import torch

@@ -51,6 +51,7 @@ class Moment:
 
     @property
     def total(self) -> int:
+        """Live bytes in all."""
         return sum(self.holdings.values())
 
     def by(self, *keys: str) -> dict:
@@ -217,7 +218,7 @@ def _dispatch_mode(told: Callable):
     return Following()
 
 
-# --- what autograd keeps ----------------------------------------------------------------------------------------------
+# --- saved tensors ----------------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -17,10 +17,11 @@ from ..llama_server import Server
 
 
 def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -> dict:
-    """Load a model in a process of its own, write ``tokens`` tokens after a prompt, greedily and without a stop.
+    """Load a model in a process of its own and generate ``tokens`` tokens greedily after a prompt, without a stop.
 
     ``engine``: "llama.cpp" with a GGUF, "transformers" with a folder. Returns load_seconds, prompt_seconds (prompt and
-    first token for transformers), tokens_per_second and peak_bytes (resident, libraries included).
+    first token for transformers), tokens_per_second and peak_bytes (resident, libraries included). Raises CourseError
+    when the process fails.
     """
     asked = json.dumps({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
     own = os.environ | {
