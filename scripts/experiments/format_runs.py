@@ -316,7 +316,7 @@ def compared(kind: str, p, q) -> dict:
 
 
 class Findings:
-    """What has come back, and its two files."""
+    """The results that the workers have returned so far, written to two files as they come."""
 
     def __init__(self, rows: list[dict], files: dict[str, str], tokenizer, out: Path):
         self.rows, self.files, self.tokenizer, self.out = {row["id"]: row for row in rows}, files, tokenizer, out

@@ -506,7 +506,7 @@ def kernels(library: str) -> None:
 
 
 def holders_at_peak(step) -> dict:
-    """Who holds the memory at the peak of one more ``step()``, by the allocator's own recording; nothing on a CPU."""
+    """Bytes at the peak of one more ``step()`` by holder, from the allocator's own recording; empty on a CPU."""
     import torch
 
     from scripts.experiments import kernels as sources

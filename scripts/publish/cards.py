@@ -121,7 +121,7 @@ def adapter_scores() -> str:
 
 
 def block(name: str, card: Path = CARD) -> str:
-    """What stands in a block of the card now."""
+    """The present text of a generated block of the card."""
     return generated.block(name, card)
 
 

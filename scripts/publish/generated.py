@@ -40,6 +40,6 @@ def replaced(text: str, name: str, block_text: str) -> str:
 
 
 def block(name: str, path: Path) -> str:
-    """What stands in a block of the file now; empty when it has no such block."""
+    """The present text of a generated block of a file; empty when it has no such block."""
     found = re.search(_BLOCK.format(name=name), path.read_text(encoding="utf-8"), flags=re.S)
     return found.group().split("-->\n", 1)[1].rsplit("<!--", 1)[0].strip() + "\n" if found else ""

@@ -48,7 +48,7 @@ class Cell:
 
 @dataclass
 class Section:
-    """What stands under one heading of the second level."""
+    """A section of a notebook: the cells under one heading of the second level."""
 
     title: str
     cells: list[Cell] = field(default_factory=list)

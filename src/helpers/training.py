@@ -56,7 +56,7 @@ class Recipe:
 
 @dataclass
 class Run:
-    """What a training run leaves.
+    """A finished training run.
 
     ``adapter`` is the folder of the saved LoRA adapter (safetensors); ``history`` one dict per step (step, loss,
     learning_rate, grad_norm, seconds: nan for steps before an interruption); ``seconds`` wall time of the steps;
@@ -106,7 +106,7 @@ def add_adapter(model, rank: int, alpha: float | None = None, targets=PROJECTION
 
 
 def add_unsloth_adapter(model, rank: int, alpha: float, checkpointing, targets=PROJECTIONS, seed: int = SEED):
-    """The same by Unsloth, on a model of its own loader; ``checkpointing`` is False, True or "unsloth"."""
+    """A fresh LoRA adapter by Unsloth on a model of its loader; ``checkpointing`` is False, True or "unsloth"."""
     from unsloth import FastModel
 
     return FastModel.get_peft_model(
@@ -156,7 +156,7 @@ def tokenize(rows, tokenizer, recipe: Recipe):
 
 
 def _rows_per_prompt(recipe: Recipe) -> int:
-    """What the recipe asks for, else the profile's; 1 where logits are wanted at every position."""
+    """Rows packed behind one prompt: the recipe's, else the profile's; 1 where every position needs logits."""
     return (recipe.rows_per_prompt or profile().rows_per_prompt) if recipe.label_logits_only else 1
 
 
