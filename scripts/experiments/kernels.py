@@ -60,7 +60,7 @@ def _jitted(tree) -> set[str]:
 
 
 def kernel_origin(name: str, handwritten: set[str]) -> str:
-    """The author of a GPU kernel, by its name: a package by hand in Triton, torch.compile's Inductor, a copy, a library."""
+    """The author of a GPU kernel, by its name: a package (in Triton), torch.compile's Inductor, a copy, a library."""
     if name.startswith(("Memcpy", "Memset")):
         return "copy"
     if name.startswith("triton_"):
