@@ -70,23 +70,6 @@ def _stock_arguments(steps: int) -> dict:
     }
 
 
-def _clock():
-    """A callback with the ``seconds`` of every step."""
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):
-        def __init__(self):
-            self.begun, self.seconds = 0.0, []
-
-        def on_step_begin(self, *args, **kwargs):
-            self.begun = time.perf_counter()
-
-        def on_step_end(self, *args, **kwargs):
-            self.seconds.append(time.perf_counter() - self.begun)
-
-    return Clock()
-
-
 def stock(trainer_name: str, steps: int) -> list[dict]:
     """Train with plain transformers and PEFT, by TRL's trainer or transformers' own.
 
@@ -94,6 +77,7 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
     """
     import torch
     from datasets import Dataset
+    from peft import get_peft_model
     from transformers import (
         AutoModelForCausalLM,
         AutoTokenizer,
@@ -103,15 +87,16 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
     )
 
     from helpers import checkpoints, masking, training
+    from scripts.experiments.clock import step_clock
 
     path = checkpoints.ensure("gemma").path
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="right")
     ids, labels = encoded(tokenizer)
     data = Dataset.from_dict({"input_ids": ids, "labels": labels})
-    recipe, clock = training.Recipe(), _clock()
+    recipe, clock = training.Recipe(), step_clock()
     arguments = _stock_arguments(steps)
-    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
-    model = training.add_adapter(plain, recipe.rank, recipe.alpha, recipe.target_modules)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    lora = training.lora_config(recipe.rank, recipe.alpha, recipe.target_modules)
     common = {
         "processing_class": tokenizer, "train_dataset": data, "callbacks": [clock],
         "data_collator": DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=masking.IGNORED),
@@ -122,14 +107,11 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(dataset_kwargs={"skip_prepare_dataset": True}, max_length=1024, **arguments),
+            peft_config=lora,
             **common,
         )
     else:
-        trainer = Trainer(
-            model=model,
-            args=TrainingArguments(**arguments),
-            **common,
-        )
+        trainer = Trainer(model=get_peft_model(model, lora), args=TrainingArguments(**arguments), **common)
     trainer.train()
     if "unsloth" in sys.modules:
         raise SystemExit("unsloth was imported: this is not the unmodified way")

@@ -127,7 +127,6 @@ def divergences(task: dict) -> dict:
     """Mean KL(F16 || format) over positions and the share of those with the same first choice, for every task text."""
     import torch
 
-    torch.set_num_threads(1)  # a process for every core
     found = []
     with llama_cpp.Decoder(task["reference"], threads=1) as a, llama_cpp.Decoder(task["path"], threads=1) as b:
         for text in task["texts"]:

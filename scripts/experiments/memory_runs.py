@@ -299,30 +299,6 @@ def rows(tokenizer, number: int) -> dict:
     return {"input_ids": ids, "labels": [masking.response_labels(row, header) for row in ids]}
 
 
-def _clock():
-    """A callback with the ``seconds`` and the ``peaks`` (bytes) of every step."""
-    import torch
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):
-        def __init__(self):
-            self.begun, self.seconds, self.peaks = 0.0, [], []
-
-        def on_step_begin(self, *args, **kwargs):
-            if device() == "cuda":
-                torch.cuda.synchronize()
-                torch.cuda.reset_peak_memory_stats()
-            self.begun = time.perf_counter()
-
-        def on_step_end(self, *args, **kwargs):
-            if device() == "cuda":
-                torch.cuda.synchronize()
-            self.seconds.append(time.perf_counter() - self.begun)
-            self.peaks.append(peak())
-
-    return Clock()
-
-
 def _arguments():
     """What TRL's trainer is told for a run of ``STEPS`` steps at a constant rate."""
     from trl import SFTConfig
@@ -367,7 +343,9 @@ def run(library: str, checkpointing_mode) -> None:
     from transformers import DataCollatorForSeq2Seq, set_seed
     from trl import SFTTrainer
 
-    clock = _clock()
+    from scripts.experiments.clock import step_clock
+
+    clock = step_clock(peak)
     data = Dataset.from_dict(rows(tokenizer, STEPS * ROWS))
     set_seed(SEED)
     trainer = SFTTrainer(

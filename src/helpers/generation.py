@@ -49,7 +49,7 @@ def generate_texts(
     ids = tokenizer(prompts, add_special_tokens=False).input_ids if prompts else []
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     size = batch_size or (64 if model.device.type == "cuda" else 12)
-    found: list[Generation | None] = [None] * len(ids)
+    found: dict[int, Generation] = {}
     with (
         _contiguous_head(model),
         tqdm(total=len(ids), desc="generating", unit="row", file=sys.stdout, leave=False) as bar,
@@ -61,7 +61,7 @@ def generate_texts(
             ):
                 found[i] = _generation(new, tokenizer, stop_ids)
             bar.update(len(batch))
-    return [one for one in found if one is not None]
+    return [found[i] for i in range(len(ids))]
 
 
 def _batch(model, tokenizer, ids: list[list[int]], max_new_tokens: int, stop_ids) -> list[list[int]]:

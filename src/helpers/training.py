@@ -98,11 +98,18 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
     return model, tokenizer
 
 
-def add_adapter(model, rank: int, alpha: float | None = None, targets=PROJECTIONS):
-    """A fresh LoRA adapter by stock PEFT on a frozen model; ``alpha`` is twice the rank unless given. A PeftModel."""
-    from peft import LoraConfig, get_peft_model
+def lora_config(rank: int, alpha: float | None = None, targets=PROJECTIONS):
+    """PEFT's ``LoraConfig`` with its defaults; ``alpha`` is twice the rank unless given."""
+    from peft import LoraConfig
 
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=list(targets)))
+    return LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=list(targets))
+
+
+def add_adapter(model, rank: int, alpha: float | None = None, targets=PROJECTIONS):
+    """A fresh LoRA adapter by stock PEFT on a frozen model (see ``lora_config``). Returns the PeftModel."""
+    from peft import get_peft_model
+
+    return get_peft_model(model, lora_config(rank, alpha, targets))
 
 
 def add_unsloth_adapter(model, rank: int, alpha: float, checkpointing, targets=PROJECTIONS, seed: int = SEED):
@@ -210,11 +217,8 @@ def train(recipe: Recipe, rows, checkpoint: Checkpoint, folder: str | Path | Non
 
 
 def _watch_dtype(model) -> set[str]:
-    """A set that fills with the dtype of the head's products.
-
-    ``masking.label_loss`` calls the head from outside all compiled code, so a hook disturbs nothing.
-    """
-    seen = set()
+    """A set that fills with the dtype of the head's products."""
+    seen = set()  # filled by a hook: label_loss calls the head from outside all compiled code, so it disturbs nothing
     head = without_adapter(model).lm_head
     head.register_forward_hook(lambda module, arguments, product: seen.add(str(product.dtype).removeprefix("torch.")))
     return seen
@@ -226,10 +230,7 @@ def _fingerprint(recipe: Recipe, data, checkpoint: Checkpoint) -> str:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that is whole.
-
-    Its state file is written last; a checkpoint without one is what a kill left.
-    """
+    """The newest checkpoint that is whole: its state file is written last, one without it is what a kill left."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     for checkpoint in found:
         try:

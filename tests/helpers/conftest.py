@@ -1,6 +1,7 @@
 """Fixtures that several files of this folder share; those of all tests are in the conftest.py at the root."""
 
 import pytest
+from tiny_gemma import tiny_config
 
 from helpers import checkpoints, gguf, llama_cpp
 
@@ -29,23 +30,10 @@ def tiny_lora():
     """A random two-layer Gemma with a LoRA adapter, on the CPU."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+    from transformers import Gemma3ForCausalLM
 
     torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=128,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        query_pre_attn_scalar=16,
-        sliding_window=8,
-        layer_types=["sliding_attention", "full_attention"],
-        attn_implementation="eager",
-        use_cache=False,
-    )
+    config = tiny_config(query_pre_attn_scalar=16, attn_implementation="eager", use_cache=False)
     model = get_peft_model(
         Gemma3ForCausalLM(config).to(torch.bfloat16), LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
     ).train()

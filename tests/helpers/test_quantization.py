@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny_gemma import tiny_config
 
 from helpers import gguf
 from helpers.errors import CourseError
@@ -111,22 +112,12 @@ def test_the_bytes_of_a_state_and_the_bits_of_a_scheme(bnb):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A random two-layer Gemma on disk, as a checkpoint."""
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+    from transformers import Gemma3ForCausalLM
 
     from helpers.checkpoints import Checkpoint
 
     torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=128,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=64,
-        sliding_window=8,
-        layer_types=["sliding_attention", "full_attention"],
-    )
+    config = tiny_config(hidden_size=64, intermediate_size=128, head_dim=64)
     folder = tmp_path_factory.mktemp("tiny")
     Gemma3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     return Checkpoint(str(folder), "tiny", "test")

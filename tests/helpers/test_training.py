@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_checkpoints import Bomb
+from tiny_gemma import tiny_config
 
 from helpers import dataset, environment, generation, masking, training
 from helpers.errors import CourseError
@@ -220,18 +221,12 @@ print(json.dumps(told))
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory, checkpoint) -> Path:
     """A Gemma 3 of two layers with random weights, and the real tokenizer."""
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+    from transformers import Gemma3ForCausalLM
 
     folder = tmp_path_factory.mktemp("tiny")
-    config = Gemma3TextConfig(
+    config = tiny_config(
         vocab_size=262144,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        sliding_window=8,
+        layer_types=None,  # as Gemma 3's own pattern has them: both slide
         query_pre_attn_scalar=16,
         tie_word_embeddings=True,
         pad_token_id=0,

@@ -27,6 +27,7 @@ OURS = {
     "test_dependencies",
     "test_setup",
     "test_training",
+    "tiny_gemma",
 }
 ASIDE = {"atheris": "make fuzz installs it into a .venv of its own"}
 # used as commands, plugins or backends
@@ -109,7 +110,9 @@ def test_what_tests_and_scripts_import_is_declared():
     assert not {module: files for module, files in imported(OTHERS).items() if distribution(module) not in known}
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-nodeps.txt", "requirements-cpu.txt"])
+@pytest.mark.parametrize(
+    "file", ["requirements.txt", "requirements-nodeps.txt", "requirements-torch.txt", "requirements-cpu.txt"]
+)
 def test_what_is_declared_is_used(file):
     used = {distribution(module) for module in imported([*COURSE, *OTHERS])} | TOOLS
     unused = {

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_gemma import tiny_config
 
 from helpers import dataset, reference
 from scripts.experiments import gpu_runs as gpu
@@ -15,22 +16,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tiny():
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+    from transformers import Gemma3ForCausalLM
 
     torch.manual_seed(0)
-    return Gemma3ForCausalLM(
-        Gemma3TextConfig(
-            vocab_size=262144,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            layer_types=["sliding_attention", "full_attention"],
-            pad_token_id=0,
-        )
-    )
+    sizes = {"vocab_size": 262144, "hidden_size": 16, "intermediate_size": 32, "head_dim": 8, "sliding_window": 4096}
+    return Gemma3ForCausalLM(tiny_config(**sizes, pad_token_id=0))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 CATEGORIES = ("weights", "adapters", "optimizer", "gradients", "saved", "recomputed", "in flight")
 CUDA_BLOCK = 512  # bytes: CUDA's caching allocator hands out multiples of it
@@ -155,11 +154,11 @@ class Ledger:
             return
         if self.device == "cuda":
             size = -(-size // CUDA_BLOCK) * CUDA_BLOCK
-        self._references[key] = weakref.ref(storage, partial(self._forget, key))
+        self._references[key] = weakref.ref(storage, lambda _: self._forget(key))
         self._live[key] = Entry(size, category, module, kind)
         self._count(self._live[key], +1)
 
-    def _forget(self, key: int, reference=None) -> None:
+    def _forget(self, key: int) -> None:
         self._references.pop(key, None)
         if entry := self._live.pop(key, None):
             self._count(entry, -1)
