@@ -259,7 +259,8 @@ def damage(without):
     """(KL in nats, share of positions whose top token stays) of the model without some ingredients."""
     with torch.no_grad(), architecture.rebuilt(model, without):
         logits = model(ids, logits_to_keep=64).logits[0]
-    return scoring.token_kl(true_logits, logits).mean().item(), (logits.argmax(-1) == true_logits.argmax(-1)).float().mean().item()
+    same = logits.argmax(-1) == true_logits.argmax(-1)
+    return scoring.token_kl(true_logits, logits).mean().item(), same.float().mean().item()
 
 
 textbook = ("qk_norm", "rope", "causal", "window")
