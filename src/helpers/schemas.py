@@ -132,7 +132,7 @@ def _check_schema(tool: str, schema, path: str, prompt: bool, item: bool = False
     items = schema.get("items")
     if prompt and item and (odd := [key for key in schema if not _IDENTIFIER.fullmatch(str(key))]):
         raise CourseError(f"tool {tool}: {odd[0]!r} in the items of {path} would stand as a bare word", "remove it")
-    if "items" in schema and items != {} and not composed:
+    if "items" in schema and items != {} and not (composed and isinstance(items, bool)):
         _check_schema(tool, items, path, prompt, item=True)
 
 
@@ -180,7 +180,7 @@ def plain_schema(schema: dict) -> dict:
         plain["properties"] = {name: plain_schema(inner) for name, inner in properties.items()}
         if "required" in schema:
             plain["required"] = [name for name in schema["required"] if not _optional(properties.get(name))]
-    if isinstance(schema.get("items"), dict):
+    if kind == "array" and isinstance(schema.get("items"), dict):
         plain["items"] = plain_schema(schema["items"])
     return plain
 
