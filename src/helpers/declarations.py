@@ -7,6 +7,7 @@ function tools (flat and wrapped), the Model Context Protocol's ``inputSchema`` 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from .errors import CourseError
 
@@ -77,6 +78,13 @@ def too_deep(value) -> bool:
     return bool(level)
 
 
+def without_ids(value):
+    """A schema without the names that would make its references lead somewhere else."""
+    if isinstance(value, dict):
+        return {k: without_ids(v) for k, v in value.items() if not (k in ("$id", "$schema") and isinstance(v, str))}
+    return [without_ids(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def resolved(root, reference):
     """What a reference ``#/…`` names inside ``root``. Raises LookupError for a remote or an unresolvable one."""
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
@@ -90,6 +98,27 @@ def resolved(root, reference):
     if not isinstance(found, dict | bool):
         raise LookupError(reference)
     return found
+
+
+def _references(value) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((key, item) for key, item in value.items() if key in ("$ref", "$dynamicRef", "$recursiveRef"))
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _references(item)
+
+
+def check_references(name: str, parameters: dict) -> None:
+    """Raise CourseError unless every reference leads to a place in the declaration itself. Nothing is fetched."""
+    for word, reference in _references(parameters):
+        try:
+            resolved(parameters, reference if word == "$ref" else None)
+        except LookupError:
+            raise CourseError(
+                f"tool {name}: its {word} {str(reference)[:80]!r} leads nowhere in the declaration", "use #/$defs/…"
+            ) from None
 
 
 def _simplified(schema, root, tool: str, seen: tuple = ()):

@@ -8,11 +8,21 @@ ours through ``as_tools``. Source: JSON Schema, draft 2020-12.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .control_tokens import holds_control_token
-from .declarations import DROPPED_NAMES, MAX_DEPTH, SCHEMA_TYPES, converted, renamed, resolved, too_deep, translated
+from .declarations import (
+    DROPPED_NAMES,
+    MAX_DEPTH,
+    SCHEMA_TYPES,
+    check_references,
+    converted,
+    renamed,
+    too_deep,
+    translated,
+    without_ids,
+)
 from .errors import CourseError
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -245,7 +255,7 @@ def closed_schema(schema: dict) -> dict:
     refuse what another declares. ``additionalProperties`` that is written out stays. ``not`` and ``if`` are left alone:
     they are conditions. An argument whose type list holds null may be left out.
     """
-    return _closed(schema, whole=True)
+    return _closed(without_ids(schema), whole=True)
 
 
 def _closed(schema, whole: bool):
@@ -253,7 +263,7 @@ def _closed(schema, whole: bool):
         schema = {}
     if not isinstance(schema, dict):
         return schema
-    closed = {key: inner for key, inner in schema.items() if key not in ("$id", "$schema")}
+    closed = dict(schema)
     for word in _MAPS:
         if isinstance(schema.get(word), dict):
             closed[word] = {name: _closed(inner, whole=True) for name, inner in schema[word].items()}
@@ -292,27 +302,6 @@ def _bounds(schema: dict) -> dict:
     return bounds
 
 
-def _references(value) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        yield from ((key, item) for key, item in value.items() if key in ("$ref", "$dynamicRef", "$recursiveRef"))
-        for item in value.values():
-            yield from _references(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _references(item)
-
-
-def check_references(name: str, parameters: dict) -> None:
-    """Raise CourseError unless every reference leads to a place in the declaration itself. Nothing is fetched."""
-    for word, reference in _references(parameters):
-        try:
-            resolved(parameters, reference if word == "$ref" else None)
-        except LookupError:
-            raise CourseError(
-                f"tool {name}: its {word} {str(reference)[:80]!r} leads nowhere in the declaration", "use #/$defs/…"
-            ) from None
-
-
 @dataclass(frozen=True)
 class Fault:
     """Where arguments break their schema, in jsonschema's words, and which of the schema's keywords they break."""
@@ -328,7 +317,6 @@ def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault |
     Raises CourseError for a malformed schema and for a reference out of it.
     """
     import jsonschema
-    from referencing import Registry
 
     schema = {"type": "object", **(parameters or {})}
     if too_deep(schema):
@@ -336,7 +324,7 @@ def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault |
     check_references(name, schema)
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
-        checker = jsonschema.Draft202012Validator(closed_schema(schema), registry=Registry())
+        checker = jsonschema.Draft202012Validator(closed_schema(schema))  # no $id is left: nothing to fetch
         error = jsonschema.exceptions.best_match(checker.iter_errors(arguments))
     except jsonschema.SchemaError as fault:
         raise CourseError(f"the schema of {name} is malformed: {fault.message[:200]}", "mend the declaration") from None

@@ -277,6 +277,23 @@ def test_a_reference_out_of_the_declaration_is_refused_and_nothing_is_fetched(re
     assert "leads nowhere" in one_line(lambda: schemas.schema_fault("f", {"a": 1}, parameters))
 
 
+def test_a_name_inside_the_schema_leads_no_reference_astray(monkeypatch):
+    monkeypatch.setattr("socket.socket", lambda *a, **k: pytest.fail("the network was asked"))
+    inner = {"$id": "https://example.com/", "$ref": "#/$defs/A"}
+    for parameters in (
+        {"properties": {"a": inner}},
+        {"properties": {"a": {"not": {"not": inner}}}},
+        {**inner, "not": inner},
+    ):
+        parameters = {
+            "$defs": {"A": {"type": "string"}},
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            **parameters,
+        }
+        found = schemas.schema_fault("f", {"a": 1}, parameters)
+        assert found is not None and found.message
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -308,7 +325,7 @@ def test_declarations_of_five_kinds_become_the_same():
 def test_pydantic_models_are_tools():
     from typing import Literal, Optional
 
-    import pydantic
+    pydantic = pytest.importorskip("pydantic")
 
     class Guest(pydantic.BaseModel):
         name: str
