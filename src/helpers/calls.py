@@ -9,17 +9,20 @@ The language (FunctionGemma's, not JSON)::
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass, field
 
 from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
+from .schemas import check_tools, plain_schema
 
 MAX_DEPTH = 64  # of nested lists and objects
 MAX_DIGITS = 400  # of a number; a double holds at most 309 before the point
 _OPEN, _CLOSE, _ESCAPE = "<start_function_call>", "<end_function_call>", "<escape>"
 _STOPS = tuple(token for token, i in CONTROL_TOKENS.items() if i in STOP_IDS)
+_PADDING = "<pad>"
 _CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
 _NAME = re.compile(r"[^\W\d][\w.\-]*")
 _KEY = re.compile(r"[^\W\d]\w*")
@@ -47,8 +50,8 @@ class ParseError(CourseError):
 def parse(text: str) -> list[FunctionCall]:
     """The calls in a model's turn, in order; ``[]`` for text without any.
 
-    A trailing stop token is part of the format. An escaped value is a string always: ``<escape>0501<escape>`` is
-    "0501".
+    Stop tokens and padding at the end are part of the format, in any number. An escaped value is a string always:
+    ``<escape>0501<escape>`` is "0501".
 
     Raises
     ------
@@ -74,11 +77,15 @@ def parse(text: str) -> list[FunctionCall]:
 
 
 def _without_stop(text: str) -> str:
-    body = text.rstrip()
-    for token in _STOPS:
-        if body.endswith(token):
-            return body[: -len(token)]
-    return text
+    """``text`` up to its last stops and padding; all of it, spaces included, if it has none."""
+    end = stopped = len(text)
+    while True:
+        while end and text[end - 1].isspace():
+            end -= 1
+        token = next((token for token in (*_STOPS, _PADDING) if text.endswith(token, 0, end)), None)
+        if token is None:
+            return text[:stopped]
+        end = stopped = end - len(token)
 
 
 def _expect(text: str, position: int, literal: str) -> int:
@@ -241,6 +248,8 @@ integer ::= "-"? ("0" | [1-9] [0-9]{{0,14}})
 number ::= integer ("." [0-9]{{1,15}})?
 boolean ::= "true" | "false"
 """
+#: A key nobody declared: Latin and Arabic letters, underscores, and digits after the first.
+_KEY_RULE = r"[a-zA-Z_\u0621-\u064A] [a-zA-Z0-9_\u0621-\u064A]*"
 
 
 def grammar(tools: list[dict]) -> str:
@@ -251,12 +260,16 @@ def grammar(tools: list[dict]) -> str:
     since December 2025 (grammars/README.md, "Tokens"). Text and strings hold no ``<``; numbers have at most 15 digits
     on either side of the point. A string's length is not bounded: only the token limit cuts it.
 
-    Raises CourseError for a schema type that has no form here.
+    An object without declared properties is a map of whatever its ``additionalProperties`` allow; where that is
+    ``true``, its values are strings, numbers and booleans. Where an object declares properties it holds no others.
+
+    Raises CourseError for a malformed declaration and for a schema that has no form here (``anyOf``, ``$ref``, …).
     """
+    check_tools(tools, prompt=False)
     rules: dict[str, str] = {}
     functions = [tool["function"] for tool in tools]
     for number, function in enumerate(functions):
-        body = _object_rule(function.get("parameters") or {}, f"f{number}", rules)
+        body = _object_rule(plain_schema(function.get("parameters") or {}), f"f{number}", rules)
         rules[f"f{number}"] = f"{_literal(function['name'])} {body}"
     rules["function"] = " | ".join(f"f{number}" for number in range(len(functions))) or _literal("")
     if not functions:
@@ -273,16 +286,19 @@ def _literal(text: str) -> str:
 def _value_rule(schema: dict, name: str, rules: dict) -> str:
     kind = schema.get("type")
     if kind in ("string", "integer", "number", "boolean"):
-        if kind == "string" and schema.get("enum"):
+        if not schema.get("enum"):
+            return kind
+        if kind == "string":
             return f"{_ESCAPE} ({' | '.join(map(_literal, schema['enum']))}) {_ESCAPE}"
-        return kind
+        return f"({' | '.join(_literal(json.dumps(value)) for value in schema['enum'])})"
     if kind == "object":
         return _object_rule(schema, name, rules)
     if kind == "array":
         rules[name] = _value_rule(schema.get("items") or {"type": "string"}, f"{name}-item", rules)
         return f'"[" ({name} ("," {name})*)? "]"'
+    found = f"of type {kind!r}" if kind else f"declared by {next(iter(schema), 'nothing')}"
     raise CourseError(
-        f"the grammar has no form for a value of type {kind!r}", "use string, integer, number, boolean, array or object"
+        f"the grammar has no form for a value {found}", "use string, integer, number, boolean, array or object"
     )
 
 
@@ -291,6 +307,13 @@ def _object_rule(schema: dict, name: str, rules: dict) -> str:
 
     The first pair written has no comma before it: one alternative for each that may be first.
     """
+    further = schema.get("additionalProperties")
+    if further and not schema.get("properties"):
+        value = (
+            "(string | number | boolean)" if further is True else _value_rule(plain_schema(further), f"{name}-v", rules)
+        )
+        rules[f"{name}-pair"] = f'{_KEY_RULE} ":" {value}'
+        return f'"{{" ({name}-pair ("," {name}-pair)*)? "}}"'
     required = set(schema.get("required") or [])
     pairs = []
     for number, (key, value) in enumerate(

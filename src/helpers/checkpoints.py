@@ -28,7 +28,7 @@ from .paths import cache_folder
 HUB_MODEL = "unsloth/functiongemma-270m-it"
 # of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
 HUB_DATE = "2026-11-28"
-FORMAT = 2  # raised when the conversion changes, so that an older cache is not taken for a new one
+FORMAT = 3  # raised when the conversion changes, so that an older cache is not taken for a new one
 _NEEDED_BYTES = 900 * 2**20  # weights, tokenizer and the assembled GGUF while converting
 
 

@@ -75,4 +75,8 @@ def neutralized(value):
 
 def holds_control_token(value) -> bool:
     """Whether any string in a JSON-like value holds a control token or a disguise of one."""
-    return neutralized(value) != value
+    if isinstance(value, dict):
+        return any(holds_control_token(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple):
+        return any(map(holds_control_token, value))
+    return isinstance(value, str) and neutralize(value) != value

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .calls import FunctionCall, parse
 from .errors import CourseError
-from .schemas import schema_fault
+from .schemas import check_tools, schema_fault
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class Result:
 def check_call(call: FunctionCall, tools: list[dict]) -> None:
     """Raise CourseError unless the call names a declared tool and its arguments fit that tool's JSON schema.
 
-    Arguments that the schema does not name are refused, in nested objects too.
+    Arguments that the schema does not name are refused, at every level, however it is composed. A malformed
+    declaration, and one that refers out of itself, is refused too: nothing is fetched.
     """
+    check_tools(tools, prompt=False)
     declared = {tool["function"]["name"]: tool["function"] for tool in tools}
     if call.name not in declared:
         raise CourseError(
@@ -54,6 +56,7 @@ def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) ->
     CourseError : malformed text (``ParseError``), an undeclared tool, arguments that do not fit, a tool without a
         function.
     """
+    check_tools(tools, prompt=False)
     calls = parse(text)
     for call in calls:
         check_call(call, tools)

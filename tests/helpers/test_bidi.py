@@ -29,6 +29,24 @@ def test_a_comma_inside_a_string_stays_and_digits_become_ascii():
     assert calls.parse(bidi.mend_call(text))[0].arguments == {"text": "خبز، 3 بيضات"}
 
 
+@pytest.mark.parametrize(
+    ("written", "arguments"),
+    [
+        ("amount:<escape>٣٫٥<escape>", {"amount": "3.5"}),
+        ("amount:<escape>١٬٢٥٠٫٧٥ ريال<escape>", {"amount": "1250.75 ريال"}),
+        ("amount:<escape>٣، ٥<escape>", {"amount": "3، 5"}),
+        ("amount:٣٫٥", {"amount": 3.5}),
+        ("amount:\u221249500", {"amount": -49500}),
+        ("amount:\u00a05,\u00a0city:<escape>a\u00a0b<escape>", {"amount": 5, "city": "a\u00a0b"}),
+        ("a\u200bmount:5\u200b", {"amount": 5}),
+    ],
+)
+def test_numbers_and_what_looks_like_nothing_are_mended(written, arguments):
+    text = f"<start_function_call>call:pay{{{written}}}<end_function_call>"
+    assert calls.parse(bidi.mend_call(text))[0].arguments == arguments
+    assert bidi.mend_call(bidi.mend_call(text)) == bidi.mend_call(text)
+
+
 def test_diacritics_and_letters_stay():
     assert bidi.mend("مُحَمَّد إِلى ة ى") == "مُحَمَّد إِلى ة ى"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import dataset
+from helpers import dataset, schemas
 from helpers.calls import FunctionCall, ParseError, grammar, parse, serialize
 from helpers.chat import CONTROL_TOKENS
 from helpers.errors import CourseError
@@ -63,6 +63,27 @@ def test_text_without_control_tokens_is_no_call(text):
 
 
 C, E = "<start_function_call>", "<end_function_call>"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "<start_function_response><start_function_response>",
+        "<start_function_response><eos><pad><pad>",
+        "<end_of_turn>\n<pad> <pad>\n",
+        "<pad>",
+        " <eos> <end_of_turn> ",
+    ],
+)
+def test_several_stops_and_padding_end_a_turn(end):
+    assert parse(f"{C}call:f{{a:1}}{E}{end}") == [FunctionCall("f", {"a": 1})]
+    assert parse(f"مرحبا{end}") == [] and parse(end) == []
+    with pytest.raises(ParseError, match="text after a call|stray control token"):
+        parse(f"{C}call:f{{a:1}}{E}{end}x")
+
+
+def test_a_million_stops_take_no_time():
+    assert parse(f"{C}call:f{{}}{E}" + "<eos> <pad>" * 100_000) == [FunctionCall("f", {})]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +219,45 @@ def test_the_grammar_asks_for_what_the_declaration_asks_for(body, holds):
     assert found == holds
     if holds:
         assert parse(text)
+
+
+@pytest.mark.parametrize(
+    ("schema", "holding", "refused"),
+    [
+        ({"type": "integer", "enum": [1, 20]}, ["1", "20"], ["2", "12", "<escape>1<escape>"]),
+        ({"type": "integer", "enum": [-3, None]}, ["-3"], ["3", "null", "None"]),
+        ({"type": "number", "enum": [0.5, 2]}, ["0.5", "2"], ["0.52", "5"]),
+        ({"type": "boolean", "enum": [True]}, ["true"], ["false", "True"]),
+        ({"type": "array", "items": {"type": "integer", "enum": [1, 2]}}, ["[]", "[1,2,1]"], ["[3]", "[1,]"]),
+        ({"type": ["string", "null"]}, ["<escape>x<escape>"], ["null", "5"]),
+        ({"type": "object"}, ["{}"], ["{a:1}"]),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, ["{}", "{a:1,مدينة:2}"],
+         ["{a:<escape>x<escape>}", "{1:1}", "{a:1,}"]),
+        ({"type": "object", "additionalProperties": True}, ["{}", "{a:1,b:<escape>x<escape>,c:true}"],
+         ["{a:{}}", "{,}"]),
+        ({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string", "enum": ["x"]}}},
+         ["{k_1:[<escape>x<escape>]}"], ["{k:[<escape>y<escape>]}", "{k:<escape>x<escape>}"]),
+        ({"type": "object", "additionalProperties": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+         ["{k:{n:1},l:{}}"], ["{k:{m:1}}", "{k:1}"]),
+    ],
+)  # fmt: skip
+def test_the_grammar_writes_enums_and_maps_as_declared(schema, holding, refused):
+    """And what it allows fits the schema, what it refuses does not (or cannot be read)."""
+    parameters = {"type": "object", "properties": {"a": schema}}
+    pattern = as_regex(grammar([{"function": {"name": "f", "parameters": parameters}}]))
+    for value in (*holding, *refused):
+        text = f"{C}call:f{{a:{value}}}{E}"
+        assert (pattern.fullmatch(text) is not None) == (value in holding), value
+    for value in holding:
+        assert schemas.schema_fault("f", parse(f"{C}call:f{{a:{value}}}{E}")[0].arguments, parameters) is None
+
+
+@pytest.mark.parametrize("word", ["anyOf", "oneOf", "$ref", "const"])
+def test_the_grammar_names_what_it_has_no_form_for(word):
+    inner = {"$ref": "#/$defs/A"} if word == "$ref" else {word: [{"type": "string"}]}
+    parameters = {"$defs": {"A": {"type": "string"}}, "properties": {"a": inner}}
+    with pytest.raises(CourseError, match=re.escape(f"no form for a value declared by {word}")):
+        grammar([{"function": {"name": "f", "parameters": parameters}}])
 
 
 def test_the_grammar_of_no_tools_is_text():

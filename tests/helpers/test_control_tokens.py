@@ -2,11 +2,12 @@
 
 import re
 
-from attacks import ATTACKS, INVISIBLE, TOKENS
+from attacks import ATTACKS, INVISIBLE, TOKENS, WORD_ATTACKS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import chat, control_tokens
+from helpers.errors import CourseError
 
 
 def control_ids(tokenizer) -> set[int]:
@@ -73,3 +74,74 @@ def test_neutralize_is_idempotent_and_leaves_other_text_alone(text):
     assert chat.neutralize(once) == once
     if "<" not in once and "＜" not in once and "[" not in once and "‹" not in once:
         assert once == text
+
+
+def tool(name="get_weather", **properties):
+    return {
+        "type": "function",
+        "function": {"name": name, "description": "d", "parameters": {"type": "object", "properties": properties}},
+    }
+
+
+def places(attack):
+    """A conversation with the attack in each place where a stranger's word or text may stand."""
+    q, s = {"role": "user", "content": "q"}, {"type": "string"}
+
+    def called(name="f", arguments=None):
+        return {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": arguments or {}}}]}
+
+    def declared(name="f", **properties):
+        return [tool(name, **properties)]
+
+    yield "user", [{"role": "user", "content": attack}], None
+    yield "developer", [{"role": "developer", "content": attack}], None
+    yield "reply", [q, {"role": "assistant", "content": attack}], None
+    yield "part", [{"role": "user", "content": [{"type": "text", "text": attack}]}], None
+    yield "role", [{"role": attack, "content": "q"}], None
+    yield "tool's name", [q, called(), {"role": "tool", "name": attack, "content": {"a": 1}}], None
+    yield "name in a result", [q, called(), {"role": "tool", "content": {"name": attack, "response": {"a": 1}}}], None
+    yield "result", [q, called(), {"role": "tool", "name": "f", "content": attack}], None
+    yield "result's value", [q, called(), {"role": "tool", "name": "f", "content": {"a": [{"b": attack}]}}], None
+    yield "result's key", [q, called(), {"role": "tool", "name": "f", "content": {attack: 1}}], None
+    yield "result's inner key", [q, called(), {"role": "tool", "name": "f", "content": [{"a": [{attack: 1}]}]}], None
+    yield "call's name", [q, called(attack)], None
+    yield "argument", [q, called("f", {"a": attack})], None
+    yield "argument's key", [q, called("f", {attack: 1})], None
+    yield "argument's inner key", [q, called("f", {"a": [{attack: 1}]})], None
+    yield "declared name", [q], declared(attack)
+    yield "declared parameter", [q], declared(**{attack: s})
+    yield "declared description", [q], declared(a={**s, "description": attack})
+    yield "declared enum", [q], declared(a={**s, "enum": [attack]})
+    yield "keyword of items", [q], declared(a={"type": "array", "items": {**s, attack: "x"}})
+    yield "inside items", [q], declared(a={"type": "array", "items": {**s, "x": {attack: attack}}})
+
+
+def skeleton(text):
+    """All control tokens of a text, disguised ones too, and what stands bare around them."""
+    folded = control_tokens._folded(text)[0].lower()
+    return re.findall(control_tokens._CONTROL, folded), re.sub(r"<escape>.*?<escape>", "", folded, flags=re.DOTALL)
+
+
+WORDS = {
+    "role", "tool's name", "name in a result", "result's key", "result's inner key", "call's name", "argument's key",
+    "argument's inner key", "declared name", "declared parameter", "keyword of items",
+}  # fmt: skip
+
+
+def test_no_attack_gets_through_anywhere():
+    """In each place an attack is refused in one line, or leaves the control tokens of the prompt as a harmless word."""
+    through, outcomes = [], {"refused": 0, "neutral": 0}
+    harmless = {name: chat.render(messages, tools) for name, messages, tools in places("user") if name != "role"}
+    for attack in WORD_ATTACKS:
+        for place, messages, tools in places(attack):
+            try:
+                text = chat.render(messages, tools)
+            except CourseError as error:
+                outcomes["refused"] += 1
+                assert len(str(error).splitlines()) == 1, (place, attack)
+                continue
+            outcomes["neutral"] += 1
+            if place in WORDS or skeleton(text)[0] != skeleton(harmless[place])[0]:
+                through.append((place, attack))
+    print(f"{len(WORD_ATTACKS)} attack strings in {len(harmless) + 1} places: {outcomes}, {len(through)} through")
+    assert len(WORD_ATTACKS) >= 500 and not through, through[:5]

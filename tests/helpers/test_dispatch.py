@@ -70,3 +70,39 @@ def test_malformed_text_and_missing_functions_run_nothing():
     with pytest.raises(CourseError, match="no function for it"):
         dispatch.dispatch(serialize([call("get_time"), call("get_weather", city="x")]), TOOLS, {"get_time": spy.note})
     assert spy.ran == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"properties": {"a": {"type": "string"}}},
+        {"type": ["object", "null"], "properties": {"a": {"type": "string"}}},
+        {"anyOf": [{"properties": {"a": {"type": "string"}}}]},
+        {"$defs": {"A": {"properties": {"a": {"type": "string"}}}}, "$ref": "#/$defs/A"},
+        {"patternProperties": {"^a$": {"type": "string"}}},
+    ],
+)
+def test_an_undeclared_argument_never_runs_however_the_schema_is_written(parameters):
+    spy = Spy()
+    tools = [{"type": "function", "function": {"name": "get_time", "parameters": parameters}}]
+    assert dispatch.dispatch(serialize([call("get_time", a="x")]), tools, spy)
+    with pytest.raises(CourseError, match="'shell' was unexpected|'shell' does not match"):
+        dispatch.dispatch(serialize([call("get_time", a="x", shell="rm")]), tools, spy)
+    assert spy.ran == [{"a": "x"}]
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        {"get_time": {}},
+        [None],
+        [{"name": "get_time", "inputSchema": {}}],
+        [TOOLS[1], TOOLS[1]],
+        [{"type": "function", "function": {"name": "get_time", "parameters": {"$ref": "https://example.com/"}}}],
+    ],
+)
+def test_malformed_declarations_run_nothing(tools):
+    spy = Spy()
+    with pytest.raises(CourseError):
+        dispatch.dispatch(serialize([call("get_time")]), tools, spy)
+    assert spy.ran == []

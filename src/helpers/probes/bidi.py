@@ -18,6 +18,9 @@ TATWEEL = "\u0640"  # the line that stretches a word; it has no sound and no mea
 _DIGITS = {ord(digit): str(value) for row in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹") for value, digit in enumerate(row)}
 _PUNCTUATION = {ord("،"): ",", ord("٫"): ".", ord("٬"): None, ord("؛"): ";"}
 _INVISIBLE = dict.fromkeys(map(ord, BIDI_CONTROLS + TATWEEL))
+#: What only looks like nothing, like a space and like a minus sign: the zero-width space, U+00A0 and U+2212.
+_LOOKALIKES: dict[int, str | None] = {0x200B: None, 0xA0: " ", 0x2212: "-"}
+_NUMBER_SIGNS = re.compile("(?<=[0-9])[\u066b\u066c](?=[0-9])")  # the Arabic decimal and thousands separators
 _STRING = re.compile(r"(<escape>.*?<escape>)", re.DOTALL)
 
 
@@ -32,7 +35,10 @@ class Hazard:
 
 
 def hazards(text: str) -> list[Hazard]:
-    """Every character that ``mend`` would change, in order; kinds: bidi control, tatweel, digit, punctuation."""
+    """Every character that ``mend`` would change, in order.
+
+    Kinds: bidi control, tatweel, digit, punctuation, look-alike.
+    """
     return [
         Hazard(i, c, unicodedata.name(c, f"U+{ord(c):04X}"), kind) for i, c in enumerate(text) if (kind := _kind(c))
     ]
@@ -45,6 +51,8 @@ def _kind(character: str) -> str | None:
         return "tatweel"
     if ord(character) in _DIGITS:
         return "digit"
+    if ord(character) in _LOOKALIKES:
+        return "look-alike"
     return "punctuation" if ord(character) in _PUNCTUATION else None
 
 
@@ -53,19 +61,32 @@ def mend(text: str) -> str:
 
     Letters and diacritics stay. Idempotent.
     """
-    return text.translate(_INVISIBLE | _DIGITS | _PUNCTUATION)
+    return text.translate(_INVISIBLE | _DIGITS | _PUNCTUATION | _LOOKALIKES)
 
 
 def mend_call(text: str) -> str:
     """A model's turn with the hazards gone.
 
     Everything outside ``<escape>`` strings as ``mend`` does it, inside them only what cannot be seen and digits,
-    because a comma inside a string is a comma somebody wrote. A call without hazards comes back as it was. Idempotent.
+    because a comma inside a string is a comma somebody wrote; a separator between two digits is part of a number
+    (٣٫٥ becomes 3.5). A no-break space in a call, where the format has none, goes. A call without hazards comes back
+    as it was. Idempotent.
     """
+    before, opener, call = text.partition("<start_function_call>")
+    return _mended_outside(before, "\xa0") + opener + _mended_outside(call, "")
+
+
+def _mended_outside(text: str, space: str) -> str:
+    """``space``: what stands for a no-break space outside strings."""
     pieces = _STRING.split(text)
-    return "".join(
-        piece.translate(_INVISIBLE | _DIGITS) if number % 2 else mend(piece) for number, piece in enumerate(pieces)
-    )
+    pieces[::2] = [mend(piece.replace("\xa0", space)) for piece in pieces[::2]]
+    pieces[1::2] = map(_mended_string, pieces[1::2])
+    return "".join(pieces)
+
+
+def _mended_string(text: str) -> str:
+    ascii_digits = text.translate(_INVISIBLE | _DIGITS)
+    return _NUMBER_SIGNS.sub(lambda sign: "." if sign.group() == "\u066b" else "", ascii_digits)
 
 
 def displayed(text: str, base: str | None = None) -> str:
