@@ -164,7 +164,7 @@ def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | N
     for file in files:
         tensor_shapes(file, remedy)
     model, told = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True, trust_remote_code=False,
+        checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True, trust_remote_code=False,
         output_loading_info=True, ignore_mismatched_sizes=True,  # a shape is refused below, in one line
     )  # fmt: skip
     head = {"lm_head.weight"} if model.config.get_text_config().tie_word_embeddings else set()
