@@ -23,7 +23,7 @@ from . import chat, gguf
 from .environment import hub_reachable, profile
 from .errors import CourseError
 from .gguf import GEMMA_NAME, PACKAGE
-from .paths import cache_folder
+from .paths import cache_folder, refuse_tensors, tensor_shapes
 
 HUB_MODEL = "unsloth/functiongemma-270m-it"
 # of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
@@ -98,10 +98,7 @@ def _named(named: str) -> Checkpoint:
 
 
 def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
-    """A repository's safetensors and tokenizer, at ``revision`` or at its newest commit up to HUB_DATE.
-
-    Raises CourseError.
-    """
+    """A repository's safetensors and tokenizer, at ``revision`` or at its newest commit up to HUB_DATE."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -123,10 +120,7 @@ def _from_hub(name: str, revision: str | None = None) -> Checkpoint:
 
 
 def _pinned_revision(name: str) -> str:
-    """The newest commit of a hub repository up to HUB_DATE.
-
-    Where the hub cannot be asked: the one that was taken the last time, else ``main``.
-    """
+    """The newest commit of a repository up to HUB_DATE; without the hub the one taken the last time, else ``main``."""
     from huggingface_hub import HfApi
 
     noted = cache_folder() / "hub_revisions.json"
@@ -156,14 +150,26 @@ def load_tokenizer(checkpoint: Checkpoint):
 
 
 def load_model(checkpoint: Checkpoint, dtype: str | None = None, device: str | None = None):
-    """The plain transformers model in evaluation mode; dtype and device are the profile's unless given."""
+    """The plain transformers model in evaluation mode; dtype and device are the profile's unless given.
+
+    Raises CourseError for weights that are pickled, cut, missing, too many or of another shape than the config says.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    chosen = profile()
-    model = AutoModelForCausalLM.from_pretrained(
-        checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True
-    )
+    folder, chosen = Path(checkpoint.path), profile()
+    remedy = f"fetch or save the model anew into {folder}"
+    if not (files := sorted(folder.glob("*.safetensors"))):
+        raise CourseError(f"{folder.name} holds no safetensors weights: pickled ones are not opened", remedy)
+    for file in files:
+        tensor_shapes(file, remedy)
+    model, told = AutoModelForCausalLM.from_pretrained(
+        checkpoint.path, dtype=getattr(torch, dtype or chosen.dtype), use_safetensors=True, trust_remote_code=False,
+        output_loading_info=True, ignore_mismatched_sizes=True,  # a shape is refused below, in one line
+    )  # fmt: skip
+    head = {"lm_head.weight"} if model.config.get_text_config().tie_word_embeddings else set()
+    missing, unexpected = (set(told[f"{kind}_keys"]) - head for kind in ("missing", "unexpected"))
+    refuse_tensors(f"the weights in {folder.name}", missing, unexpected, sorted(told["mismatched_keys"]), remedy)
     return model.to(device or chosen.device).eval()
 
 
@@ -172,41 +178,86 @@ def without_adapter(model):
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def check_adapter(folder: Path | str, checkpoint: Checkpoint) -> None:
+    """Read a LoRA adapter's config and tensors, and raise CourseError, naming the key, unless all fit the checkpoint.
+
+    Names and shapes are those that PEFT makes of the config on a model without memory ("meta"). A trained embedding
+    or head of a tied model does not fit: one matrix has two uses, and PEFT changes one of them.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder, remedy = Path(folder), f"train it again on {checkpoint.name}, or take another adapter"
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).exists():
+            told = "name a folder written by PEFT's save_pretrained: pickled adapters are not loaded"
+            raise CourseError(f"{folder.name} holds no {name}", told)
+    found, thing = tensor_shapes(folder / "adapter_model.safetensors", remedy), f"the tensors of {folder.name}"
+    config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
+    try:
+        said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        named, kind = said.get("base_model_name_or_path") or "", said.get("peft_type")
+        if kind != "LORA":
+            raise CourseError(f"{folder.name} is an adapter of the kind {kind}, not LORA", remedy)
+        if named and _plain_name(named) not in (_plain_name(checkpoint.name), _plain_name(checkpoint.path)):
+            raise CourseError(f"{folder.name} was trained on {named}, not on {checkpoint.name}", remedy)
+        trained = [key for key in found if "embed_tokens" in key or "lm_head" in key]
+        if trained and config.get_text_config().tie_word_embeddings:
+            raise CourseError(f"{folder.name} holds {trained[0]}, which would untie {checkpoint.name}'s head", remedy)
+        adapter = LoraConfig.from_pretrained(str(folder))
+        adapter.init_lora_weights, adapter.base_model_name_or_path = False, None
+        with torch.device("meta"):
+            model = get_peft_model(AutoModelForCausalLM.from_config(config, trust_remote_code=False), adapter)
+    except CourseError:
+        raise
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise CourseError(f"adapter_config.json of {folder.name} cannot be used: {reason}", remedy) from None
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    wanted = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    shapes = [(key, found[key], wanted[key]) for key in sorted(found.keys() & wanted) if found[key] != wanted[key]]
+    refuse_tensors(thing, wanted.keys() - found, found.keys() - wanted, shapes, remedy)
+    with safe_open(folder / "adapter_model.safetensors", "pt") as tensors:
+        for key in found:
+            if not tensors.get_tensor(key).isfinite().all():
+                raise CourseError(f"{thing} hold NaN or infinity in {key}", remedy)
+
+
+def _plain_name(base: str) -> str:
+    """A base's name without its owner, folder, hub revision, quantization or version of our cache, lower case."""
+    cached = re.search(r"models--[^/\\]+?--([^/\\]+)", base)
+    name = cached[1] if cached else re.split(r"[/\\]", base.rstrip("/\\"))[-1].partition("@")[0]
+    return re.sub(rf"(-unsloth)?-bnb-4bit$|(?<={GEMMA_NAME})-v\d+$", "", name.lower())
+
+
+def load_adapter(folder, checkpoint: Checkpoint, dtype=None, device=None, autocast: bool = False, base_state=None):
+    """The checkpoint's plain transformers model with a saved LoRA adapter on it, checked, ready to generate.
+
+    ``autocast`` keeps the adapter in float32 whatever the base's dtype; ``base_state`` replaces the base's weights.
+    Raises CourseError (see ``check_adapter`` and ``load_model``).
+    """
+    from peft import PeftModel
+
+    check_adapter(folder, checkpoint)
+    model = load_model(checkpoint, dtype, device)
+    if base_state is not None:
+        told = model.load_state_dict(base_state, strict=False)
+        missing = [name for name in told.missing_keys if name != "lm_head.weight"]
+        refuse_tensors("the base's new weights", missing, told.unexpected_keys, (), "give the base's names")
+    return PeftModel.from_pretrained(model, str(folder), autocast_adapter_dtype=autocast).eval()
+
+
 def merge_adapter(checkpoint, adapter: Path | str, base_state: dict | None = None) -> dict:
     """The adapter folded into its base: transformers' tensor names -> float32 tensors, without the tied head.
 
     ``base_state`` replaces the weights of the base before the merge (see ``quantization.dithered_state``); names and
-    shapes are the base's.
-
-    Raises CourseError when there is no adapter in the folder.
+    shapes are the base's. Raises CourseError as ``load_adapter`` does.
     """
-    from peft import PeftModel
-
-    if not (Path(adapter) / "adapter_config.json").exists():
-        raise CourseError(
-            f"{Path(adapter).name} holds no adapter_config.json", "name a folder written by PEFT's save_pretrained"
-        )
-    model = load_model(checkpoint, dtype="float32", device="cpu")
-    if base_state is not None:
-        model.load_state_dict(base_state, strict=False)
-    model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    return {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-
-
-def load_adapter(folder: str | Path, checkpoint: Checkpoint):
-    """The checkpoint's plain transformers model with a saved LoRA adapter on it, ready to generate.
-
-    Raises CourseError.
-    """
-    from peft import PeftModel
-
-    folder = Path(folder)
-    if not (folder / "adapter_model.safetensors").exists():
-        raise CourseError(
-            f"{folder.name} holds no adapter_model.safetensors",
-            "train it, or save it as safetensors: pickled adapters are not loaded",
-        )
-    return PeftModel.from_pretrained(load_model(checkpoint), folder, autocast_adapter_dtype=False).eval()
+    model = load_adapter(adapter, checkpoint, "float32", "cpu", True, base_state).merge_and_unload()
+    tied = model.config.get_text_config().tie_word_embeddings
+    return {name: tensor for name, tensor in model.state_dict().items() if not (tied and name == "lm_head.weight")}
 
 
 # --- the packaged model -----------------------------------------------------------------------------------------------

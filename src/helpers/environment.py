@@ -153,8 +153,9 @@ def versions(*packages: str) -> dict[str, str]:
     found = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
+            # None, KeyError or ValueError: its folder is there, its METADATA is absent or unreadable
+            found[package] = metadata.version(package) or "missing"
+        except (metadata.PackageNotFoundError, KeyError, ValueError):
             found[package] = "missing"
     return found
 

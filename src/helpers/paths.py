@@ -1,9 +1,11 @@
-"""Where the repository's own files are, in a clone or installed package, and where the course keeps what it makes."""
+"""Where the repository's own files are, where the course keeps what it makes, and what is damaged."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from .errors import CourseError
 
 
 def _root() -> Path:
@@ -27,3 +29,46 @@ def cache_folder() -> Path:
     named = os.environ.get("COURSE_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(named) if named else Path(base) / "arabic-functiongemma"
+
+
+def set_aside(path: Path, name: str) -> None:
+    """Rename what is damaged to ``name`` beside it, or to ``name-2`` …, and print one line: nothing is deleted.
+
+    Raises CourseError where it cannot be renamed.
+    """
+    count, aside = 1, path.with_name(name)
+    while aside.exists():
+        count += 1
+        aside = path.with_name(f"{name}-{count}")
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise CourseError(
+            f"{path.name} is damaged and cannot be renamed: {error.strerror}", f"move {path} away yourself"
+        ) from None
+    print(f"{path.name} is damaged → kept as {aside.name}")
+
+
+def tensor_shapes(file: Path, remedy: str) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of what a safetensors file holds, from its header. Raises CourseError for one that is none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with file.open("rb") as stream:
+            if stream.read(24) == b"version https://git-lfs.":
+                raise CourseError(f"{file.name} of {file.parent.name} is a Git LFS pointer, not the weights", remedy)
+        with safe_open(file, "pt") as tensors:
+            return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise CourseError(f"{file.name} of {file.parent.name} is cut or damaged: {reason}", remedy) from None
+
+
+def refuse_tensors(thing: str, missing, unexpected, shapes, remedy: str) -> None:
+    """One line for tensors that do not fit; ``shapes`` are (name, shape here, shape wanted)."""
+    for keys, words in ((missing, "lack"), (unexpected, "hold, though the model has no such tensor,")):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            raise CourseError(f"{thing} {words} {min(keys)}{more}", remedy)
+    for name, here, wanted in shapes:
+        raise CourseError(f"{thing} hold {name} of shape {tuple(here)}, the model's is {tuple(wanted)}", remedy)

@@ -145,18 +145,15 @@ def load_adapter(dtype: str | None = None, device: str | None = None):
 
     dtype and device are the profile's unless given. Raises CourseError when the adapter is missing or damaged.
     """
-    from peft import PeftModel
-
     base = checkpoints.ensure("gemma")
     try:
-        model = PeftModel.from_pretrained(checkpoints.load_model(base, dtype, device), str(ADAPTER))
-    except Exception as error:
-        # PEFT takes a folder that is not there for a name on the hub; safetensors has its own errors
-        reason = str(error).splitlines()[0][:100]
+        model = checkpoints.load_adapter(ADAPTER, base, dtype, device, autocast=True)
+    except CourseError as error:
         raise CourseError(
-            f"the reference adapter cannot be read: {reason}", "restore assets/reference/adapter with git checkout"
+            f"the reference adapter cannot be read: {error.problem}",
+            "restore assets/reference/adapter with git checkout",
         ) from None
-    return model.eval(), checkpoints.load_tokenizer(base)
+    return model, checkpoints.load_tokenizer(base)
 
 
 def chosen_adapter(candidates: Reference | None = None) -> dict:

@@ -97,16 +97,29 @@ def unmet(path: Path) -> list[str]:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+    found = environment.versions(name)[name]
+    return None if found == "missing" else found
 
 
 def _loaded() -> dict[str, str | None]:
-    """Distribution -> version, of those that this kernel has imported something from."""
-    owners = metadata.packages_distributions()
-    names = {name for module in {m.split(".")[0] for m in list(sys.modules)} for name in owners.get(module, ())}
+    """Distribution -> version, of those that this kernel has imported something from.
+
+    A folder without a readable name and version, as an installation that was cut off leaves it, is skipped, and said.
+    """
+    modules, names = {m.split(".")[0] for m in list(sys.modules)}, set()
+    for one in metadata.distributions():
+        try:
+            name = one.metadata["Version"] and one.metadata["Name"]
+        except (KeyError, TypeError, ValueError):
+            name = None
+        if not name:
+            print(f"skipped {getattr(one, '_path', Path('a distribution')).name}: it has no readable METADATA")
+            continue
+        tops = (one.read_text("top_level.txt") or "").split() or [
+            file.parts[0].removesuffix(".py") for file in one.files or () if file.suffix == ".py"
+        ]
+        if modules & set(tops):
+            names.add(name)
     return {name: _version(name) for name in names}
 
 

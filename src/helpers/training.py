@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import pickle
+import re
 import shutil
 import sys
 import time
@@ -16,9 +17,10 @@ from . import dataset, masking, packing
 from .checkpoints import Checkpoint, without_adapter
 from .environment import SEED, in_float32_throughout, peak_bytes, profile, quiet, seed_everything
 from .errors import CourseError
-from .paths import cache_folder
+from .paths import cache_folder, set_aside
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SAVE_EVERY = 10  # steps between two checkpoints, at least
 
 
 @dataclass(frozen=True)
@@ -230,15 +232,20 @@ def _fingerprint(recipe: Recipe, data, checkpoint: Checkpoint) -> str:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that is whole: its state file is written last, one without it is what a kill left."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
-    for checkpoint in found:
+    """The newest checkpoint that is whole; a newer one that is not (its state file is written last) is set aside.
+
+    The name does not begin with "checkpoint-": transformers would count it among its own and delete it.
+    """
+    found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    for checkpoint in sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(checkpoint)
-        else:
-            return str(checkpoint)
+            if isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict):
+                return str(checkpoint)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            pass
+        except OSError as error:
+            raise CourseError(f"{checkpoint} cannot be read: {error.strerror}", "name another folder") from None
+        set_aside(checkpoint, f"damaged-{checkpoint.name}")
     return None
 
 
@@ -282,7 +289,7 @@ def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
         data_seed=recipe.seed,
         logging_steps=1,
         save_strategy="steps",
-        save_steps=max(10, steps // 4),
+        save_steps=max(SAVE_EVERY, steps // 4),
         save_total_limit=1,
         report_to="none",
         max_length=recipe.max_length,

@@ -19,6 +19,35 @@ def test_a_bet_is_kept_and_recalled(capsys):
     assert "your bet: 4" in told and "measured: 2" in told and "none placed" in told
 
 
+@pytest.mark.parametrize("content", [b"{", b"", b"[1, 2]", b"\xff\xfe", b"null", b"[" * 100_000])
+def test_a_damaged_file_of_bets_is_set_aside_and_said(content, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(os.environ, "COURSE_BETS", str(tmp_path / "bets.json"))
+    for count in (1, 2):  # the second does not replace the first
+        (tmp_path / "bets.json").write_bytes(content)
+        assert exercises.Bet("x", "").guess is None
+        aside = "bets.json.damaged" if count == 1 else "bets.json.damaged-2"
+        assert capsys.readouterr().out == f"bets.json is damaged → kept as {aside}\n"
+        exercises.Bet("x", "").place(1)
+        assert exercises.Bet("x", "").guess == 1 and (tmp_path / aside).read_bytes() == content
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+def test_bets_that_cannot_be_read_are_no_damaged_bets(error, monkeypatch, tmp_path):
+    from pathlib import Path
+
+    def fail(self, *args, **kwargs):
+        raise error
+
+    (tmp_path / "bets.json").write_text('{"x": 1}')
+    monkeypatch.setitem(os.environ, "COURSE_BETS", str(tmp_path / "bets.json"))
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(CourseError, match=f"bets in bets.json cannot be read: {error.strerror} → set COURSE_BETS"):
+        exercises.Bet("x", "").place(2)
+    monkeypatch.undo()
+    assert (tmp_path / "bets.json").read_text() == '{"x": 1}'
+
+
 def test_a_bet_that_cannot_be_kept_is_named(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setitem(os.environ, "COURSE_BETS", str(tmp_path / "file" / "bets.json"))

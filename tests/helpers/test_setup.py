@@ -249,6 +249,27 @@ def test_a_library_that_cannot_be_imported_is_named(monkeypatch):
     setup.load(False, [])  # nothing was installed: only what every notebook uses
 
 
+METADATA = {"absent": None, "empty": b"", "no version": b"Name: broken\n", "not text": b"Name: \xff\nVersion: 1\n"}
+
+
+@pytest.mark.parametrize("kind", METADATA)
+def test_a_distribution_without_metadata_is_skipped_by_name(kind, tmp_path, monkeypatch, capsys):
+    """What an installation that was cut off leaves; its module is loaded, so the first cell looks at it."""
+    about = tmp_path / "broken-1.0.dist-info"
+    about.mkdir()
+    (about / "top_level.txt").write_text("json\n")
+    if METADATA[kind] is not None:
+        (about / "METADATA").write_bytes(METADATA[kind])
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded = setup._loaded()
+    assert capsys.readouterr().out == "skipped broken-1.0.dist-info: it has no readable METADATA\n"
+    assert loaded["pytest"] == setup._version("pytest") and None not in loaded and "broken" not in loaded
+    assert setup._version("broken") is None
+    wanted = tmp_path / "r.txt"
+    wanted.write_text("broken==1.0\npytest>=1\n")
+    assert setup.unmet(wanted) == ["broken==1.0"]  # it is installed again
+
+
 def test_without_torch_nothing_is_installed(monkeypatch):
     """Which build fits is the reader's to say; pip would choose one of several gigabytes."""
     monkeypatch.setattr(setup, "_version", lambda name: None)
