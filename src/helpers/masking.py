@@ -70,7 +70,7 @@ def unsloth_labels(ids: list[list[int]], tokenizer) -> list[list[int]]:
 
 
 def pad(ids: list[list[int]], labels: list[list[int]], pad_id: int = 0) -> dict:
-    """Rows as one right-padded batch of tensors (B, N): input_ids, labels (``IGNORED`` where padded), attention_mask."""
+    """Rows as one right-padded batch of tensors (B, N): input_ids, labels (padded ``IGNORED``), attention_mask."""
     import torch
 
     width = max(map(len, ids))
