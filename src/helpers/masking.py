@@ -69,6 +69,23 @@ def unsloth_labels(ids: list[list[int]], tokenizer) -> list[list[int]]:
     return [[int(label) for label in row] for row in mask({"input_ids": ids})["labels"]]
 
 
+def differences(input_ids: list[int], ours: list[int], theirs: list[int]) -> dict[str, list[int]]:
+    """Positions that one mask labels and the other does not, by what stands there: kind -> positions, all (N,) lists.
+
+    ``tool result`` is what a program wrote, from a second result's opening to each result's end; ``after the turn`` the
+    line break behind ``<end_of_turn>``; ``other`` all else.
+    """
+    found: dict[str, list[int]] = {"tool result": [], "after the turn": [], "other": []}
+    in_result = False
+    for i, token in enumerate(input_ids):
+        before = input_ids[i - 1] if i else None
+        if (ours[i] == IGNORED) != (theirs[i] == IGNORED):
+            written_by_tool = in_result or (token == _RESULT and before == _END_RESULT)
+            found["tool result" if written_by_tool else "after the turn" if before == _END_TURN else "other"].append(i)
+        in_result = token == _RESULT or (in_result and token != _END_RESULT)
+    return found
+
+
 def pad(ids: list[list[int]], labels: list[list[int]], pad_id: int = 0) -> dict:
     """Rows as one right-padded batch of tensors (B, N): input_ids, labels (padded ``IGNORED``), attention_mask."""
     import torch

@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from helpers import chat, dataset, masking
-from helpers.control_tokens import CONTROL_TOKENS
 from helpers.errors import CourseError
 
 CALL = {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": "x"}}}]}
@@ -52,20 +51,14 @@ def test_where_unsloths_mask_and_ours_part_over_all_of_train(checkpoint, tokeniz
     """They part on what a tool wrote, on a second result's opening, and on the line break after a closed turn."""
     found = masking.encode(dataset.load("train"), tokenizer)
     theirs = masking.unsloth_labels(found.ids, tokenizer)
-    breaks = set(tokenizer("\n", add_special_tokens=False).input_ids)
-    result, end_result, end_turn = (
-        CONTROL_TOKENS[f"<{n}>"] for n in ("start_function_response", "end_function_response", "end_of_turn")
-    )
     kinds = Counter()
-    for ids, own, other in zip(found.ids, found.labels, theirs, strict=True):
-        inside = False
-        for i, token in enumerate(ids):
-            if own[i] != other[i]:
-                assert own[i] == masking.IGNORED and other[i] == token  # ours never labels what Unsloth leaves out
-                after_turn = token in breaks and ids[i - 1] == end_turn
-                kinds["result" if inside else "break" if after_turn else "other"] += 1
-            inside = token == result or (inside and token != end_result)
-    assert kinds["result"] > 1000 and kinds["break"] > 100 and not kinds["other"], kinds
+    for row in zip(found.ids, found.labels, theirs, strict=True):
+        kinds.update({kind: len(positions) for kind, positions in masking.differences(*row).items()})
+        ids, ours, other = row
+        assert all(
+            o in (masking.IGNORED, t) and t in (masking.IGNORED, i) for i, o, t in zip(ids, ours, other, strict=True)
+        )
+    assert kinds["tool result"] > 1000 and kinds["after the turn"] > 100 and not kinds["other"], kinds
 
 
 def test_without_stops(tokenizer):
