@@ -232,18 +232,13 @@ bet_first = exercises.bet("first-gradient", "gradient of zero before the first s
 from helpers import dataset, masking, training
 
 tokenizer = checkpoints.load_tokenizer(checkpoint)
-header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
 rows = [r for r in dataset.load("train", 2, domains=("weather",)).select(range(60)) if r["kind"] == "single"][:24]
 
 
 def batch(chosen):
     """Rows as tensors: ids, labels (prompt masked) and attention mask, all (B, N)."""
-    ids = tokenizer(dataset.texts(chosen), add_special_tokens=False).input_ids
-    width = max(map(len, ids))
-    labels = [masking.response_labels(i, header) + [-100] * (width - len(i)) for i in ids]
-    padded = [i + [0] * (width - len(i)) for i in ids]
-    mask = [[1] * len(i) + [0] * (width - len(i)) for i in ids]
-    return {k: torch.tensor(v) for k, v in (("input_ids", padded), ("labels", labels), ("attention_mask", mask))}
+    found = masking.encode(chosen, tokenizer)
+    return masking.pad(found.ids, found.labels)
 
 
 # %% [markdown]

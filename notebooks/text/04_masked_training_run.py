@@ -277,27 +277,37 @@ bet_foreign = exercises.bet("tool-share", "labelled tokens that the tool wrote",
 from helpers import training
 
 talks = train_rows.filter(lambda row: row["kind"] == "followup")
-whole_turn, _ = training.tokenize(talks, tokenizer, training.Recipe(mask_tool_results=False, rows_per_prompt=1))
-own_words, _ = training.tokenize(talks, tokenizer, training.Recipe(rows_per_prompt=1))
+encoded = masking.encode(talks, tokenizer)  # text, ids and our labels of every row
+theirs = masking.unsloth_labels(encoded.ids, tokenizer)
 
 # %% [markdown]
-# `mask_tool_results` takes out what stands between `<start_function_response>` and `<end_function_response>`. The difference of the two
-# labelings is what the model would be taught to invent.
+# One conversation from its call on, as Unsloth labels it, and below as the course does.
+
+# %% tags=["nbval-ignore-output"]
+start = encoded.ids[0].index(tokenizer.convert_tokens_to_ids("<start_function_call>"))
+pieces = [tokenizer.decode([i]) for i in encoded.ids[0][start:]]
+for labels_of_row in (theirs[0], encoded.labels[0]):
+    display(plots.masked_tokens(pieces, [label != -100 for label in labels_of_row[start:]]))
+
+# %% [markdown]
+# They part on two kinds of tokens. One is what the tool wrote, `response:` and its value: a mask that knows turns but no results cannot see it. The other is
+# the line break after a closed turn. The template writes it, and no engine ever asks the model for it, because generation ends at `<end_of_turn>`.
 
 # %%
-both = list(zip(whole_turn["input_ids"], whole_turn["labels"], own_words["labels"]))
-foreign = [[i for i, theirs, ours in zip(*row) if theirs != -100 and ours == -100] for row in both]
-labelled = sum(label != -100 for labels_of_row in whole_turn["labels"] for label in labels_of_row)
-foreign_share = sum(map(len, foreign)) / labelled
-print(f"{len(talks)} conversations: {sum(map(len, foreign))} of {labelled} labelled tokens are a tool's")
-print(tokenizer.decode(foreign[0]))
+parted = [masking.differences(*row) for row in zip(encoded.ids, encoded.labels, theirs)]
+counts = {kind: sum(len(row[kind]) for row in parted) for kind in parted[0]}
+labelled = sum(label != -100 for row in theirs for label in row)
+foreign_share = counts["tool result"] / labelled
+print(f"{len(talks)} conversations, {labelled} tokens labelled by Unsloth; we leave out: {counts}")
+print(tokenizer.decode([encoded.ids[0][i] for i in parted[0]["tool result"]]))
 
 # %%
 verdict("29-only-the-call", measured=foreign_share)
 
 # %% [markdown]
 # **Why it matters.** A model trained on tool results learns to write them. That is the very habit that section 4.11 meets when nobody stops
-# it. The course masks them; `Recipe(mask_tool_results=False)` brings them back.
+# it. The course masks them in `masking.encode`, the one way from rows to labels that every run of this course takes; `Recipe(mask_tool_results=False)`
+# brings them back.
 
 # %% [markdown]
 # ## 4.5 · Do the weights ignore the user's input?

@@ -780,16 +780,15 @@ plots.show(figure, f"The {spikes.sum()} batches that spiked in training are hard
 # %% tags=["nbval-ignore-output"]
 from helpers import masking, training
 
-header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
 train_rows = dataset.load("train").to_list()
 chosen = {"spiked": np.flatnonzero(spikes)[:8], "others": np.flatnonzero(late & ~spikes)[::30][:8]}
 frozen_model = checkpoints.load_model(base, dtype="float32", device="cpu")
 frozen_model.load_state_dict(as_packaged, strict=False)
 hardness = {group: [] for group in chosen}
 for group, steps in chosen.items():
-    for text in dataset.texts([train_rows[i] for step in steps for i in spike["batches"][step]]):
-        ids = tokenizer(text, add_special_tokens=False).input_ids
-        batch = {"input_ids": torch.tensor([ids]), "labels": torch.tensor([masking.response_labels(ids, header)]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+    encoded = masking.encode([train_rows[i] for step in steps for i in spike["batches"][step]], tokenizer)
+    for ids, labels in zip(encoded.ids, encoded.labels):
+        batch = masking.pad([ids], [labels])
         with torch.no_grad():
             hardness[group].append(masking.label_loss(frozen_model, batch).item())
 print({group: f"mean loss {np.mean(values):.3f}, largest {max(values):.2f}, {len(values)} rows" for group, values in hardness.items()})

@@ -39,11 +39,10 @@ def rows():
 
 def encoded(tokenizer) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids and labels of the eight rows; only the model's own turns have labels."""
-    from helpers import dataset, masking
+    from helpers import masking
 
-    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    ids = tokenizer(dataset.texts(rows()), add_special_tokens=False).input_ids
-    return ids, [masking.response_labels(row, header) for row in ids]
+    found = masking.encode(rows(), tokenizer)
+    return found.ids, found.labels
 
 
 def _stock_arguments(steps: int) -> dict:

@@ -159,14 +159,15 @@ def tokenized(tokenizer, copies: int = COPIES) -> dict:
     with multiprocessing.get_context("fork").Pool(max(1, min(copies, os.cpu_count()))) as pool:  # a minute of rendering
         drawn = pool.map(augmented_texts, range(copies))
     texts = [*dataset.texts(plain), *[text for copy in drawn for text in copy]]
-    ids = tokenizer(texts, add_special_tokens=False).input_ids
-    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    response = [masking.response_labels(row, header) for row in ids]
+    encoded, stored = masking.encode_texts(texts, tokenizer), texts[: len(plain)]
     return {
-        "plain": len(plain), "ids": ids, "response": response, "full": ids,
-        "no_stops": [masking.without_stops(i, row) for i, row in zip(ids[: len(plain)], response, strict=False)],
-        "with_results": [masking.turn_labels(row, header) for row in ids[: len(plain)]],
-    }  # fmt: skip
+        "plain": len(plain),
+        "ids": encoded.ids,
+        "response": encoded.labels,
+        "full": encoded.ids,
+        "no_stops": masking.encode_texts(stored, tokenizer, label_stops=False).labels,
+        "with_results": masking.encode_texts(stored, tokenizer, mask_tool_results=False).labels,
+    }
 
 
 def augmented_texts(seed: int) -> list[str]:
@@ -215,14 +216,8 @@ def fused_norms() -> None:
 
 
 def padded(ids: list[list[int]], labels: list[list[int]]) -> dict:
-    """Right-padded batch on the device: input_ids, labels, attention_mask, all (B, N)."""
-    width = max(map(len, ids))
-    batch = {
-        "input_ids": [[*row, *[0] * (width - len(row))] for row in ids],
-        "labels": [[*row, *[masking.IGNORED] * (width - len(row))] for row in labels],
-        "attention_mask": [[1] * len(row) + [0] * (width - len(row)) for row in ids],
-    }
-    return {key: torch.tensor(value).to(DEVICE, non_blocking=True) for key, value in batch.items()}
+    """``masking.pad`` on the device."""
+    return {key: value.to(DEVICE, non_blocking=True) for key, value in masking.pad(ids, labels).items()}
 
 
 def blindfold(model):

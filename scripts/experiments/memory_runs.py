@@ -292,11 +292,8 @@ def rows(tokenizer, number: int) -> dict:
     """Ids and labels of the first training rows; only the model's own turns carry loss."""
     from helpers import dataset, masking
 
-    ids = tokenizer(
-        dataset.texts(dataset.load("train").select(range(number)).to_list()), add_special_tokens=False
-    ).input_ids
-    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    return {"input_ids": ids, "labels": [masking.response_labels(row, header) for row in ids]}
+    found = masking.encode(dataset.load("train").select(range(number)).to_list(), tokenizer)
+    return {"input_ids": found.ids, "labels": found.labels}
 
 
 def _arguments():

@@ -34,13 +34,6 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def labelled(rows, tokenizer):
-    """(ids, labels) of each row, by our own masking."""
-    header = tokenizer(masking.RESPONSE_PART, add_special_tokens=False).input_ids
-    ids = tokenizer(dataset.texts(rows), add_special_tokens=False).input_ids
-    return ids, [masking.response_labels(row, header) for row in ids]
-
-
 def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
     """Train and score one of ``SETTINGS`` within ``budget`` seconds of two cores. Returns its settings and scores."""
     domains, per_prompt, batch, rate, rank = setting
@@ -56,7 +49,8 @@ def run(model, tokenizer, setting, budget: float, seed: int) -> dict:
     losses = []
     for step in range(steps):
         chosen = starts[step * batch : (step + 1) * batch]
-        ids, labels = labelled([rows[i + j] for i in chosen for j in range(per_prompt)], tokenizer)
+        encoded = masking.encode([rows[i + j] for i in chosen for j in range(per_prompt)], tokenizer)
+        ids, labels = encoded.ids, encoded.labels
         packs = [
             packing.pack(ids[i : i + per_prompt], labels[i : i + per_prompt]) for i in range(0, len(ids), per_prompt)
         ]

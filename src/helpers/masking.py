@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from . import dataset
 from .calls import ParseError, parse
 from .checkpoints import without_adapter
 from .control_tokens import CONTROL_TOKENS, STOP_IDS
@@ -21,6 +22,81 @@ RESPONSE_PART = "<start_of_turn>model\n"
 _TURN, _END_TURN = CONTROL_TOKENS["<start_of_turn>"], CONTROL_TOKENS["<end_of_turn>"]
 _RESULT, _END_RESULT = CONTROL_TOKENS["<start_function_response>"], CONTROL_TOKENS["<end_function_response>"]
 _BOS = CONTROL_TOKENS["<bos>"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Conversations as text, token ids and labels, row by row; ids and labels of a row have the same length (N,)."""
+
+    texts: list[str]
+    ids: list[list[int]]
+    labels: list[list[int]]
+
+
+def encode(rows, tokenizer, mask_prompt: bool = True, mask_tool_results: bool = True, label_stops: bool = True):
+    """Data rows -> ``Encoded``: the one way from rows to labels, for the reader's run and for every stored one.
+
+    By default the labels are what the model has to write and nothing else. The options put tokens back or take them
+    out, for the ablations: the prompt, what a tool wrote inside the model's turn, the stop tokens.
+    """
+    return encode_texts(dataset.texts(rows), tokenizer, mask_prompt, mask_tool_results, label_stops)
+
+
+def encode_texts(texts: list[str], tokenizer, mask_prompt=True, mask_tool_results=True, label_stops=True) -> Encoded:
+    """As ``encode``, for conversations that are rendered already (``<bos>`` included)."""
+    ids = tokenizer(texts, add_special_tokens=False).input_ids if texts else []
+    labels = [list(row) for row in ids]
+    if mask_prompt:
+        header = tokenizer(RESPONSE_PART, add_special_tokens=False).input_ids
+        labels = [turn_labels(row, header) for row in ids]
+    if mask_tool_results:
+        labels = [without_tool_results(row, own) for row, own in zip(ids, labels, strict=True)]
+    if not label_stops:
+        labels = [without_stops(row, own) for row, own in zip(ids, labels, strict=True)]
+    return Encoded(texts, ids, labels)
+
+
+def unsloth_labels(ids: list[list[int]], tokenizer) -> list[list[int]]:
+    """Labels of whole conversations by Unsloth's ``train_on_responses_only``, to stand beside our own.
+
+    Unsloth labels from the model's header to the next user's: the line break after a closed turn, whatever stands
+    between two turns of the model, and what a tool wrote inside one.
+    """
+    from unsloth.chat_templates import train_on_responses_only
+
+    parts = {"instruction_part": INSTRUCTION_PART, "response_part": RESPONSE_PART}
+    mask = train_on_responses_only(None, **parts, tokenizer=tokenizer, return_function=True)
+    return [[int(label) for label in row] for row in mask({"input_ids": ids})["labels"]]
+
+
+def differences(input_ids: list[int], ours: list[int], theirs: list[int]) -> dict[str, list[int]]:
+    """Positions that one mask labels and the other does not, by what stands there: kind -> positions, all (N,) lists.
+
+    ``tool result`` is what a program wrote, from a second result's opening to each result's end; ``after the turn`` the
+    line break behind ``<end_of_turn>``; ``other`` all else.
+    """
+    found: dict[str, list[int]] = {"tool result": [], "after the turn": [], "other": []}
+    in_result = False
+    for i, token in enumerate(input_ids):
+        before = input_ids[i - 1] if i else None
+        if (ours[i] == IGNORED) != (theirs[i] == IGNORED):
+            written_by_tool = in_result or (token == _RESULT and before == _END_RESULT)
+            found["tool result" if written_by_tool else "after the turn" if before == _END_TURN else "other"].append(i)
+        in_result = token == _RESULT or (in_result and token != _END_RESULT)
+    return found
+
+
+def pad(ids: list[list[int]], labels: list[list[int]], pad_id: int = 0) -> dict:
+    """Rows as one right-padded batch of tensors (B, N): input_ids, labels (padded ``IGNORED``), attention_mask."""
+    import torch
+
+    width = max(map(len, ids))
+    batch = {
+        "input_ids": [[*row, *[pad_id] * (width - len(row))] for row in ids],
+        "labels": [[*row, *[IGNORED] * (width - len(row))] for row in labels],
+        "attention_mask": [[1] * len(row) + [0] * (width - len(row)) for row in ids],
+    }
+    return {key: torch.tensor(value) for key, value in batch.items()}
 
 
 def response_labels(input_ids: list[int], header: list[int]) -> list[int]:
@@ -48,10 +124,14 @@ def turn_labels(input_ids: list[int], header: list[int]) -> list[int]:
 
 
 def without_tool_results(input_ids: list[int], labels: list[int]) -> list[int]:
-    """The same labels, what stands between ``<start_function_response>`` and ``<end_function_response>`` ignored."""
+    """The same labels with all that a program wrote ignored: tool results, and the opening of a second one.
+
+    The first ``<start_function_response>`` after a call is the model's, its request; the next ones open results that
+    the program appends, and follow an ``<end_function_response>``.
+    """
     labels, in_result = list(labels), False
     for i, token in enumerate(input_ids):
-        if in_result:
+        if in_result or (token == _RESULT and i and input_ids[i - 1] == _END_RESULT):
             labels[i] = IGNORED
         if token == _RESULT:
             in_result = True

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import dataset, masking, packing
+from . import masking, packing
 from .checkpoints import Checkpoint, without_adapter
 from .environment import SEED, in_float32_throughout, peak_bytes, profile, quiet, seed_everything
 from .errors import CourseError
@@ -133,29 +133,13 @@ def add_unsloth_adapter(model, rank: int, alpha: float, checkpointing, targets=P
 def tokenize(rows, tokenizer, recipe: Recipe):
     """Data rows -> a ``datasets.Dataset`` of ``input_ids`` and ``labels``, and the audit of all labels.
 
-    Labels come from Unsloth's own masking; recipe options then take more tokens out.
+    Labels come from ``masking.encode``; rows that share a prompt are packed behind it, as many as the recipe says.
     """
     from datasets import Dataset
-    from unsloth.chat_templates import train_on_responses_only
 
-    rendered = dataset.texts(rows)
-    ids = tokenizer(rendered, add_special_tokens=False).input_ids
-    labels = [list(row) for row in ids]
-    if recipe.mask_prompt:
-        mask = train_on_responses_only(
-            None,
-            instruction_part=masking.INSTRUCTION_PART,
-            response_part=masking.RESPONSE_PART,
-            tokenizer=tokenizer,
-            return_function=True,
-        )
-        labels = mask({"input_ids": ids})["labels"]
-        labels = [row.tolist() if hasattr(row, "tolist") else list(row) for row in labels]
-    if recipe.mask_tool_results:
-        labels = [masking.without_tool_results(i, row) for i, row in zip(ids, labels, strict=True)]
-    if not recipe.label_stops:
-        labels = [masking.without_stops(i, row) for i, row in zip(ids, labels, strict=True)]
-    found = masking.audit(ids, labels, rendered, recipe.max_length)
+    encoded = masking.encode(rows, tokenizer, recipe.mask_prompt, recipe.mask_tool_results, recipe.label_stops)
+    ids, labels = encoded.ids, encoded.labels
+    found = masking.audit(ids, labels, encoded.texts, recipe.max_length)
     size = _rows_per_prompt(recipe)
     if size == 1:
         return Dataset.from_dict({"input_ids": ids, "labels": labels}), found

@@ -1,8 +1,10 @@
 """Labels on conversations small enough to check by eye, and Unsloth's masking beside ours."""
 
+from collections import Counter
+
 import pytest
 
-from helpers import chat, masking
+from helpers import chat, dataset, masking
 from helpers.errors import CourseError
 
 CALL = {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": "x"}}}]}
@@ -38,6 +40,27 @@ def test_exactly_the_models_words_carry_loss(messages, wanted, tokenizer):
     assert labelled(messages, tokenizer) == wanted
 
 
+def test_of_two_results_only_the_models_own_request_carries_loss(tokenizer):
+    twice = [*CALL["tool_calls"], *CALL["tool_calls"]]
+    messages = [USER, {**CALL, "tool_calls": twice}, RESULT, RESULT, REPLY]
+    call = "<start_function_call>call:f{a:<escape>x<escape>}<end_function_call>"
+    assert labelled(messages, tokenizer) == f"{call * 2}<start_function_response>جواب<end_of_turn>"
+
+
+def test_where_unsloths_mask_and_ours_part_over_all_of_train(checkpoint, tokenizer):
+    """They part on what a tool wrote, on a second result's opening, and on the line break after a closed turn."""
+    found = masking.encode(dataset.load("train"), tokenizer)
+    theirs = masking.unsloth_labels(found.ids, tokenizer)
+    kinds = Counter()
+    for row in zip(found.ids, found.labels, theirs, strict=True):
+        kinds.update({kind: len(positions) for kind, positions in masking.differences(*row).items()})
+        ids, ours, other = row
+        assert all(
+            o in (masking.IGNORED, t) and t in (masking.IGNORED, i) for i, o, t in zip(ids, ours, other, strict=True)
+        )
+    assert kinds["tool result"] > 1000 and kinds["after the turn"] > 100 and not kinds["other"], kinds
+
+
 def test_without_stops(tokenizer):
     ids = ids_of([USER, CALL], tokenizer)
     assert masking.without_stops(ids, list(ids))[-1] == -100
@@ -46,17 +69,8 @@ def test_without_stops(tokenizer):
 
 @pytest.mark.slow
 def test_unsloth_leaves_tool_results_in_the_loss_and_we_do_not(checkpoint, tokenizer):
-    from unsloth.chat_templates import train_on_responses_only
-
-    mask = train_on_responses_only(
-        None,
-        instruction_part=masking.INSTRUCTION_PART,
-        response_part=masking.RESPONSE_PART,
-        tokenizer=tokenizer,
-        return_function=True,
-    )
     ids = ids_of([USER, CALL, RESULT, REPLY], tokenizer)
-    theirs = [int(x) for x in mask({"input_ids": [ids]})["labels"][0]]
+    (theirs,) = masking.unsloth_labels([ids], tokenizer)
     assert "response:f{v:7}" in tokenizer.decode([x for x in theirs if x != -100])
     assert "response:f" not in tokenizer.decode([x for x in masking.without_tool_results(ids, theirs) if x != -100])
 
