@@ -2,7 +2,8 @@
 
 A row: ``id, split, kind, domain, dialect, messages, query, tools, calls, reply, phrasing``. ``messages``, ``tools`` and
 ``calls`` are JSON *strings*: as nested columns Arrow would unite their fields and fill every row with nulls. ``calls``
-are the calls of the conversation; in ``followup`` rows the call is made, answered, and the last turn is ``reply``.
+are the calls of the conversation; in ``followup`` rows the call is made, answered, and the last turn is ``reply``. In a
+public conversation whose last turn calls, ``calls`` are that turn's; earlier calls stand in ``messages`` only.
 
 ``python -m scripts.dataset build`` writes ``assets/data/*.jsonl`` from the sources; ``check`` validates every row.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -22,6 +24,7 @@ from .paths import ASSETS
 from .schemas import check_tools, schema_fault
 
 DIALECTS = ("msa", "egyptian", "gulf", "levantine", "maghrebi")
+OTHER = "other"  # the dialect of public rows whose label is none of the five
 SPLITS = ("train", "validation", "test", "test_unseen_tools")
 KINDS = ("single", "parallel", "none", "followup")
 COLUMNS = ("id", "split", "kind", "domain", "dialect", "messages", "query", "tools", "calls", "reply", "phrasing")
@@ -106,12 +109,13 @@ def read_yaml(path: Path) -> dict:
 
 def of_dialect(rows, dialect: str):
     """The rows of one dialect. Raises CourseError for a dialect the course does not have."""
-    if dialect not in DIALECTS:
+    if dialect not in (*DIALECTS, OTHER):
         raise CourseError(f"there is no dialect {dialect!r}", f"use one of {', '.join(DIALECTS)}")
     return rows.filter(lambda row: row["dialect"] == dialect)
 
 
 def _lines(path: Path) -> list[str]:
+    """The lines of a JSON-lines file, split at line feeds only: JSON strings may hold U+2028, U+2029 and U+0085."""
     remedy = "restore it with git checkout, or run: python -m scripts.dataset build"
     if not path.exists():
         raise CourseError(f"{path.name} is missing from assets/data", remedy)
@@ -119,7 +123,7 @@ def _lines(path: Path) -> list[str]:
     listed = _checksums(path.parent).get(path.name)
     if listed and hashlib.sha256(text).hexdigest() != listed:
         raise CourseError(f"{path.name} does not match its checksum in {CHECKSUMS}", remedy)
-    return text.decode("utf-8").splitlines()
+    return text.decode("utf-8").removesuffix("\n").split("\n") if text else []
 
 
 def _checksums(folder: Path) -> dict[str, str]:
@@ -248,28 +252,47 @@ def validate(row: dict) -> None:
     """Raise CourseError for a row that the course cannot use, naming the row, the fault and the remedy.
 
     Looks at: columns, split, kind, dialect; declarations that the template would render incompletely; calls of tools
-    that are not declared; arguments that break their tool's JSON schema or are None.
+    that are not declared, in whatever turn; arguments that break their tool's JSON schema or are None.
     """
     if missing := [column for column in COLUMNS if column not in row]:
         raise CourseError(f"a row has no {missing[0]}", f"its columns are {', '.join(COLUMNS)}")
     where = f"row {row['id']}"
-    for column, allowed in (("split", SPLITS), ("kind", KINDS), ("dialect", DIALECTS)):
+    for column, allowed in (("split", SPLITS), ("kind", KINDS), ("dialect", (*DIALECTS, OTHER))):
         if row[column] not in allowed:
-            raise CourseError(f"{where}: unknown {column} {row[column]!r}", f"use one of {', '.join(allowed)}")
-    tools, calls = _decoded(row, "tools"), _decoded(row, "calls")
-    check_tools(tools)
+            raise CourseError(
+                f"{where}: unknown {column} {row[column]!r}", f"use one of {', '.join(allowed)}", f"unknown {column}"
+            )
+    tools, calls, messages = (_decoded(row, column) for column in ("tools", "calls", "messages"))
+    with _counted_as("a declaration that the template cannot hold"):
+        check_tools(tools)
     declared = {tool["function"]["name"]: tool["function"] for tool in tools}
-    for call in calls:
+    made = [call["function"] for message in messages for call in message.get("tool_calls") or []]
+    once = {encode(call): call for call in [*calls, *made]}  # a dict's == would take True for 1
+    for call in once.values():
         if call["name"] not in declared:
             raise CourseError(
-                f"{where} calls {call['name']}, which it does not declare", "add the tool to the row, or drop the row"
+                f"{where} calls {call['name']}, which it does not declare",
+                "add the tool to the row, or drop the row",
+                "a call of a tool that the row does not declare",
             )
         _check_against_schema(where, call, declared[call["name"]].get("parameters"))
     if bool(calls) == (row["kind"] == "none"):
         raise CourseError(
             f"{where} is of kind {row['kind']} and has {len(calls)} calls", "change its kind or its calls"
         )
-    chat.render(_decoded(row, "messages"), tools)
+    with _counted_as("a conversation that the template cannot hold"):
+        chat.render(messages, tools)
+
+
+@contextmanager
+def _counted_as(kind: str):
+    """Errors from inside, unless they are of a kind already, are counted as one kind."""
+    try:
+        yield
+    except CourseError as error:
+        if error.kind == error.problem:
+            error.kind = kind
+        raise
 
 
 def _decoded(row: dict, column: str):

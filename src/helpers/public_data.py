@@ -1,54 +1,89 @@
 """Public sets of others as rows of the course.
 
-Fetched without their scripts, converted, validated, and counted by the reason of each refusal.
+Fetched without their scripts, converted, validated, and counted by the reason of each refusal. A conversation is kept
+whole or refused; what other clients write is converted where its meaning is certain.
 """
 
 from __future__ import annotations
 
-import json
 import random
+import re
 
 from . import dataset
+from .conversions import messages as turns
+from .conversions import tools as tooling
+from .conversions.values import decoded, plain, refuse
 from .environment import hub_reachable
 from .errors import CourseError
 
 _DATA_FILES = ("*.json", "*.jsonl", "*.csv", "*.parquet", "README.md")
+_DIALECTS = {
+    "msa": "msa modern fusha fosha فصحى الفصحى الفصيحة",
+    "egyptian": "egyptian egypt masri cairene مصري مصرية المصرية",
+    "gulf": "gulf khaleeji khaliji saudi emirati kuwaiti qatari bahraini omani خليجي خليجية الخليجية",
+    "levantine": "levantine levant shami syrian lebanese jordanian palestinian شامي شامية الشامية",
+    "maghrebi": "maghrebi maghribi maghreb darija moroccan algerian tunisian libyan مغربي مغربية المغربية",
+}
+_LABELS = {word: dialect for dialect, words in _DIALECTS.items() for word in words.split()}
+_FILLERS = frozenset("arabic standard dialect العربية لهجة اللهجة".split())
 
 
-def from_hub_row(row: dict, declarations: dict[str, dict] | None = None, split: str = "train") -> dict:
-    """A row of a public Arabic set as a row of the course, validated.
+def from_hub_row(
+    row: dict, declarations: dict[str, dict] | None = None, split: str = "train", rename: bool = False
+) -> dict:
+    """A row of a public set as a row of the course, validated.
 
     Parameters
     ----------
-    row : of ``Sa74ll/arabic-mobile-actions`` (tools and messages inside), or of
-        ``HeshamHaroon/Arabic_Function_Calling`` (query_ar, function_name, arguments), for which ``declarations`` maps
-        a function's name to its declaration
+    row : with ``messages`` (and their ``tools``, or a column ``sampled_tools`` of declarations or names; the last
+        turn's calls may stand in a column ``tool_calls``), such as ``Sa74ll/arabic-mobile-actions`` and the course's
+        own; or with query_ar, function_name and arguments, such as ``HeshamHaroon/Arabic_Function_Calling``, for
+        which ``declarations`` maps a function's name to its declaration. Columns and arguments may be JSON text
     split : what to write into the column ``split``
+    rename : give other names to tools and parameters that the template drops (``schemas.as_tools(tools,
+        rename=True)``, which also tells the way back); without it such rows are refused
+
+    A system prompt stands before the course's developer prompt. An unknown dialect label becomes ``other``. Null in a
+    type list, and null as an argument, mean that the argument is left out.
 
     Raises
     ------
-    CourseError : the row cannot be used, and why: an unknown dialect, no tools, a call of an undeclared tool, …
+    CourseError : the row cannot be used, and why: no tools, a call of an undeclared tool, a turn that would be lost, …
+        ``kind`` is the reason without the row's particulars
     """
-    adapted = _from_messages(row) if "messages" in row else _from_query(row, declarations or {})
-    adapted["split"], adapted["dialect"] = split, str(row.get("dialect", "")).strip().lower()
-    dataset.validate(adapted)
+    identity = _identity(row)
+    try:
+        adapted = _adapted(identity, row, declarations or {}, rename)
+        adapted["split"], adapted["dialect"] = split, _dialect(row.get("dialect"))
+        dataset.validate(adapted)
+    except CourseError as error:
+        told = _line(error.problem).removeprefix(f"row {identity}").lstrip(": ")
+        kind = told if error.kind == error.problem else error.kind
+        raise CourseError(f"row {identity}: {told[:300]}", error.remedy or "drop the row", kind) from None
+    except Exception as error:  # a stranger's row may be wrong in ways that nobody has thought of
+        kind = f"a row of another form ({type(error).__name__})"
+        raise CourseError(f"row {identity}: {kind}: {_line(error)[:120]}", "drop the row", kind) from None
     return adapted
 
 
-def from_hub_rows(rows, declarations=None, split: str = "train") -> tuple[list[dict], dict[str, int]]:
+def from_hub_rows(
+    rows, declarations=None, split: str = "train", rename: bool = False
+) -> tuple[list[dict], dict[str, int]]:
     """``from_hub_row`` for many: the rows that can be used, and how many were refused for which reason."""
     kept: list[dict] = []
     refused: dict[str, int] = {}
     for row in rows:
         try:
-            kept.append(from_hub_row(row, declarations, split))
+            kept.append(from_hub_row(row, declarations, split, rename))
         except CourseError as error:
             refused[error.kind] = refused.get(error.kind, 0) + 1
     return kept, refused
 
 
-def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | None = None):
+def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | None = None, rename: bool = False):
     """A public set as rows of the course: ``(datasets.Dataset, {reason: rows refused})``.
+
+    ``rename`` is ``from_hub_row``'s.
 
     From the hub, or from its cache when out of reach. ``name`` is ``Sa74ll/arabic-mobile-actions``, or
     ``HeshamHaroon/Arabic_Function_Calling`` with a table of ``declarations`` (``declarations_of`` makes one from the
@@ -71,7 +106,7 @@ def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | No
         raise CourseError(
             f"{name} ({split}) cannot be loaded: {reason}", f"check its name and split; {remedy}"
         ) from None
-    kept, refused = from_hub_rows(rows, declarations, split)
+    kept, refused = from_hub_rows(rows, declarations, split, rename)
     if not kept:
         raise CourseError(
             f"none of {name}'s {len(rows)} rows can be used",
@@ -81,73 +116,79 @@ def from_hub(name: str, split: str = "train", declarations: dict[str, dict] | No
 
 
 def declarations_of(rows) -> dict[str, dict]:
-    """Function name -> declaration, from public rows that carry their tools; the first declaration of a name counts."""
+    """Function name -> declaration, from public rows that carry their tools; the first declaration of a name counts.
+
+    What is no declaration is passed over.
+    """
     found: dict[str, dict] = {}
     for row in rows:
-        for tool in row.get("tools") or []:
-            found.setdefault(
-                tool["function"]["name"], {"type": "function", "function": _without_none(tool["function"])}
-            )
+        try:
+            listed = decoded(row.get("tools"), list, "tools are not a JSON list")
+        except (CourseError, AttributeError):
+            continue
+        for tool in listed:
+            try:
+                made = tooling.declaration_freely(tool)
+                found.setdefault(made["function"]["name"], made)
+            except (CourseError, KeyError, TypeError):
+                continue
     return found
 
 
-def _without_none(value):
-    """A value without the nulls that Arrow adds when it unites the fields of many rows into one struct."""
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
+def _line(value) -> str:
+    return " ".join(str(value).split())
 
 
-def _arguments(value) -> dict:
-    """Arguments out of however many layers of JSON encoding they came in."""
-    for _ in range(4):
-        if not isinstance(value, str):
-            break
-        value = json.loads(value) if value.strip() else {}
-    return {key: item for key, item in (value or {}).items() if item is not None}
+def _identity(row) -> str:
+    given = [row.get(column) for column in ("original_id", "id")] if isinstance(row, dict) else []
+    return next((_line(one)[:80] for one in given if one is not None and one != ""), "?")
 
 
-def _from_messages(row: dict) -> dict:
-    identity = row.get("original_id") or row.get("id") or "?"
-    tools = [{"type": "function", "function": _without_none(tool["function"])} for tool in row.get("tools") or []]
-    user = next((m["content"] for m in row["messages"] if m["role"] == "user"), "")
-    model: dict = next((m for m in row["messages"] if m["role"] == "assistant"), {})
-    try:
-        calls = [
-            {"name": c["function"]["name"], "arguments": _arguments(c["function"].get("arguments"))}
-            for c in model.get("tool_calls") or []
-        ]
-    except (ValueError, AttributeError):
-        raise CourseError(f"row {identity}: arguments are not a JSON object", "drop the row") from None
-    return _adapted(identity, row, user, tools, calls, "" if calls else (model.get("content") or ""))
+def _dialect(label) -> str:
+    """One of the five dialects if all that a label names is that one."""
+    words = set(re.findall(r"\w+", label.casefold())) - _FILLERS if isinstance(label, str) else set()
+    found = {_LABELS.get(word, dataset.OTHER) for word in words}
+    return found.pop() if len(found) == 1 else dataset.OTHER
 
 
-def _from_query(row: dict, declarations: dict) -> dict:
-    name, calls = row.get("function_name") or "", []
-    if row.get("requires_function") in (True, "true", "True", 1) or (name and row.get("requires_function") is None):
-        if name not in declarations:
-            raise CourseError(f"row {row.get('id')}: no declaration of {name}", "pass a table of tool declarations")
-        calls = [{"name": name, "arguments": _arguments(row.get("arguments"))}]
-    others = random.Random(str(row.get("id"))).sample(sorted(declarations), min(4, len(declarations)))
-    names = sorted({*others, *([name] if calls else [])})
-    random.Random(str(row.get("id"))).shuffle(names)
-    return _adapted(row.get("id", "?"), row, row.get("query_ar", ""), [declarations[n] for n in names], calls, "")
-
-
-def _adapted(identity, row: dict, query: str, tools: list, calls: list, reply: str) -> dict:
-    if not query.strip():
-        raise CourseError(f"row {identity}: no query", "drop the row", "no query")
-    if not calls and not reply:
-        raise CourseError(f"row {identity}: neither a call nor a reply", "drop the row", "neither a call nor a reply")
-    kind = "none" if not calls else "single" if len(calls) == 1 else "parallel"
+def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict:
+    if row.get("messages") is not None:
+        tools, spoken = tooling.of_row(row, declarations, rename), turns.spoken(row)
+    else:
+        tools, spoken = _from_query(row, declarations, rename)
+    ours = None
+    if rename:
+        tools, ours = tooling.renamed(tools)
+    messages = turns.conversation(spoken, ours)
+    made = [[call["function"] for call in message.get("tool_calls", [])] for message in messages]
+    kind = "parallel" if len(made[-1]) > 1 else "single" if made[-1] else "followup" if any(made) else "none"
+    calls = made[-1] or [call for turn in made for call in turn]
+    if not rename and "calls" in row and decoded(row["calls"], list, "calls are not a JSON list") != calls:
+        refuse("the columns calls and messages differ")
     return {
-        "id": str(identity),
+        "id": identity,
         "kind": kind,
-        "domain": row.get("domain", ""),
-        "query": query,
-        "reply": reply,
-        "phrasing": str(identity),
-        "messages": dataset.encode(dataset.conversation(query, calls, reply)),
+        "domain": str(plain(row.get("domain")) or ""),
+        "query": "\n".join(message["content"] for message in messages if message["role"] == "user"),
+        "reply": "" if made[-1] else messages[-1]["content"],
+        "phrasing": str(plain(row.get("phrasing")) or identity),
+        "messages": dataset.encode(messages),
         "tools": dataset.encode(tools),
         "calls": dataset.encode(calls),
     }
+
+
+def _from_query(row: dict, declarations: dict, rename: bool) -> tuple[list[dict], list[dict]]:
+    """A row of one query and one function's name: its tools, drawn from the declarations, and its messages."""
+    name, spoken = row.get("function_name") or "", [{"role": "user", "content": row.get("query_ar")}]
+    called = row.get("requires_function") in (True, "true", "True", 1) or (
+        name and row.get("requires_function") is None
+    )
+    if called:
+        if name not in declarations:
+            refuse("no declaration of the function called", f"no declaration of {name}", "pass a table of declarations")
+        spoken.append({"role": "assistant", "tool_calls": [{"name": name, "arguments": row.get("arguments")}]})
+    others = random.Random(str(row.get("id"))).sample(sorted(declarations), min(4, len(declarations)))
+    names = sorted({*others, *([name] if called else [])})
+    random.Random(str(row.get("id"))).shuffle(names)
+    return [tooling.declaration(declarations[n], rename) for n in names], spoken

@@ -7,7 +7,7 @@ includes ``name``, and ``name`` and ``stop`` include ``parse``:
     stop    generation ended on ``<start_function_response>``
     name    the functions called are those of the gold calls (their order does not count)
     keys    with the same argument names
-    exact   and the same values: strings are strings, booleans booleans, 5 equals 5.0
+    exact   and the same values: strings are strings, booleans booleans, 5 equals 5.0, integers digit by digit
 
 Rows in which the last turn is text (``none``, ``followup``) are judged at one: ``no_call``, well-formed and no call.
 """
@@ -144,14 +144,17 @@ def _frozen_call(call: FunctionCall) -> tuple:
 
 
 def _frozen(value):
-    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, 5 is 5.0 (JSON has one kind of number)."""
+    """A hashable twin that keeps types apart: True is not 1, "5" is not 5, 5 is 5.0 (JSON has one kind of number).
+
+    Numbers stay as they are: Python compares and hashes int and float by their exact value, of whatever length.
+    """
     if isinstance(value, dict):
         return ("object", tuple(sorted((key, _frozen(item)) for key, item in value.items())))
     if isinstance(value, list | tuple):
         return ("list", tuple(_frozen(item) for item in value))
     if isinstance(value, bool) or value is None:
         return ("word", str(value))
-    return ("text", value) if isinstance(value, str) else ("number", float(value))
+    return ("text", value) if isinstance(value, str) else ("number", value)
 
 
 def compare(a: Report, b: Report, level: str) -> Comparison:

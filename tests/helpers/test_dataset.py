@@ -208,6 +208,35 @@ def test_damaged_files_are_named(damage, words, tmp_path):
         dataset._read("validation", folder)
 
 
+SEPARATORS = "سطر\u2028سطر", "فقرة\u2029فقرة", "a\u0085b", "\u2028\u2029\u0085"
+
+
+@pytest.mark.parametrize("ending", ["\n", "", "\r\n"])
+def test_lines_end_at_line_feeds_only(ending, tmp_path):
+    """JSON strings may hold U+2028, U+2029 and U+0085, at which str.splitlines tears a row."""
+    rows = [{"id": str(number), "query": text} for number, text in enumerate(SEPARATORS)]
+    text = (ending or "\n").join(map(dataset.encode, rows)) + ending
+    (tmp_path / "train.jsonl").write_bytes(text.encode())
+    assert dataset._read("train", tmp_path) == rows
+    tools = [{"domain": f"a\u2028{number}", **GOOD_TOOL} for number in range(2)]
+    (tmp_path / "tools.jsonl").write_bytes("\n".join(map(dataset.encode, tools)).encode())
+    assert [tool["domain"] for tool in dataset._tools(tmp_path)] == ["a\u20280", "a\u20281"]
+    (tmp_path / "train.jsonl").write_bytes(b"")
+    assert dataset._read("train", tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [{"a": "1"}, {"a": True}, {"b": 1}, {}])
+def test_calls_of_earlier_turns_are_validated_too(arguments):
+    earlier = [
+        {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": arguments}}]},
+        {"role": "tool", "name": "f", "content": "x"},
+        {"role": "user", "content": "q"},
+    ]
+    first, asked, last = dataset.conversation("q", [{"name": "f", "arguments": {"a": 1}}])
+    with pytest.raises(CourseError, match="call of f"):
+        dataset.validate(a_row(messages=json.dumps([first, asked, *earlier, last])))
+
+
 def test_the_texts_that_measure_forgetting_are_whole(tmp_path, every):
     texts, declared = dataset.retention(), dataset.read_declarations()
     assert {name: len(set(map(str, entries))) for name, entries in texts.items()} == {

@@ -54,6 +54,42 @@ def test_booleans_are_not_numbers_and_order_of_parallel_calls_does_not_count():
     assert good.rate("exact") == 1 and bad.rate("exact") == 0 and bad.rate("keys") == 1
 
 
+DIGITS = "1" + "0" * 309  # 310 digits, more than a double holds
+
+
+@pytest.mark.parametrize(
+    ("gold", "written", "right"),
+    [
+        (1234567890123456789, "1234567890123456789", True),
+        (1234567890123456789, "1234567890123456768", False),  # the same double
+        (9007199254740993, "9007199254740992", False),
+        (9007199254740993, "9007199254740992.0", False),
+        (-1234567890123456789, "-1234567890123456788", False),
+        (int(DIGITS), DIGITS, True),
+        (int(DIGITS), DIGITS[:-1] + "1", False),
+        (5, DIGITS, False),
+        (0.5, "-" + DIGITS, False),
+        (5, "5.0", True),
+        (5.0, "5", True),
+        (-3, "-3.00", True),
+        (1000, "1e3", True),
+        (0, "-0.0", True),
+        (0.1, "0.1", True),
+        (True, "1", False),
+        (1, "true", False),
+        (0, "false", False),
+        (False, "0.0", False),
+        (1, "<escape>1<escape>", False),
+        ([1, [2.0]], "[1.0,[2]]", True),
+        ([1], "[true]", False),
+        ({"y": 2**60 + 1}, "{y:1152921504606846976}", False),
+    ],
+)
+def test_numbers_are_compared_by_their_exact_value(gold, written, right):
+    judged = score([said(call(f"f{{x:{written}}}"))], [row([{"name": "f", "arguments": {"x": gold}}])])
+    assert judged.rate("keys") == 1 and judged.rate("exact") == right
+
+
 @pytest.mark.parametrize("kind", ["none", "followup"])
 @pytest.mark.parametrize(
     ("text", "right"), [("العفو<end_of_turn>", True), (call("f{}"), False), ("<start_function_call>", False)]

@@ -40,7 +40,7 @@ def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -
             f"the benchmark of {engine} failed: {done.stderr.strip().splitlines()[-1][:200]}",
             "does the model run in the cells above?",
         )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(done.stdout.strip().split("\n")[-1])
 
 
 def _bench_llama(asked: dict) -> dict:
