@@ -23,7 +23,8 @@ from . import chat, gguf
 from .environment import hub_reachable, profile
 from .errors import CourseError
 from .gguf import GEMMA_NAME, PACKAGE
-from .paths import cache_folder, refuse_tensors, tensor_shapes
+from .paths import cache_folder
+from .tensors import refuse_tensors, tensor_shapes
 
 HUB_MODEL = "unsloth/functiongemma-270m-it"
 # of a repository on the hub its newest commit up to this day is taken, so that a later one changes nobody's course
@@ -215,8 +216,7 @@ def check_adapter(folder: Path | str, checkpoint: Checkpoint) -> None:
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:120]
         raise CourseError(f"adapter_config.json of {folder.name} cannot be used: {reason}", remedy) from None
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    wanted = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    wanted = {k: tuple(v.shape) for k, v in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
     shapes = [(key, found[key], wanted[key]) for key in sorted(found.keys() & wanted) if found[key] != wanted[key]]
     refuse_tensors(thing, wanted.keys() - found, found.keys() - wanted, shapes, remedy)
     with safe_open(folder / "adapter_model.safetensors", "pt") as tensors:

