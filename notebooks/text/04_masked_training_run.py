@@ -79,8 +79,7 @@ checkpoint = setup.prepare()
 # %%
 import json
 
-from helpers import chat, dataset, environment
-from helpers.conversions import public_data
+from helpers import chat, dataset, environment, public_data
 
 sizes = environment.profile()
 train_rows = dataset.load("train", sizes.tools_per_row, sizes.rows_per_prompt, sizes.domains)

@@ -21,8 +21,7 @@ import yaml
 from . import chat
 from .errors import CourseError
 from .paths import ASSETS
-from .schemas import check_tools
-from .validation import schema_fault
+from .schemas import check_tools, schema_fault
 
 DIALECTS = ("msa", "egyptian", "gulf", "levantine", "maghrebi")
 OTHER = "other"  # the dialect of public rows whose label is none of the five

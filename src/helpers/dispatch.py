@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from .calls import FunctionCall, parse
 from .errors import CourseError
-from .schemas import check_tools
-from .validation import schema_fault
+from .schemas import check_tools, schema_fault
 
 
 @dataclass(frozen=True)

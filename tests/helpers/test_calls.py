@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import dataset, validation
+from helpers import dataset, schemas
 from helpers.calls import FunctionCall, ParseError, grammar, parse, serialize
 from helpers.chat import CONTROL_TOKENS
 from helpers.errors import CourseError
@@ -249,7 +249,7 @@ def test_the_grammar_writes_enums_and_maps_as_declared(schema, holding, refused)
         text = f"{C}call:f{{a:{value}}}{E}"
         assert (pattern.fullmatch(text) is not None) == (value in holding), value
     for value in holding:
-        assert validation.schema_fault("f", parse(f"{C}call:f{{a:{value}}}{E}")[0].arguments, parameters) is None
+        assert schemas.schema_fault("f", parse(f"{C}call:f{{a:{value}}}{E}")[0].arguments, parameters) is None
 
 
 @pytest.mark.parametrize("word", ["anyOf", "oneOf", "$ref", "const"])

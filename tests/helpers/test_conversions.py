@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from helpers import chat, dataset, schemas
-from helpers.conversions import public_data
+from helpers import chat, dataset, public_data, schemas
 from helpers.errors import CourseError
 
 TOOL = {

@@ -4,7 +4,3 @@ Converted is what has one meaning only; all else is refused, with a reason short
 """
 
 from __future__ import annotations
-
-from .declarations import Tools, as_tools
-
-__all__ = ["Tools", "as_tools"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import schemas
 from ..errors import CourseError
-from . import declarations
+from ..schemas.foreign import PARAMETERS, converted
 from .values import decoded, plain, refuse
 
 
@@ -44,11 +44,11 @@ def declaration(tool: Any) -> dict:
         refuse("a tool is no function")
     if "function" in tool:
         tool = plain(decoded(tool["function"], dict, "a tool is not a JSON object"))
-    for word in declarations.PARAMETERS:
+    for word in PARAMETERS:
         if word in tool:
             tool[word] = plain(decoded(tool[word], dict, "parameters are no object schema"))
     try:
-        made = declarations.converted(tool)
+        made = converted(tool)
         schemas.check_tools([made], prompt=False)
     except CourseError as error:
         refuse("a declaration that cannot be read", error.problem)

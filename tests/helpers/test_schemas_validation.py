@@ -3,7 +3,7 @@
 import jsonschema
 import pytest
 
-from helpers import calls, dispatch, validation
+from helpers import calls, dispatch, schemas
 from helpers.errors import CourseError
 
 
@@ -96,7 +96,7 @@ OPEN = {
 @pytest.mark.parametrize("kind", OPEN)
 def test_nothing_undeclared_runs(kind):
     parameters, good, bad = OPEN[kind]
-    assert validation.schema_fault("f", good, parameters) is None and validation.schema_fault("f", bad, parameters)
+    assert schemas.schema_fault("f", good, parameters) is None and schemas.schema_fault("f", bad, parameters)
     ran: list = []
     text = calls.serialize([calls.FunctionCall("f", bad)])
     one_line(lambda: dispatch.dispatch(text, [bare(parameters)], {"f": lambda **arguments: ran.append(arguments)}))
@@ -131,7 +131,7 @@ def test_a_reference_out_of_the_declaration_is_refused_and_nothing_is_fetched(re
     parameters = {"$id": "https://example.com/", "$defs": {"A": S}, "properties": {"a": {word: reference}}}
     text = "<start_function_call>call:f{a:1}<end_function_call>"
     assert "leads nowhere" in one_line(lambda: dispatch.dispatch(text, [bare(parameters)], {"f": print}))
-    assert "leads nowhere" in one_line(lambda: validation.schema_fault("f", {"a": 1}, parameters))
+    assert "leads nowhere" in one_line(lambda: schemas.schema_fault("f", {"a": 1}, parameters))
 
 
 def test_a_name_inside_the_schema_leads_no_reference_astray(monkeypatch):
@@ -147,7 +147,7 @@ def test_a_name_inside_the_schema_leads_no_reference_astray(monkeypatch):
             "$schema": "http://json-schema.org/draft-07/schema#",
             **parameters,
         }
-        found = validation.schema_fault("f", {"a": 1}, parameters)
+        found = schemas.schema_fault("f", {"a": 1}, parameters)
         assert found is not None and found.message
 
 
@@ -160,12 +160,12 @@ def test_a_name_inside_the_schema_leads_no_reference_astray(monkeypatch):
     ],
 )
 def test_a_schema_that_cannot_be_followed_is_one_line(parameters, words):
-    assert words in one_line(lambda: validation.schema_fault("f", {"a": "x"}, parameters))
+    assert words in one_line(lambda: schemas.schema_fault("f", {"a": "x"}, parameters))
 
 
 def test_an_open_map_that_is_written_out_stays_open():
     parameters = {"properties": {"m": {"type": "object", "additionalProperties": True}}}
-    assert validation.schema_fault("f", {"m": {"k": 1}}, parameters) is None
+    assert schemas.schema_fault("f", {"m": {"k": 1}}, parameters) is None
 
 
 # --- which fault is reported ------------------------------------------------------------------------------------------
@@ -194,23 +194,23 @@ SCHEMA = {
 )
 def test_the_fault_is_the_one_that_jsonschema_reports(arguments):
     with pytest.raises(jsonschema.ValidationError) as caught:
-        jsonschema.validate(arguments, validation.closed_schema(SCHEMA))
+        jsonschema.validate(arguments, schemas.closed_schema(SCHEMA))
     for _ in range(2):  # the second time its validator is there
-        fault = validation.schema_fault("f", arguments, SCHEMA)
+        fault = schemas.schema_fault("f", arguments, SCHEMA)
         assert (fault.message, fault.keyword) == (caught.value.message, caught.value.validator)
 
 
 @pytest.mark.parametrize("changed", [{"type": "nope"}, {"required": "city"}, {"required": ("city",)}])
 def test_a_malformed_schema_is_named_though_its_like_was_sound(changed):
-    assert validation.schema_fault("f", {"city": "x"}, SCHEMA) is None
+    assert schemas.schema_fault("f", {"city": "x"}, SCHEMA) is None
     for _ in range(2):
         with pytest.raises(CourseError, match="the schema of f is malformed"):
-            validation.schema_fault("f", {"city": "x"}, SCHEMA | changed)
+            schemas.schema_fault("f", {"city": "x"}, SCHEMA | changed)
 
 
 def test_a_schema_that_its_owner_changes_is_judged_anew():
     schema = {"type": "object", "required": ["a"]}
-    assert validation.schema_fault("f", {}, schema).keyword == "required"
+    assert schemas.schema_fault("f", {}, schema).keyword == "required"
     schema["required"].remove("a")
-    assert validation.schema_fault("f", {}, schema) is None
-    assert validation.schema_fault("f", {}, {"type": "object", "required": ["a"]}).keyword == "required"
+    assert schemas.schema_fault("f", {}, schema) is None
+    assert schemas.schema_fault("f", {}, {"type": "object", "required": ["a"]}).keyword == "required"

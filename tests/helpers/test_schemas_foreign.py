@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import chat, conversions, schemas, validation
+from helpers import chat, schemas
 from helpers.errors import CourseError
 
 S = {"type": "string"}
@@ -39,7 +39,7 @@ def test_declarations_of_five_kinds_become_the_same():
     wrapped = tool({"a": S})
     flat = {"type": "function", "strict": True, **wrapped["function"]}
     shouted = bare({"type": "OBJECT", "properties": {"a": {"type": "STRING"}}})
-    made = [conversions.as_tools(one).declarations for one in (wrapped, flat, MCP, ANTHROPIC, [shouted])]
+    made = [schemas.as_tools(one).declarations for one in (wrapped, flat, MCP, ANTHROPIC, [shouted])]
     assert all(one == [wrapped] for one in made), made
 
 
@@ -59,7 +59,7 @@ def test_pydantic_models_are_tools():
         city: Optional[str] = pydantic.Field(None, description="City")  # noqa: UP045
         notes: dict[str, str] = {}
 
-    made = conversions.as_tools(book_table).declarations
+    made = schemas.as_tools(book_table).declarations
     text = chat.render([{"role": "user", "content": "q"}], made)
     assert "declaration:book_table{description:<escape>Book a table.<escape>,parameters:{properties:{" in text
     assert "city:{description:<escape>City<escape>,type:<escape>STRING<escape>}" in text
@@ -69,8 +69,8 @@ def test_pydantic_models_are_tools():
     )
     assert "notes:{description:<escape><escape>,properties:{},type:<escape>OBJECT<escape>}" in text
     good = {"guests": [{"name": "x"}], "notes": {"k": "v"}}
-    assert validation.schema_fault("book_table", good, made[0]["function"]["parameters"]) is None
-    assert validation.schema_fault("book_table", {"guests": [{"name": "x", "b": 1}]}, made[0]["function"]["parameters"])
+    assert schemas.schema_fault("book_table", good, made[0]["function"]["parameters"]) is None
+    assert schemas.schema_fault("book_table", {"guests": [{"name": "x", "b": 1}]}, made[0]["function"]["parameters"])
 
 
 def test_python_functions_are_tools():
@@ -93,12 +93,12 @@ def test_python_functions_are_tools():
             city: The city
         """
 
-    (made,) = conversions.as_tools(get_weather).declarations
+    (made,) = schemas.as_tools(get_weather).declarations
     text = chat.render([{"role": "user", "content": "q"}], [made])
     assert "days:{description:<escape>How many days<escape>,type:<escape>INTEGER<escape>}" in text
     assert made["function"]["parameters"]["required"] == ["city"] and "return" not in made["function"]
     for bad in (undescribed, unhinted, print):
-        assert f"function {bad.__name__}:" in one_line(lambda bad=bad: conversions.as_tools([bad]))
+        assert f"function {bad.__name__}:" in one_line(lambda bad=bad: schemas.as_tools([bad]))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_python_functions_are_tools():
 )
 def test_schemas_as_people_write_them(given, right):
     parameters = {"type": "object", "$defs": {"A": {"type": "string"}}, "properties": {"a": given}}
-    (made,) = conversions.as_tools({"name": "f", "inputSchema": parameters}).declarations
+    (made,) = schemas.as_tools({"name": "f", "inputSchema": parameters}).declarations
     assert made["function"]["parameters"] == {"type": "object", "properties": {"a": right}}
     chat.render([{"role": "user", "content": "q"}], [made])
 
@@ -134,7 +134,7 @@ def test_schemas_as_people_write_them(given, right):
     ],
 )
 def test_what_cannot_become_a_tool_is_one_line(bad, words):
-    assert words in one_line(lambda: conversions.as_tools([bad]))
+    assert words in one_line(lambda: schemas.as_tools([bad]))
 
 
 def test_names_that_the_template_drops_are_renamed_and_led_back():
@@ -152,7 +152,7 @@ def test_names_that_the_template_drops_are_renamed_and_led_back():
             "properties": {"type": S, "city": S, "user-id": S, "3d": S, "rows": rows, "o": inner},
         },
     }  # fmt: skip
-    made = conversions.as_tools([given], rename=True)
+    made = schemas.as_tools([given], rename=True)
     function = made.declarations[0]["function"]
     assert function["name"] == "shop_find" and function["parameters"]["required"] == ["type_", "city"]
     assert sorted(function["parameters"]["properties"]) == ["_3d", "city", "o", "rows", "type_", "user_id"]
@@ -172,14 +172,12 @@ def test_names_that_the_template_drops_are_renamed_and_led_back():
     }
     assert made.ours("shop/find", theirs) == ("shop_find", ours)
     assert made.original("shop_find", ours) == ("shop/find", theirs)
-    assert validation.schema_fault("shop_find", {**ours, "city": "c"}, function["parameters"]) is None
+    assert schemas.schema_fault("shop_find", {**ours, "city": "c"}, function["parameters"]) is None
     chat.render([{"role": "user", "content": "q"}], made.declarations)
-    assert conversions.as_tools(tool({"a": S}), rename=True) == conversions.Tools([tool({"a": S})])
+    assert schemas.as_tools(tool({"a": S}), rename=True) == schemas.Tools([tool({"a": S})])
 
 
 @pytest.mark.parametrize("name", sorted(schemas.DROPPED_NAMES))
 def test_every_dropped_name_comes_back(name):
-    made = conversions.as_tools(
-        [{"name": "f", "inputSchema": {"type": "object", "properties": {name: S}}}], rename=True
-    )
+    made = schemas.as_tools([{"name": "f", "inputSchema": {"type": "object", "properties": {name: S}}}], rename=True)
     assert made.original("f", {f"{name}_": "x"}) == ("f", {name: "x"}) and name not in json.dumps(made.ours("f", {}))

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import CourseError
-from .schemas import ANY_OF, DEFINITIONS, MAX_DEPTH, check_references, is_optional, too_deep, without_ids
+from ..errors import CourseError
+from .declarations import ANY_OF, DEFINITIONS, MAX_DEPTH, check_references, is_optional, too_deep, without_ids
 
 _VALIDATORS: dict[str, Any] = {}  # a schema as text -> its validator; see _validator
 _MAPS = ("properties", "patternProperties")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 import re
 
-from .. import dataset
-from ..environment import hub_reachable
-from ..errors import CourseError
-from . import messages as turns
-from . import tools as tooling
-from .declarations import as_tools
-from .values import decoded, plain, refuse
+from . import dataset
+from .conversions import messages as turns
+from .conversions import tools as tooling
+from .conversions.values import decoded, plain, refuse
+from .environment import hub_reachable
+from .errors import CourseError
+from .schemas import as_tools
 
 _DATA_FILES = ("*.json", "*.jsonl", "*.csv", "*.parquet", "README.md")
 _DIALECTS = {
@@ -41,7 +41,7 @@ def from_hub_row(
         own; or with query_ar, function_name and arguments, such as ``HeshamHaroon/Arabic_Function_Calling``, for
         which ``declarations`` maps a function's name to its declaration. Columns and arguments may be JSON text
     split : what to write into the column ``split``
-    rename : give other names to tools and parameters that the template drops (``conversions.as_tools(tools,
+    rename : give other names to tools and parameters that the template drops (``schemas.as_tools(tools,
         rename=True)``, which also tells the way back); without it such rows are refused
 
     A system prompt stands before the course's developer prompt. An unknown dialect label becomes ``other``. Null in a

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import CourseError
-from ..schemas import DROPPED_NAMES, MAX_DEPTH, check_tools, resolved
+from .declarations import DROPPED_NAMES, MAX_DEPTH, check_tools, resolved
 
 #: What Python programs and other APIs call the types.
 _ALIASES = {

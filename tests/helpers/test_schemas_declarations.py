@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import calls, chat, conversions, dispatch, schemas
+from helpers import calls, chat, dispatch, schemas
 from helpers.errors import CourseError
 
 
@@ -119,7 +119,7 @@ json_values = st.recursive(
 def test_no_json_value_gives_a_raw_error(value):
     for tools in (value, [value], [{"type": "function", "function": {"name": "f", "parameters": value}}],
                   [tool({"a": value})], [tool({"a": {"type": "array", "items": value}})]):  # fmt: skip
-        for thunk in (*readers(tools).values(), lambda tools=tools: conversions.as_tools(tools, rename=True)):
+        for thunk in (*readers(tools).values(), lambda tools=tools: schemas.as_tools(tools, rename=True)):
             try:
                 thunk()
             except CourseError as error:
@@ -132,7 +132,7 @@ def test_a_declaration_nested_too_deep_is_refused():
         deep = {"type": "array", "items": deep}
     for thunk in readers([tool({"a": deep})]).values():
         assert "nested deeper" in one_line(thunk)
-    assert "nested deeper" in one_line(lambda: conversions.as_tools([tool({"a": deep})]))
+    assert "nested deeper" in one_line(lambda: schemas.as_tools([tool({"a": deep})]))
 
 
 # --- null means optional ----------------------------------------------------------------------------------------------

@@ -1,16 +1,12 @@
-"""The one idea of a tool's schema: what a declaration may hold; whether arguments fit it: ``validation``.
-
-``check_tools`` is called by all who read declarations: ``chat.render``, ``calls.grammar``, ``dispatch`` and the data.
-Declarations as others write them become ours through ``conversions.as_tools``. Source: JSON Schema, draft 2020-12.
-"""
+"""What a declaration may hold, and where references inside it lead. Source: JSON Schema, draft 2020-12."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 
-from .control_tokens import holds_control_token
-from .errors import CourseError
+from ..control_tokens import holds_control_token
+from ..errors import CourseError
 
 #: Parameters of these names vanish from a declaration: the official template takes them for keywords of the schema.
 DROPPED_NAMES = frozenset({"type", "description", "properties", "required", "nullable"})
@@ -59,7 +55,7 @@ def _function(tool) -> dict:
         return function
     if callable(tool) or (isinstance(tool, dict) and isinstance(tool.get("name"), str)):
         name = tool["name"] if isinstance(tool, dict) else getattr(tool, "__name__", repr(tool))
-        raise CourseError(f"tool {name[:80]!r} is declared in another form", "convert it: helpers.conversions.as_tools")
+        raise CourseError(f"tool {name[:80]!r} is declared in another form", "convert it: helpers.schemas.as_tools")
     raise CourseError("a tool declaration has no function name", 'use {"type": "function", "function": {"name": …}}')
 
 
@@ -92,7 +88,7 @@ def _check_unwritten(tool: str, what: str, schema: dict) -> None:
     if found := next((word for word in _UNWRITTEN if word in schema), None):
         raise CourseError(
             f"tool {tool}: the template has no form for {found} in {what}",
-            "write it out, or try helpers.conversions.as_tools",
+            "write it out, or try helpers.schemas.as_tools",
         )
 
 
@@ -105,7 +101,7 @@ def _check_object(tool: str, schema: dict, where: str, prompt: bool) -> None:
         if prompt and name in DROPPED_NAMES:
             raise CourseError(
                 f"tool {tool}: the template drops a parameter named {path}",
-                "give it another name; helpers.conversions.as_tools(tools, rename=True) does and returns the way back",
+                "give it another name; helpers.schemas.as_tools(tools, rename=True) does and returns the way back",
                 f"the template drops a parameter named {name}",
             )
         if not (isinstance(name, str) and _IDENTIFIER.fullmatch(name)):
