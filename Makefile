@@ -45,7 +45,7 @@ notebooks: setup
 
 # two halves side by side, each with half of the cores: alone, a notebook leaves most of the second core idle
 HALF    = $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) // 2))")
-LATER  := notebooks/04_masked_training_run.ipynb notebooks/05_gguf_export.ipynb
+LATER  := notebooks/03_memory_surgery.ipynb notebooks/04_masked_training_run.ipynb notebooks/05_gguf_export.ipynb
 PYTEST  = OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
 
 lint: setup

@@ -3,9 +3,9 @@
     python -m scripts.experiments.benchmark_step [--steps 6] [--out assets/reference/cpu_step.json]
 
 Every step covers the same eight rows of one prompt, at a learning rate of zero, so that all ways must report the same
-loss. The first step warms up and does not count; the time is the median of the others. A way that fails is stored with
-its error: TRL 1.15 computes its loss in a Triton kernel, which needs a GPU, so that the peer here is transformers' own
-Trainer.
+loss; in bfloat16 where the processor multiplies it, else in float32, which the provenance says. The first step warms up
+and does not count; the time is the median of the others. A way that fails is stored with its error: TRL 1.15 computes
+its loss in a Triton kernel, which needs a GPU, so that the peer here is transformers' own Trainer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def encoded(tokenizer) -> tuple[list[list[int]], list[list[int]]]:
 
 def _stock_arguments(steps: int) -> dict:
     """What both stock trainers are told, as far as they share it; ``steps`` steps at a rate of 0."""
-    from helpers import paths
+    from helpers import environment, paths
 
     return {
         "output_dir": str(paths.cache_folder() / "runs" / "stock"),
@@ -59,7 +59,7 @@ def _stock_arguments(steps: int) -> dict:
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
-        "bf16": True,
+        "bf16": environment.multiplies_bf16(),
         "optim": "adamw_torch",
         "gradient_checkpointing": False,
         "remove_unused_columns": False,
@@ -85,7 +85,7 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
         TrainingArguments,
     )
 
-    from helpers import checkpoints, masking, training
+    from helpers import checkpoints, environment, masking, training
     from scripts.experiments.clock import step_clock
 
     path = checkpoints.ensure("gemma").path
@@ -94,7 +94,8 @@ def stock(trainer_name: str, steps: int) -> list[dict]:
     data = Dataset.from_dict({"input_ids": ids, "labels": labels})
     recipe, clock = training.Recipe(), step_clock()
     arguments = _stock_arguments(steps)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16)
+    dtype = torch.bfloat16 if environment.multiplies_bf16() else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     lora = training.lora_config(recipe.rank, recipe.alpha, recipe.target_modules)
     common = {
         "processing_class": tokenizer, "train_dataset": data, "callbacks": [clock],
@@ -207,7 +208,9 @@ def main() -> int:
         arguments.out.write_text(
             json.dumps(
                 {
-                    "provenance": reference.provenance((environment.SEED,)) | environment.versions("unsloth"),
+                    "provenance": reference.provenance((environment.SEED,))
+                    | environment.versions("unsloth")
+                    | {"dtype": environment.profile().dtype},
                     "results": results,
                 },
                 indent=1,

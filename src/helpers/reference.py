@@ -5,6 +5,9 @@ predictions, so that a notebook *recomputes* its statistic instead of quoting it
 was trained by ``scripts/experiments/gpu_runs.py``; of its candidates the one with the most exact calls on *validation*
 is stored. It belongs to the base model (``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs
 on.
+
+A provenance with ``labels`` tells of a run on labels that the course makes otherwise today: before ``masking.encode``
+the token that opens a second tool result carried loss.
 """
 
 from __future__ import annotations
@@ -64,9 +67,10 @@ class Reference:
     def source(self) -> str:
         """One line that says where the numbers come from."""
         told = self.provenance
+        labels = f", labels {told['labels']}" if "labels" in told else ""
         return (
             f"{told['device']}, {told['date']}, transformers {told['transformers']}, "
-            f"unsloth {told['unsloth'] or 'not used'}"
+            f"unsloth {told['unsloth'] or 'not used'}{labels}"
         )
 
 

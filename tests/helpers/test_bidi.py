@@ -98,3 +98,30 @@ def test_letters_take_the_shape_of_their_neighbourhood():
 
 def test_isolates_do_not_survive_mending():
     assert bidi.mend(bidi.isolate("جدة")) == "جدة"
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "drawn"),
+    [
+        (bidi.isolate("abc"), None, "abc"),
+        (bidi.isolate("جدة"), None, "ةدج"),
+        (f"city = {bidi.isolate('جدة!')} ok", "L", "city = !ةدج ok"),
+        (f"مدينة {bidi.isolate('call:f{a:1}')} نعم", None, "معن call:f{a:1} ةنيدم"),
+        ("a \u2067(b\u2069 c", "L", "a b) c"),
+        (f"x {bidi.isolate('ا ' + bidi.isolate('b{'))} y", "L", "x b{ ا y"),
+        ("a \u2068جد", "L", "a دج"),
+        ("a\u2069b", None, "ab"),
+    ],
+)
+def test_isolates_are_drawn_as_lines_of_their_own(text, base, drawn):
+    assert bidi.displayed(text, base) == drawn
+    order = bidi.drawing_order(text, base)
+    assert sorted(order) == [i for i, c in enumerate(text) if c not in "\u2066\u2067\u2068\u2069"]
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Zl", "Zp", "Cc"))))
+def test_any_line_is_drawn_and_alone_or_isolated_it_looks_the_same(line):
+    drawn = bidi.displayed(line)
+    assert len(drawn) == len(bidi.drawing_order(line)) <= len(line)
+    if not set(line) & set(bidi.BIDI_CONTROLS):
+        assert bidi.displayed(bidi.isolate(line)) == drawn

@@ -7,7 +7,7 @@ import pytest
 from helpers import dataset, generation, reference, scoring
 from helpers.errors import CourseError
 
-ROWS = 60
+ROWS = 24
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_cpu_writes_what_the_gpu_wrote():
     rows = dataset.load("test").select(range(ROWS)).to_list()
     ours, theirs = generation.generate(model, tokenizer, rows), reference.adapter_generations(rows, "test")
     same = sum(a.text == b.text for a, b in zip(ours, theirs, strict=True))
-    assert same >= ROWS - 6, f"{same} of {ROWS} generations are the stored ones"
+    assert same >= ROWS - 3, f"{same} of {ROWS} generations are the stored ones"
     exact = [sum(scoring.score(g, rows).hits("exact")) for g in (ours, theirs)]
     assert abs(exact[0] - exact[1]) <= 2, exact
 

@@ -21,6 +21,10 @@ _INVISIBLE = dict.fromkeys(map(ord, BIDI_CONTROLS + TATWEEL))
 #: What only looks like nothing, like a space and like a minus sign: the zero-width space, U+00A0 and U+2212.
 _LOOKALIKES: dict[int, str | None] = {0x200B: None, 0xA0: " ", 0x2212: "-"}
 _NUMBER_SIGNS = re.compile("(?<=[0-9])[\u066b\u066c](?=[0-9])")  # the Arabic decimal and thousands separators
+#: Isolates and the direction inside them: left to right, right to left, that of the first strong character.
+_ISOLATES = {"\u2066": "L", "\u2067": "R", "\u2068": None}
+_POP, _OBJECT = "\u2069", "\ufffc"  # what closes one, and what stands for a whole one in the line around it
+_LETTER = "x"  # for a character younger than this Python's Unicode, which has no direction there
 _STRING = re.compile(r"(<escape>.*?<escape>)", re.DOTALL)
 
 
@@ -93,19 +97,56 @@ def displayed(text: str, base: str | None = None) -> str:
     """The characters of one line as they are drawn from left to right, mirrored ones exchanged (``{`` drawn as ``}``).
 
     ``base`` is the paragraph's direction, "L" or "R"; by default its first strong character decides. By python-bidi,
-    which follows UAX #9.
+    which follows UAX #9 but for isolates; those are drawn here, each as a line of its own inside the line.
     """
-    from bidi.algorithm import get_display  # the Python one: the faster one in `bidi` does not mirror
-
-    return get_display(text, base_dir=base)
+    return "".join(character for _, character in _drawn(text, base))
 
 
 def drawing_order(text: str, base: str | None = None) -> list[int]:
     """Positions in ``text`` of one line's characters as drawn from left to right: ``displayed`` before its mirroring.
 
-    The steps of python-bidi's ``get_display``, with each character's position carried along. Controls that are not
-    drawn are left out.
+    Controls that are not drawn are left out.
     """
+    return [position for position, _ in _drawn(text, base)]
+
+
+def _drawn(text: str, base: str | None) -> list[tuple[int, str]]:
+    """(position, character as drawn) from left to right."""
+    from bidi.algorithm import get_display  # the Python one: the faster one in `bidi` does not mirror
+
+    outer, places, inside, i = "", [], {}, 0
+    while i < len(text):
+        start = i
+        if text[i] in _ISOLATES:
+            i = _closing(text, i)
+            inside[len(outer)] = (start + 1, text[start + 1 : i], _ISOLATES[text[start]])
+        if text[start] != _POP:  # one that closes nothing is not drawn
+            known = text[start] if unicodedata.bidirectional(text[start]) else _LETTER
+            outer += _OBJECT if text[start] in _ISOLATES else known
+            places.append(start)
+        i += 1
+    drawn: list[tuple[int, str]] = []
+    for place, character in zip(_order(outer, base), get_display(outer, base_dir=base), strict=True):
+        if place in inside:
+            first, line, direction = inside[place]
+            drawn += [(first + position, one) for position, one in _drawn(line, direction)]
+        else:
+            drawn.append((places[place], text[places[place]] if outer[place] == _LETTER else character))
+    return drawn
+
+
+def _closing(text: str, opener: int) -> int:
+    """Where the isolate that opens at ``opener`` is closed; the text's end if it is not."""
+    depth = 0
+    for i in range(opener, len(text)):
+        depth += (text[i] in _ISOLATES) - (text[i] == _POP)
+        if depth == 0:
+            return i
+    return len(text)
+
+
+def _order(text: str, base: str | None) -> list[int]:
+    """``drawing_order`` without isolates: the steps of ``get_display``, each character's position carried along."""
     from bidi import algorithm
 
     level = algorithm.get_base_level(text) if base is None else algorithm.PARAGRAPH_LEVELS[base]
