@@ -287,6 +287,19 @@ verdict("02-attention-equation", measured=apart, kept=kept)
 # %% [markdown]
 # **Why.** The equation is the heart of attention, and the scale is right: $d_k$ = 256 and `query_pre_attn_scalar` agree here. But what
 # tells a model *where* a word stands, and *what it may look at*, is not in it.
+#
+# What it may look at has a name in the guide:
+#
+# > Gemma-270M is a **Decoder-Only Transformer**.
+#
+# Then no position may depend on a later one, in any layer. We replace the last hundred tokens by others, keep all before them, and see what moves.
+
+# %% tags=["nbval-ignore-output"]
+other_end = torch.cat([ids[:, :-100], ids[:, :100]], dim=1)
+with torch.no_grad():
+    moved = (model.model(ids).last_hidden_state - model.model(other_end).last_hidden_state).abs()[0].amax(-1)  # (N,)
+print(f"largest change: before the replaced tokens {moved[:-100].max():g}, from there on {moved[-100:].max():.0f}")
+verdict("42-decoder-only", measured=moved[:-100].max().item(), n=100, later=moved[-100:].max().item())
 
 # %% [markdown]
 # ## 1.4 · What the cache costs

@@ -195,7 +195,11 @@ print("last ids:", {i: tokenizer.convert_ids_to_tokens(i) for i in last_ids}, " 
 # %% [markdown]
 # ## 4.4 · The mask
 #
-# The guide [masks](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mask) the prompt by setting its labels to −100, the value that the loss function ignores. Here is the row from
+# The guide [masks](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#mask) the prompt:
+#
+# > We set labels for instructions to $-100$.
+#
+# −100 is the value that the loss function ignores. Here is the row from
 # above, token by token. Boxed tokens carry loss, grey ones do not.
 
 # %% tags=["nbval-ignore-output"]
@@ -357,8 +361,11 @@ plots.show(figure, "Every prompt position receives a gradient, though none of th
 # %% [markdown]
 # ## 4.6 · Sum or mean?
 #
-# The guide writes the loss as a sum, $-\sum_t \log p(y_t \mid y_{<t}, x)$. Libraries divide it. By what, when a step
-# accumulates several batches?
+# The guide writes the loss as a sum over the response,
+#
+# > $$\mathcal{L} = -\sum_{i \in \text{Response}} y_i \log(\hat{y}_i)$$
+#
+# and libraries divide it. By what, when a step accumulates several batches?
 #
 # **Your bet:** which number does the trainer log for a step of two batches?
 
@@ -442,7 +449,9 @@ before.table().query("dialect == 'all'").round(3)
 bet_exact = exercises.bet("exact-after", "exact calls on unseen wordings", low=0, high=100, step=5, unit="%")
 
 # %% [markdown]
-# The base weights W₀ are said not to be updated. To check it, we take a hash of every frozen tensor first.
+# > We do not update the base weights $W_0 \in \mathbb{R}^{d \times k}$.
+#
+# To check that, we take a hash of every frozen tensor first.
 
 # %% tags=["nbval-ignore-output"]
 import hashlib
@@ -521,6 +530,31 @@ late_rate = run.history[3 * total // 4]["learning_rate"] / recipe.learning_rate
 
 # %% tags=["nbval-ignore-output"]
 verdict("31-cosine-schedule", measured=deviation, n=total)
+
+# %% [markdown]
+# The guide's own formula has a floor,
+#
+# > $$\eta_t = \eta_{min} + \frac{1}{2}(\eta_{max} - \eta_{min})\left(1 + \cos\left(\frac{T_{cur}}{T_{max}}\pi\right)\right)$$
+#
+# and our run's is zero. With one above zero, the library's schedule beside the formula:
+
+# %%
+from transformers import get_scheduler
+
+floor, peak, steps = 1e-4, 1e-3, 100
+weight = torch.nn.Parameter(torch.zeros(1))
+stepper = torch.optim.SGD([weight], lr=peak)
+schedule = get_scheduler("cosine_with_min_lr", stepper, 0, steps, scheduler_specific_kwargs={"min_lr": floor})
+given = []
+for _ in range(steps + 1):
+    given.append(schedule.get_last_lr()[0])
+    stepper.step()
+    schedule.step()
+formula = [floor + 0.5 * (peak - floor) * (1 + math.cos(math.pi * step / steps)) for step in range(steps + 1)]
+furthest = max(abs(a - b) for a, b in zip(given, formula))
+
+# %% tags=["nbval-ignore-output"]
+verdict("43-eta-min", measured=furthest, floor=floor, end=given[-1])
 
 # %% [markdown]
 # ## 4.10 · After
@@ -793,6 +827,16 @@ pandas.DataFrame({f"{name}, {rate:g}": difference(scored["cosine", 0.001], repor
 # Half the guide's rate does as well and forgets less. Cosine or linear, with a warm-up or without: no difference that 300 rows could show. A constant
 # rate is clearly worse, so what counts is that the rate falls.
 #
+# > **LR Scheduler (Cosine):** Gradually decays the learning rate:
+#
+# is all that the guide says of it. The same figures as a card:
+
+# %% tags=["nbval-ignore-output"]
+against = {name: difference(scored["cosine", 0.001], scored[name, 0.001]) for name in ("linear", "constant")}
+straight, flat = against["linear"], against["constant"]
+verdict("44-schedule-quality", measured=flat["difference"], low=flat["low"], high=flat["high"], linear=straight["difference"], linear_low=straight["low"], linear_high=straight["high"])
+
+# %% [markdown]
 # ### What the labels are worth
 #
 # Now one change to the loss at a time, everything else as in the guide's recipe, on 300 test rows.
@@ -866,7 +910,7 @@ verdict("29-only-the-call", measured=with_results["difference"], low=with_result
 # %% [markdown]
 # ### What makes the run possible on two cores
 #
-# The run of section 4.8 takes a few seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
+# The run of section 4.8 takes seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
 # (`scripts/experiments/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
 
 # %%
@@ -881,8 +925,8 @@ print(f"the course's step against transformers' Trainer with PEFT: {times:.1f} t
 # - Unmodified TRL 1.15 does not train on a CPU at all: its loss is a Triton kernel. So the fair neighbour is transformers' own Trainer.
 # - Most of the saving is Unsloth's, which does not build logits for every position either. The course's own part is the last line: eight rows that declare the same tools share
 #   one pass over their prompt.
-# - The losses are not all alike. The first line is the loss in float32, with nothing trained. Trainer is within 0.004 of it; Unsloth's path on a CPU reports 0.03 less, half a percent, and the
-#   course's two changes do not move that. We do not know which of its operations rounds differently.
+# - The losses agree with the first line, the loss with nothing trained, to the third decimal. They did not while the stock trainer and the course labelled their rows in two ways: half a percent
+#   between them was the line break after a closed turn. Every run takes its labels from `masking.encode` now.
 
 # %% [markdown]
 # ## 4.14 · The reference adapter

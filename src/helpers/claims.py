@@ -1,7 +1,7 @@
 """The ledger of the guide's claims and the verdict cards drawn from it.
 
-``assets/claims.yaml`` holds for each claim: number, section, the guide's words under their heading (or why we ask what it
-does not say), what we test, the truth, what a measurement must be (``expect``: a ``band`` [low, high] or an exact
+``assets/claims.yaml`` holds for each claim: number, section, the guide's words under their heading (or why we ask what
+it does not say), what we test, the truth, what a measurement must be (``expect``: a ``band`` [low, high] or an exact
 ``value``, per model where they differ), the sentence that its card says, the verdict, and the notebook.
 ``assets/measured.json`` holds the sentences of the stored notebooks' cards, claim by claim: ``verdict`` writes it where
 COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages
@@ -50,7 +50,7 @@ _MATH = (
 class Claim:
     """An entry of the ledger. ``settled`` is False while no notebook measures it.
 
-    ``quote`` is the guide's own words, Markdown and all, under ``heading``; where it has none, ``ours`` says why we ask.
+    ``quote`` is the guide's own words, Markdown and all, under ``heading``; without them ``ours`` says why we ask.
     """
 
     id: str
@@ -150,6 +150,11 @@ def ledger() -> dict[str, Claim]:
     return claims
 
 
+def of_the_guide() -> int:
+    """How many claims are the guide's own; the others are questions of ours beside it."""
+    return sum(bool(claim.quote) for claim in ledger().values())
+
+
 def verdict(claim_id: str, measured, model: str | None = None, **figures) -> Card:
     """Confront a measurement with the ledger.
 
@@ -211,7 +216,10 @@ def measurements() -> dict[str, str]:
 
 
 def table(section: int | None = None):
-    """The ledger as a pandas.DataFrame: section, the guide's words, what was tested and measured, verdict, notebook; unsettled ones say so."""
+    """The ledger as a pandas.DataFrame, a claim a row; unsettled ones say so.
+
+    Columns: section, the guide says, we test, we measured, verdict, notebook.
+    """
     import pandas
 
     chosen, measured = [c for c in ledger().values() if section is None or c.section == section], measurements()

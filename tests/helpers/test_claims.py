@@ -11,7 +11,7 @@ from helpers import claims
 from helpers.errors import CourseError
 
 WINDOWS = Path(__file__).parent / "corpus" / "guide_windows.txt"
-OURS = {6, 16, 18, 21, 37}  # the guide has no words for them
+OURS = {6, 16, 18, 21, 37}  # the guide has no words for them: counted apart everywhere
 
 
 def words(text: str) -> list[str]:
@@ -25,9 +25,9 @@ def windows(text: str) -> list[str]:
     return [hashlib.sha256(" ".join(found[i : i + 5]).encode()).hexdigest()[:12] for i in range(len(found) - 4)]
 
 
-def test_the_ledger_holds_all_41_claims():
+def test_the_ledger_holds_all_claims():
     ledger = claims.ledger()
-    assert sorted(c.number for c in ledger.values()) == list(range(1, 42))
+    assert sorted(c.number for c in ledger.values()) == list(range(1, 46))
     for claim in ledger.values():
         assert claim.id.startswith(f"{claim.number:02d}-") and claim.section in range(1, 6)
         assert claim.tests and claim.sentence and claim.truth
@@ -109,9 +109,9 @@ def test_what_was_measured_is_kept_when_a_file_for_it_is_named(monkeypatch, tmp_
     claims.verdict("24-json-function-call", 0, n=9)
     claims.verdict("20-double-quantization", 0.373, plain=4.5, double=4.127)
     told = json.loads((tmp_path / "measured.json").read_text(encoding="utf-8"))
-    assert list(told) == ["20-double-quantization", "24-json-function-call"] and told["24-json-function-call"].startswith(
-        "0 of 9 parts"
-    )
+    assert list(told) == ["20-double-quantization", "24-json-function-call"] and told[
+        "24-json-function-call"
+    ].startswith("0 of 9 parts")
 
 
 def test_every_settled_claim_has_its_measurement():
