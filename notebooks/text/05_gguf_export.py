@@ -1133,6 +1133,25 @@ exercises.recap({
 #
 # </details>
 #
+# ### What the guide gets right, and what we would rewrite
+#
+# **Right as it stands.** One key/value head, B at zero, α/r as the factor, labels of −100, a frozen base, NF4's levels, double quantization switched on, Q8_0 for the export. And its
+# strongest sentence: a model that has not learned its stop goes on and on. No other change to the labels cost as much; every single answer ran into the limit.
+#
+# **Right in substance.** The stop of a call is another token than the one named. Double quantization saves three quarters of the half bit. The equation for ΔW is written for row
+# vectors. Attention needs norms, positions and a window besides its formula. The loss is divided, the schedule warms up, and a decay is worth having whatever its shape. Such
+# things cost a reader an afternoon and no more.
+#
+# **What we would rewrite.** *Checkpointing* keeps the inputs of layers and runs whole layers again: it divides memory by the depth and leaves its growth with the length to the attention
+# kernel. *Memory* in this model is its vocabulary, so the logits come first. *Rank and α*: in short runs rank 8 repeats nearly as many of rank 32's calls as a second training of rank 32
+# does, in dialects as in the standard language, and α = 2r ensures nothing that a learning rate does not. *1e-3* jumps out of nothing: the gap between the languages stays, and both are
+# forgotten faster. *Braces* do not flip. *Four bits* do not rot syntax here; coarse formats lose values first. And what the model writes is not *JSON*.
+#
+# **What it leaves out.** Which GPU, and that float16 overflows on it. That most of the weights are an embedding which stays as it is under 4 bits. That a tool's result stands inside the model's turn.
+#
+# None of this says that the recipe fails. It says which of the reasons given for it are the reasons. What remains open is on the cards: ranks in long runs, stability without the mean, and
+# everything that was measured on one model of one size.
+#
 # **To read:** the GGUF specification (ggml's repository, docs/gguf.md); llama.cpp's grammars/README.md; Unicode Standard Annex #9, *The Bidirectional Algorithm*; McNemar,
 # "Note on the sampling error of the difference between correlated proportions" (1947).
 #
