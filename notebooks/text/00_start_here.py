@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 00 · Start here: a small model, an Arabic request, and forty-one claims
+# # 00 · Start here: a small model, an Arabic request, and a guide's claims
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/00_start_here.ipynb)
 #
@@ -221,15 +221,16 @@ print("Nobody has trained this model to call." if found == 0 else "This model ca
 # %% [markdown]
 # ## 0.5 · The map: what the guide claims
 #
-# Forty-one statements of the guide can be checked. The table is drawn from the [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is
-# settled by one cell of one notebook. The numbers are those of the stored notebooks' cards; rows that no notebook has measured yet say so.
+# Forty statements of the guide can be checked, and five more questions are ours: readers meet them, and the guide is silent. The table is drawn from the
+# [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is settled by one cell of one notebook. The guide's words
+# are quoted; what was measured is the sentence on that notebook's card.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims
 
 ledger = claims.table()
-print(f"{len(ledger)} claims, {(ledger['verdict'] != 'not settled yet').sum()} of them settled in the notebooks so far")
-styled = ledger.drop(columns="section").style.format(escape="html").format(claims.link, subset=["notebook"])
+print(f"{claims.of_the_guide()} claims of the guide and {len(ledger) - claims.of_the_guide()} questions of ours, {(ledger['verdict'] != 'not settled yet').sum()} settled in the notebooks")
+styled = ledger.drop(columns=["section", "we test"]).style.format(escape="html").format(claims.link, subset=["notebook"])
 styled.set_properties(**{"text-align": "left"}).set_uuid("ledger")
 
 # %% [markdown]

@@ -182,7 +182,7 @@ table.style.hide(axis="index").format({"measured_bytes": lambda b: f"{b / 2**20:
 # %% [markdown]
 # ## 3.2 · What checkpointing keeps
 #
-# > Standard checkpointing discards all activations and recomputes them in the backward pass.
+# > Standard checkpointing discards all activations and recomputes them.
 #
 # **Your bet:** of the 18 decoder layers' inputs, how many stay in memory?
 
@@ -210,7 +210,7 @@ verdict("39-checkpointing-discards-all", measured=inputs_kept)
 # %% [markdown]
 # ## 3.3 · What is computed again
 #
-# > Unsloth's selective checkpointing recomputes only the GeGLU non-linearity, not the large matrix products.
+# > Unsloth's selective approach only recomputes the specific non-linearities (like the GeGLU activation).
 #
 # **Your bet:** how often does `q_proj`, a matrix product, run in each layer in one training step with Unsloth's checkpointing?
 
@@ -271,7 +271,7 @@ with memory.counted(unsloth_model, "q_proj", "act_fn") as calls:
     unsloth_model(input_ids=ids, labels=ids).loss.backward()
 per_layer = calls["q_proj"] / len(unsloth_model.get_base_model().model.layers)
 print(dict(calls), "calls in one step,", per_layer, "for each layer")
-verdict("15-selective-checkpointing", measured=per_layer)
+verdict("15-selective-checkpointing", measured=per_layer, act=calls["act_fn"] / len(unsloth_model.get_base_model().model.layers))
 
 # %% [markdown]
 # Twice: the whole layer runs again, matrix products included. On a GPU, where nothing else is in the way, the four ways cost this (one row of 1,024 tokens, plain PyTorch):
@@ -290,7 +290,7 @@ pandas.DataFrame({
 # %% [markdown]
 # ## 3.4 · When Unsloth offloads
 #
-# > Activations are offloaded asynchronously to system RAM.
+# The guide does not speak of offloading, but Unsloth's pages do, and its checkpointing brings it along: activations wait in the host's memory. Always?
 #
 # **Your bet:** for a batch of how many tokens is the first activation copied to the host?
 
@@ -321,7 +321,7 @@ verdict("16-always-offloads", measured=offloaded)
 # %% [markdown]
 # ## 3.5 · Sequence length: which curve bends
 #
-# > Gradient checkpointing reduces memory from O(N²) to O(N) in the sequence length.
+# > It turns a $O(N^2)$ memory bottleneck (where $N$ is sequence length) into a more manageable $O(N)$ profile.
 #
 # **Your bet:** with checkpointing at every layer and eager attention, the memory above the model grows from N = 2,048 to 4,096 by a factor of
 
@@ -367,7 +367,7 @@ grown = {f"{a}, {m}": growth(a, m) for a in ("eager", "sdpa") for m in ("none", 
 plots.show(figure, "Checkpointing shifts the curves down, SDPA straightens them. From 2,048 to 4,096 tokens memory grows " + ", ".join(f"{name} ×{g:.1f}" for name, g in grown.items()) + ".")
 
 # %%
-verdict("17-n-squared-to-n", measured=grown["eager, layer"])
+verdict("17-n-squared-to-n", measured=grown["eager, layer"], plain=grown["eager, none"], sdpa=grown["sdpa, layer"])
 
 # %% [markdown]
 # **Why.** Checkpointing removes what *layers* keep, so the factor is about the number of layers. While a layer runs again, its own scores are there in full, and they grow with N². What makes attention linear in memory is a
@@ -376,9 +376,7 @@ verdict("17-n-squared-to-n", measured=grown["eager, layer"])
 # %% [markdown]
 # ## 3.6 · The logits
 #
-# > Activations are the primary memory bottleneck in fine-tuning.
-#
-# The guide counts hidden states. It does not mention what the vocabulary of 262,144 makes of the last of them.
+# The guide's section on memory speaks of activations. Its readers will ask what else there is, so this is our question: it does not mention what the vocabulary of 262,144 makes of the last of them.
 #
 # **Your bet:** at 2,048 tokens, which share of the memory above the model is there only because logits are computed at every position?
 
@@ -418,7 +416,7 @@ verdict("18-what-the-hog-is", measured=100 * logits_share)
 # %% [markdown]
 # ## 3.7 · Unsloth against plain TRL and PEFT
 #
-# > Unsloth manually rewrites the backward pass in Triton.
+# > Unsloth utilizes **Triton Kernels** to rewrite the most expensive part of the transformer: the **Backward Pass**.
 #
 # **Your bet:** of every 100 kernels that a training step of Gemma 3 starts under Unsloth, how many are hand-written Triton?
 
@@ -479,7 +477,10 @@ counts
 
 # %% tags=["nbval-ignore-output"]
 by_hand = 100 * counts.loc["Triton by hand", "Gemma 3, Unsloth"] / counts["Gemma 3, Unsloth"].sum()
-verdict("14-unsloth-triton-backward", measured=by_hand)
+triton = counts.loc[["Triton by hand", "torch.compile"], "Gemma 3, Unsloth"].sum() / counts["Gemma 3, Unsloth"].sum()
+micro = {origin: told["microseconds"] for origin, told in profiles["unsloth"]["origins"].items()}
+of_time = (micro["Triton by hand"] + micro["torch.compile"]) / sum(micro.values())
+verdict("14-unsloth-triton-backward", measured=by_hand, triton=triton, time=of_time)
 
 # %% [markdown]
 # **Why.** For Llama, Unsloth has hand-written norms, rotary embeddings and activations, and the counter sees them. Gemma 3 takes another path: the model's layers go through `torch.compile`, which writes Triton itself, and only the loss, a
@@ -525,9 +526,7 @@ at_4096.style.format(lambda size: f"{size / 2**20:,.0f} MiB")
 # %% [markdown]
 # ## 3.8 · Half precision on a T4
 #
-# > On a T4, which has no bfloat16, training uses float16.
-#
-# float16 ends at 65,504. **Your bet:** the largest number that one layer hands to the next, over ordinary Arabic and English text
+# The guide names no GPU. Colab's free one, a T4, has no bfloat16, and the usual way out is float16. That is not the guide's claim but the reader's question. float16 ends at 65,504. **Your bet:** the largest number that one layer hands to the next, over ordinary Arabic and English text
 
 # %%
 bet_largest = exercises.bet("largest-activation", "largest activation between layers, in thousands", low=0, high=200, step=5, unit="thousand")
@@ -654,9 +653,9 @@ print("and back:", torch.equal(ours, bnb.dequantize_4bit(packed, state)), "  the
 # %% [markdown]
 # ## 3.10 · Does it fit real weights?
 #
-# > NF4 has 16 levels made for normally distributed weights.
+# > NF4 assumes the weights follow a normal distribution and maps them to 16 discrete levels.
 #
-# *Made for* can be tested. The levels should beat an even grid of 16 on normal numbers, lose to it on uniform ones, and beat it on the weights of this model. We count in decibels of signal-to-noise
+# *Assumes* can be tested. The levels should beat an even grid of 16 on normal numbers, lose to it on uniform ones, and beat it on the weights of this model. We count in decibels of signal-to-noise
 # ratio, $10 \log_{10}(\sum w^2 / \sum (w - \hat w)^2)$: 3 dB is half the squared error.
 #
 # **Your bet:** on this model's weights, how many dB is NF4 ahead of the even grid?
@@ -744,7 +743,8 @@ assert ahead["normal"][1] > 0 > ahead["uniform"][2] and ahead["real, as packaged
 
 # %% tags=["nbval-ignore-output"]
 print("  ".join(f"{kind} {mean:+.2f} [{low:.2f}, {high:.2f}]" for kind, (mean, low, high) in ahead.items()))
-verdict("19-nf4-sixteen-levels", measured=ahead["real, dithered"][0])
+real, low, high = ahead["real, dithered"]
+verdict("19-nf4-sixteen-levels", measured=real, low=low, high=high, normal=ahead["normal"][0], uniform=ahead["uniform"][0])
 
 # %% [markdown]
 # **Why more on real weights than on normal ones?** Perhaps because their tails are heavier: a few large weights stretch a block's scale, and the rest huddle near zero, where NF4 has its levels. That can be looked at.
@@ -777,7 +777,7 @@ print(f"on layer 0's gate_proj: {quantization.snr(off_grid, quantization.round_t
 # %% [markdown]
 # ## 3.11 · What does double quantization really save?
 #
-# > Double quantization saves 0.5 bit per parameter.
+# > quantizing the quantization constants themselves, saving an extra 0.5 bits per parameter
 #
 # Each block of 64 weights carries a scale of 32 bits. Before counting bytes, count on your fingers: what do the scales cost a weight?
 #
@@ -829,7 +829,7 @@ axis.legend(ncols=3, loc="lower right", fontsize=8)
 plots.show(figure, f"Half a bit is what the scales cost before. Doubly quantized they cost {overhead(True, 'scales', 'second level'):.3f}: {saved:.3f} bits are saved, not 0.5.")
 
 # %%
-verdict("20-double-quantization", measured=round(saved, 4))
+verdict("20-double-quantization", measured=round(saved, 4), plain=4 + overhead(False, "scales"), double=4 + overhead(True, "scales", "second level"))
 
 # %% [markdown]
 # **Why not 0.5?** To save half a bit, the scales would have to become free. Three quarters of it is what 8-bit scales save. One thing more is kept: a lookup table of 1 KiB for the second level, which in this library belongs to each
@@ -847,7 +847,7 @@ for d in (False, True):
 # %% [markdown]
 # ## 3.12 · Does 4-bit loading help here?
 #
-# > Loading in 4 bits is what makes it fit (implied).
+# "If you use 4-bit", says the guide, and not why one would. Readers do it so that a model fits.
 #
 # **Your bet:** bfloat16 takes 16 bits a weight, NF4 a little over 4. After a 4-bit load of this model, how many percent of its bytes are left?
 
@@ -1004,7 +1004,7 @@ pandas.DataFrame({language: {name: "{:.3f} [{:.3f}, {:.3f}]".format(*each[langua
 assert distance["NF4", "arabic"][1] > distance["NF4", "english"][2] and distance["NF4, dithered", "arabic"][1] > distance["NF4, dithered", "english"][2]
 freed = weights.loc["bfloat16"].sum() - weights.loc["NF4, double"].sum()
 print(f"freed: {freed / 1e6:.0f} MB, what the float32 logits of {freed / (4 * full.config.vocab_size):.0f} tokens take; noise in the quantized weights: {10 ** (-ratios['real, dithered'][:, 0].mean() / 20):.1%} of their size")
-verdict("21-four-bit-helps", measured=float(left_of["NF4, double"]))
+verdict("21-four-bit-helps", measured=float(left_of["NF4, double"]), times=times)
 
 # %% [markdown]
 # **Why so little?** bitsandbytes quantizes linear layers. In a model of seven billion parameters they are nearly all of it; here the embedding, which is also the output head, is 63 % of the parameters and stays as it was. What is
@@ -1016,7 +1016,7 @@ verdict("21-four-bit-helps", measured=float(left_of["NF4, double"]))
 # %% [markdown]
 # ## 3.13 · Does Unsloth use double quantization?
 #
-# > Unsloth then uses double quantization.
+# > Unsloth then uses **Double Quantization**, quantizing the quantization constants themselves
 #
 # **Your bet:** of this model's 126 quantized matrices, how many have scales that are quantized themselves?
 

@@ -11,16 +11,21 @@ README = ROOT / "README.md"
 
 
 def markdown() -> str:
-    """``claims.table()`` as Markdown, with a link to each notebook, and a line that counts the verdicts."""
+    """``claims.table()`` as Markdown, with a link to each notebook, and a line that counts the guide's verdicts."""
     whole, rows = claims.table(), []
     for number, row in whole.iterrows():
         there = (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
         link = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
         rows.append([number, plain(row["the guide says"]), plain(row["we measured"]) or "–", row["verdict"], link])
-    counts = whole["verdict"].value_counts()
+    ours = whole["the guide says"] == "(not in the guide)"
+    counts = whole.loc[~ours, "verdict"].value_counts()
     told = ", ".join(f"{counts[name]} {name}" for name in (*claims.VERDICTS, "not settled yet") if name in counts)
     table = markdown_table(["", "the guide says", "we measured", "verdict", "notebook"], rows, "rlllr")
-    return f"{len(whole)} claims: {told}.\n\n{table}"
+    apart = whole.loc[ours, "verdict"].value_counts()
+    beside = ", ".join(f"{apart[name]} {name}" for name in claims.VERDICTS if name in apart)
+    return (
+        f"{(~ours).sum()} claims of the guide: {told}. {ours.sum()} questions of ours beside them: {beside}.\n\n{table}"
+    )
 
 
 def written(readme: str) -> str:

@@ -1,8 +1,9 @@
 """The ledger of the guide's claims and the verdict cards drawn from it.
 
-``assets/claims.yaml`` holds for each claim: number, section, the guide's words, the truth, what a measurement must be
-(``expect``: a ``band`` [low, high] or an exact ``value``, per model where they differ), the verdict, and the notebook.
-``assets/measured.json`` holds what the stored notebooks' cards say, claim by claim: ``verdict`` writes it where
+``assets/claims.yaml`` holds for each claim: number, section, the guide's words under their heading (or why we ask what
+it does not say), what we test, the truth, what a measurement must be (``expect``: a ``band`` [low, high] or an exact
+``value``, per model where they differ), the sentence that its card says, the verdict, and the notebook.
+``assets/measured.json`` holds the sentences of the stored notebooks' cards, claim by claim: ``verdict`` writes it where
 COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages
 read it.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,65 +34,103 @@ _COLOURS = {  # Okabe-Ito; the mark and the words say the same without colour
 }
 
 
+#: Where a claim's number comes from, in words.
+KINDS = {
+    "measured": "measured here",
+    "stored": "stored result, recomputed",
+    "identity": "true by construction: no evidence for or against",
+}
+_MATH = (
+    (r"\\frac\{\\alpha\}\{r\}", "α/r"), (r"\\alpha", "α"), (r"\\times", "×"), (r"\\in\b", "∈"),
+    (r"\\mathbb\{R\}\^\{(\w+) × (\w+)\}", r"ℝ^(\1×\2)"), (r"\^2", "²"), (r"(?<=W)_0", "₀"), (r"[$*`]", ""),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Claim:
-    """An entry of the ledger. ``settled`` is False while no notebook measures it."""
+    """An entry of the ledger. ``settled`` is False while no notebook measures it.
+
+    ``quote`` is the guide's own words, Markdown and all, under ``heading``; without them ``ours`` says why we ask.
+    """
 
     id: str
     number: int
     section: int
-    says: str
+    tests: str
+    sentence: str
     truth: str
     verdict: str
     notebook: str
+    kind: str = "measured"
+    heading: str = ""
+    quote: str = ""
+    ours: str = ""
     settled: bool = False
     expect: dict | None = None
-    unit: str = ""
+
+    @property
+    def said(self) -> str:
+        """What the guide says, as plain text; for an equation where it stands, and "not in the guide" for nothing."""
+        if not self.quote:
+            return "(not in the guide)"
+        if self.quote.startswith("$$"):
+            return f"(the equation of section {self.heading})"
+        text = self.quote
+        for pattern, plain in _MATH:
+            text = re.sub(pattern, plain, text)
+        return f"“{text.strip()}”"
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a verdict cell shows: the guide says · we measured · verdict."""
+    """What a verdict cell shows: the guide says · we test · we measured · verdict."""
 
     claim: Claim
     measured: object
     inside: bool
+    figures: dict
 
     @property
     def shown(self) -> str:
-        """The measurement in words."""
-        value = self.measured
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        return f"{text} {self.claim.unit}".strip()
+        """The measurement as a sentence. Raises CourseError when a figure of the sentence was not handed over."""
+        try:
+            return self.claim.sentence.format(m=self.measured, **self.figures)
+        except KeyError as missing:
+            raise CourseError(
+                f"claim {self.claim.id}: its sentence speaks of {missing}", "hand it to verdict() by that name"
+            ) from None
 
     @property
     def verdict(self) -> str:
         """The claim's verdict, or a warning when the measurement lies outside the expected band."""
         return self.claim.verdict if self.inside else "outside its band: this run does not support the ledger"
 
-    def __repr__(self) -> str:
+    def _rows(self, mark: str = "") -> list[tuple[str, str]]:
         c = self.claim
-        return (
-            f"Claim {c.number}, section {c.section}\n"
-            f"  the guide says: {c.says}\n"
-            f"  we measured:    {self.shown}\n"
-            f"  verdict:        {self.verdict}\n"
-            f"  {c.truth}"
-        )
+        asked = [] if c.quote else [("why we ask", c.ours)]
+        rows = [("the guide says", c.said), *asked, ("we test", c.tests), ("we measured", self.shown)]
+        return [*rows, ("verdict", f"{mark}{self.verdict}")]
+
+    def _title(self) -> str:
+        place = f"section {self.claim.heading}" if self.claim.heading else f"beside section {self.claim.section}"
+        return f"Claim {self.claim.number} · {place} · {KINDS[self.claim.kind]}"
+
+    def __repr__(self) -> str:
+        rows = "\n".join(f"  {name + ':':<16}{text}" for name, text in self._rows())
+        return f"{self._title()}\n{rows}\n  {self.claim.truth}"
 
     def _repr_html_(self) -> str:
         c = self.claim
         colour, mark = (_COLOURS[c.verdict], _MARKS[c.verdict]) if self.inside else ("#CC79A7", "‼")
-        rows = [("the guide says", c.says), ("we measured", self.shown), ("verdict", f"{mark} {self.verdict}")]
         cells = "".join(
             '<div style="display:flex;gap:1em">'
             f'<span style="min-width:8em;opacity:.75">{name}</span><strong>{html.escape(text)}</strong></div>'
-            for name, text in rows
+            for name, text in self._rows(f"{mark} ")
         )
         return (
             f'<div style="border-left:6px solid {colour};padding:.6em 1em;margin:.5em 0;'
             'color:var(--jp-content-font-color0,inherit)">'
-            f'<div style="opacity:.75">Claim {c.number} · section {c.section}</div>{cells}'
+            f'<div style="opacity:.75">{html.escape(self._title())}</div>{cells}'
             f'<div style="margin-top:.4em">{html.escape(c.truth)}</div></div>'
         )
 
@@ -105,25 +145,33 @@ def ledger() -> dict[str, Claim]:
             raise CourseError(
                 f"claim {claim.id}: unknown verdict {claim.verdict!r}", f"use one of {', '.join(VERDICTS)}"
             )
+        if claim.kind not in KINDS:
+            raise CourseError(f"claim {claim.id}: unknown kind {claim.kind!r}", f"use one of {', '.join(KINDS)}")
     return claims
 
 
-def verdict(claim_id: str, measured, model: str | None = None) -> Card:
+def of_the_guide() -> int:
+    """How many claims are the guide's own; the others are questions of ours beside it."""
+    return sum(bool(claim.quote) for claim in ledger().values())
+
+
+def verdict(claim_id: str, measured, model: str | None = None, **figures) -> Card:
     """Confront a measurement with the ledger.
 
     Parameters
     ----------
     measured : a number, or a value to be met exactly (bool, str, tuple of ints)
     model : the checkpoint's name, for claims whose expectation differs by model
+    figures : what the card's sentence speaks of beside the measurement
 
     Raises
     ------
-    CourseError : unknown claim; under ``COURSE_STRICT=1`` also a measurement outside its band.
+    CourseError : unknown claim, a figure missing; under ``COURSE_STRICT=1`` also a measurement outside its band.
     """
     if claim_id not in ledger():
         raise CourseError(f"there is no claim {claim_id!r} in assets/claims.yaml", "see helpers.claims.ledger()")
     claim = ledger()[claim_id]
-    card = Card(claim, measured, _inside(claim, measured, model))
+    card = Card(claim, measured, _inside(claim, measured, model), figures)
     if target := os.environ.get("COURSE_MEASURED"):
         _note(Path(target), claim_id, card.shown)
     if not card.inside and os.environ.get("COURSE_STRICT") == "1":
@@ -168,14 +216,18 @@ def measurements() -> dict[str, str]:
 
 
 def table(section: int | None = None):
-    """The ledger as a pandas.DataFrame: section, claim, what was measured, verdict, notebook; unsettled ones say so."""
+    """The ledger as a pandas.DataFrame, a claim a row; unsettled ones say so.
+
+    Columns: section, the guide says, we test, we measured, verdict, notebook.
+    """
     import pandas
 
     chosen, measured = [c for c in ledger().values() if section is None or c.section == section], measurements()
     return pandas.DataFrame(
         {
             "section": [c.section for c in chosen],
-            "the guide says": [c.says for c in chosen],
+            "the guide says": [c.said for c in chosen],
+            "we test": [c.tests for c in chosen],
             "we measured": [measured.get(c.id, "") for c in chosen],
             "verdict": [c.verdict if c.settled else "not settled yet" for c in chosen],
             "notebook": [c.notebook for c in chosen],

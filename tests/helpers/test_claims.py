@@ -1,36 +1,88 @@
 """The ledger whole, and cards honest."""
 
+import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from helpers import claims
 from helpers.errors import CourseError
 
+WINDOWS = Path(__file__).parent / "corpus" / "guide_windows.txt"
+OURS = {6, 16, 18, 21, 37}  # the guide has no words for them: counted apart everywhere
 
-def test_the_ledger_holds_all_41_claims():
+
+def words(text: str) -> list[str]:
+    """The words of a Markdown text, emphasis and marks around a word aside: a quote may end inside a sentence."""
+    return [word.strip('.,;:"') for word in text.replace("*", "").split()]
+
+
+def windows(text: str) -> list[str]:
+    """A hash of every five words in a row."""
+    found = words(text)
+    return [hashlib.sha256(" ".join(found[i : i + 5]).encode()).hexdigest()[:12] for i in range(len(found) - 4)]
+
+
+def test_the_ledger_holds_all_claims():
     ledger = claims.ledger()
-    assert sorted(c.number for c in ledger.values()) == list(range(1, 42))
+    assert sorted(c.number for c in ledger.values()) == list(range(1, 46))
     for claim in ledger.values():
-        assert (
-            claim.id.startswith(f"{claim.number:02d}-") and claim.section in range(1, 6) and claim.says and claim.truth
-        )
+        assert claim.id.startswith(f"{claim.number:02d}-") and claim.section in range(1, 6)
+        assert claim.tests and claim.sentence and claim.truth
         assert claim.settled == (claim.expect is not None)
         assert claim.verdict in claims.VERDICTS
 
 
+@pytest.mark.parametrize("claim", claims.ledger().values(), ids=lambda claim: claim.id)
+def test_a_quote_is_the_guides_own_words(claim):
+    """Against the stored hashes of the guide's five-word windows; the test below holds those against the guide."""
+    if claim.number in OURS:
+        assert not claim.quote and not claim.heading and claim.ours and claim.said == "(not in the guide)"
+        return
+    known = set(WINDOWS.read_text(encoding="utf-8").split())
+    assert claim.heading.startswith(str(claim.section)) and not claim.ours
+    assert windows(claim.quote) and set(windows(claim.quote)) <= known
+
+
+def test_the_stored_windows_are_those_of_the_guide(shared):
+    guide = (shared / "guide.md").read_text(encoding="utf-8")
+    assert set(WINDOWS.read_text(encoding="utf-8").split()) == set(windows(guide))
+    for claim in claims.ledger().values():
+        assert " ".join(words(claim.quote)) in " ".join(words(guide)), claim.id
+
+
+def test_a_word_that_is_not_the_guides_is_found():
+    known = set(WINDOWS.read_text(encoding="utf-8").split())
+    sharpened = claims.ledger()["32-spike-means-alpha"].quote.replace("might be", "is")
+    assert not set(windows(sharpened)) <= known
+
+
+def test_what_a_card_quotes_is_plain_text():
+    for claim in claims.ledger().values():
+        assert not set("$*\\`") & set(claim.said), claim.said
+    said = {claim.number: claim.said for claim in claims.ledger().values()}
+    assert said[32] == "“If you see a massive spike, your α might be too high.”" and "W₀ ∈ ℝ^(d×k)" in said[38]
+    assert said[34].endswith("Q8_0.”") and said[2] == "(the equation of section 1.A)"
+
+
+def test_a_figure_that_the_sentence_needs_is_named():
+    with pytest.raises(CourseError, match="24-json.*speaks of 'n'.*verdict"):
+        claims.verdict("24-json-function-call", 0).shown  # noqa: B018
+
+
 def test_a_measurement_inside_its_band_gets_the_ledgers_verdict():
-    card = claims.verdict("24-json-function-call", 0)
+    card = claims.verdict("24-json-function-call", 0, n=9)
     assert card.inside and card.verdict == "does not hold"
-    assert "we measured:    0 of the parts" in repr(card) and "Claim 24" in card._repr_html_()
+    assert "we measured:    0 of 9 parts" in repr(card) and "Claim 24" in card._repr_html_()
 
 
 def test_a_measurement_outside_raises_in_ci_and_says_so_elsewhere(monkeypatch):
-    with pytest.raises(CourseError, match="measured 3 of the parts"):
-        claims.verdict("24-json-function-call", 3)
+    with pytest.raises(CourseError, match="measured 3 of 9 parts"):
+        claims.verdict("24-json-function-call", 3, n=9)
     monkeypatch.delenv("COURSE_STRICT")
-    card = claims.verdict("24-json-function-call", 3)
+    card = claims.verdict("24-json-function-call", 3, n=9)
     assert not card.inside and "outside its band" in repr(card) and "does not hold" not in card.verdict
     assert not claims.verdict("26-prompt-labels-masked", float("nan")).inside
 
@@ -46,19 +98,20 @@ def test_unknown_and_unsettled_claims_are_named(monkeypatch):
 
 
 def test_cards_escape_what_they_show():
-    assert "&lt;end_of_turn&gt;" in claims.verdict("23-learn-end-of-turn", (50, 0))._repr_html_()
+    figures = {"n": 9, "stop": 50, "with_106": 0, "turns": 2}
+    assert "&lt;end_of_turn&gt;" in claims.verdict("23-learn-end-of-turn", 1.0, **figures)._repr_html_()
 
 
 def test_what_was_measured_is_kept_when_a_file_for_it_is_named(monkeypatch, tmp_path):
     """In the ledger's order, whatever the order of the cells; without the variable nothing is written."""
-    claims.verdict("24-json-function-call", 0)
+    claims.verdict("24-json-function-call", 0, n=9)
     monkeypatch.setenv("COURSE_MEASURED", str(tmp_path / "measured.json"))
-    claims.verdict("24-json-function-call", 0)
-    claims.verdict("23-learn-end-of-turn", (50, 0))
+    claims.verdict("24-json-function-call", 0, n=9)
+    claims.verdict("20-double-quantization", 0.373, plain=4.5, double=4.127)
     told = json.loads((tmp_path / "measured.json").read_text(encoding="utf-8"))
-    assert list(told) == ["23-learn-end-of-turn", "24-json-function-call"] and told["24-json-function-call"].startswith(
-        "0 of the parts"
-    )
+    assert list(told) == ["20-double-quantization", "24-json-function-call"] and told[
+        "24-json-function-call"
+    ].startswith("0 of 9 parts")
 
 
 def test_every_settled_claim_has_its_measurement():
@@ -73,9 +126,18 @@ def test_a_damaged_file_of_measurements_is_named(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "claim_id, wrong",
-    [("35-q4-k-m-is-4-bit", 4.5), ("34-export-q8", 8.0), ("33-rtl-flips-braces", 1), ("32-spike-means-alpha", 1.0)],
+    ("claim_id", "wrong", "figures"),
+    [
+        ("35-q4-k-m-is-4-bit", 4.5, {}),
+        ("34-export-q8", -5.0, {"low": -6.0, "high": -4.0, "mb": 292, "f16": 543, "bits": 8.5}),
+        ("33-rtl-flips-braces", 1, {"n": 9}),
+        ("32-spike-means-alpha", 12, {"few": 40, "many": 52, "harder": 2.1}),
+        ("23-learn-end-of-turn", 0.5, {"n": 9, "stop": 50, "with_106": 0, "turns": 2}),
+        ("13-alpha-2r-signal", 6.0, dict.fromkeys(("half", "one", "two", "four", "low", "high"), 0.1) | {"equal": ""}),
+        ("12-r8-json-r32-arabic", 0.4, dict.fromkeys(("r8", "same", "e1", "e8", "e32", "p1", "p32"), 0.1)),
+    ],
 )
-def test_bands_of_section_5_can_fail(monkeypatch, claim_id, wrong):
+def test_bands_can_fail(monkeypatch, claim_id, wrong, figures):
     monkeypatch.delenv("COURSE_STRICT", raising=False)
-    assert not claims.verdict(claim_id, wrong).inside
+    card = claims.verdict(claim_id, wrong, **figures)
+    assert not card.inside and card.shown

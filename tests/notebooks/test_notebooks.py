@@ -157,6 +157,18 @@ def test_each_settled_claim_has_exactly_one_verdict_in_its_own_notebook():
     assert found == Counter({(c.id, c.notebook): 1 for c in claims.ledger().values() if c.settled})
 
 
+def test_block_quotes_are_the_guides_words_out_of_the_ledger(notebook):
+    quotes = {claim.quote for claim in claims.ledger().values() if claim.notebook == notebook.metadata["name"]}
+    found = {
+        line[2:]
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.split("\n")
+        if line.startswith("> ")
+    }
+    assert found <= quotes, found - quotes
+
+
 def test_links_between_notebooks_lead_somewhere(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
