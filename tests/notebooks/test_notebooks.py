@@ -169,6 +169,19 @@ def test_block_quotes_are_the_guides_words_out_of_the_ledger(notebook):
     assert found <= quotes, found - quotes
 
 
+def test_a_percentage_in_prose_is_printed_by_a_cell_or_cited(notebook):
+    shown = ""
+    for cell in code(notebook):
+        for output in cell.outputs:
+            texts = {kind: text for kind, text in output.get("data", {}).items() if kind != "image/png"}
+            shown += f"{output.get('text', '')} {texts} {output.get('metadata', '')}"
+    printed = set(re.findall(r"(\d+(?:\.\d+)?)\s*%", shown)) | {"95", "100"}  # an interval's level, and all
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and not script.EXERCISE.match(cell.source) and "arXiv" not in cell.source:
+            told = re.sub(r"<details>.*?</details>|\]\([^)]*\)", "", cell.source, flags=re.DOTALL)
+            assert set(re.findall(r"(\d+(?:\.\d+)?)\s*%", told)) <= printed, cell.source[:200]
+
+
 def test_links_between_notebooks_lead_somewhere(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
