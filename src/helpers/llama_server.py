@@ -32,9 +32,26 @@ class Answer:
 
 
 class Server:
-    """llama.cpp's server inside this process, for one GGUF; several requests may be under way at once."""
+    """llama.cpp's server inside this process, for one GGUF; several requests may be under way at once.
 
-    def __init__(self, path: Path | str, parallel: int = 1, threads: int | None = None, context: int = 2048):
+    Parameters
+    ----------
+    path : a GGUF
+    parallel : requests at a time, each with a cache of its own
+    threads : of the processor; all of them by default
+    context : tokens that a request may hold
+    keep_all : keep keys and values outside the sliding window as well, so that a second request with the same prompt
+        starts from them
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        parallel: int = 1,
+        threads: int | None = None,
+        context: int = 2048,
+        keep_all: bool = True,
+    ):
         if not Path(path).exists():
             raise CourseError(f"{Path(path).name} does not exist", "write it first: gguf.write_f16, llama_cpp.quantize")
         try:
@@ -46,8 +63,7 @@ class Server:
         asked.n_ctx, asked.n_parallel, asked.kv_unified = context * parallel, parallel, False
         asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads or os.cpu_count()
         asked.special = True  # control tokens are part of the text
-        # keep all keys and values, so that a second request with the same prompt starts from them
-        asked.swa_full = True
+        asked.swa_full = keep_all
         asked.warmup, asked.fit_params, asked.ui, asked.n_gpu_layers = False, False, False, 0
         asked.cache_ram_mib, asked.verbosity = 0, -1
         with _quiet_stderr():

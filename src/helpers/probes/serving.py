@@ -23,13 +23,25 @@ def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -
     first token for transformers), tokens_per_second and peak_bytes (resident, libraries included). Raises CourseError
     when the process fails.
     """
-    asked = json.dumps({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
+    return _in_own_process({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
+
+
+def context_bytes(path: Path | str, context: int, keep_all: bool = False) -> int:
+    """Bytes that a process takes for llama.cpp, a GGUF and a context of ``context`` tokens, filled; Python aside.
+
+    ``keep_all``: without the saving of the sliding window. Raises CourseError when the process fails.
+    """
+    asked = {"engine": "context", "path": str(path), "context": context, "keep_all": keep_all}
+    return _in_own_process(asked)["bytes"]
+
+
+def _in_own_process(asked: dict) -> dict:
     own = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     }
     done = subprocess.run(
         [sys.executable, "-m", "helpers.probes.serving"],
-        input=asked,
+        input=json.dumps(asked),
         capture_output=True,
         text=True,
         env=own,
@@ -37,7 +49,7 @@ def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -
     )
     if done.returncode:
         raise CourseError(
-            f"the benchmark of {engine} failed: {done.stderr.strip().splitlines()[-1][:200]}",
+            f"the benchmark of {asked['engine']} failed: {done.stderr.strip().splitlines()[-1][:200]}",
             "does the model run in the cells above?",
         )
     return json.loads(done.stdout.strip().split("\n")[-1])
@@ -53,6 +65,14 @@ def _bench_llama(asked: dict) -> dict:
         "prompt_seconds": answer.prompt_seconds,
         "tokens_per_second": len(answer.token_ids) / answer.seconds,
     }
+
+
+def _fill_context(asked: dict) -> dict:
+    before = environment.peak_host_bytes()
+    with Server(asked["path"], context=asked["context"], keep_all=asked["keep_all"]) as server:
+        # ordinary tokens, no two in a row alike
+        server.complete([2, *(5000 + i % 1000 for i in range(asked["context"] - 16))], max_new_tokens=8)
+        return {"bytes": environment.peak_host_bytes() - before}
 
 
 def _bench_transformers(asked: dict) -> dict:
@@ -83,7 +103,8 @@ def _bench_transformers(asked: dict) -> dict:
 def main() -> int:
     """The process that ``benchmark`` starts: what is asked on stdin, what was found on the last line of stdout."""
     asked = json.load(sys.stdin)
-    found = {"llama.cpp": _bench_llama, "transformers": _bench_transformers}[asked["engine"]](asked)
+    ways = {"llama.cpp": _bench_llama, "transformers": _bench_transformers, "context": _fill_context}
+    found = ways[asked["engine"]](asked)
     print(json.dumps(found | {"peak_bytes": environment.peak_host_bytes()}))
     return 0
 
