@@ -45,6 +45,10 @@ KINDS = {  # name: (arguments of the measurement, seconds it may take)
     "held unsloth": ("False", 300),
     "held unsloth, layers": ("True", 300),
     "held unsloth, offload": ("unsloth", 300),
+    "passes plain": ("plain", 90),
+    "passes unsloth": ("unsloth", 200),
+    "calls unsloth, offload": ("unsloth", 200),
+    "norms": ("", 90),
 }
 
 
@@ -563,6 +567,41 @@ def tiny_llama():
     ).train()
 
 
+def passes(library: str, lengths) -> None:
+    """Time of the forward pass and of a whole step, nothing checkpointed."""
+    from scripts.experiments import step_costs
+
+    model, _ = loaded(library, False)
+    for tokens in lengths:
+        inputs = random_batch(model, tokens)
+        report(kind="passes", library=library, tokens=tokens, **step_costs.passes(model, inputs))
+
+
+def calls(checkpointing_mode, lengths) -> None:
+    """How often a layer's query projection runs in a step under Unsloth's own checkpointing."""
+    from scripts.experiments import step_costs
+
+    model, _ = loaded("unsloth", checkpointing_mode)
+    layers = len(model.get_base_model().model.layers)
+    for tokens in lengths:
+        step, _ = warm_step(model, tokens)
+        report(kind="calls", tokens=tokens, layers=layers, **step_costs.query_products(model, step, tokens))
+        memory_free(model)
+
+
+def norms(lengths) -> None:
+    """What the norms of a forward pass cost, and RMSNorm beside LayerNorm."""
+    from helpers import checkpoints
+    from helpers.probes import checkpointing
+    from scripts.experiments import step_costs
+
+    model = checkpoints.load_model(checkpoints.ensure(), dtype="bfloat16", device=device())
+    for tokens in lengths:
+        ids = checkpointing.random_ids(model, 1, tokens)
+        kernels_of = step_costs.norm_kernels(model.model.norm, tokens)
+        report(kind="norms", tokens=tokens, kernels=kernels_of, **step_costs.norm_share(model, ids))
+
+
 # --- one process each -------------------------------------------------------------------------------------------------
 
 
@@ -592,6 +631,12 @@ def measure(name: str, small: bool) -> None:
         held(way(given[0]), LENGTHS[0] if small else LENGTHS[-1])
     elif kind == "offload":
         offload(EDGES[:1] if small else EDGES)
+    elif kind == "passes":
+        passes(given[0], lengths[:1] if small else (512, 1024, 2048))
+    elif kind == "calls":
+        calls(way(given[0]), lengths[:1] if small else (1024, 2048))
+    elif kind == "norms":
+        norms(lengths[:1] if small else (512, 2048))
     else:
         kernels(given[0])
 
