@@ -537,7 +537,7 @@ def test_a_column_of_calls_agrees_with_the_messages(calls):
 
 
 def test_structs_that_arrow_united_give_the_rows_that_went_in():
-    import pyarrow
+    from datasets import Dataset
 
     system, named = {"role": "system", "content": "x"}, {"role": "tool", "tool_call_id": "c1", "content": "ok"}
     plain = [
@@ -546,7 +546,7 @@ def test_structs_that_arrow_united_give_the_rows_that_went_in():
         row(USER, REPLY, tools=[]),
         row(USER, asks(call({"a": 1, "b": "y"})), result(), REPLY, sampled_tools=["f"]),
     ]  # fmt: skip
-    united = pyarrow.Table.from_pylist(plain).to_pylist()
+    united = Dataset.from_list(plain).to_list()
     assert united != plain and united[2]["messages"][0]["tool_calls"] is None
     kept, refused = public_data.from_hub_rows(united)
     expected, _ = public_data.from_hub_rows(plain)
