@@ -753,7 +753,7 @@ with llama_cpp.Decoder(files["Q4_K_M"]) as decoder:
 print(f"{len(in_arabic)} calls with Arabic in them, {flipped} changed by a tokenizer")
 
 # %%
-verdict("33-rtl-flips-braces", measured=flipped)
+verdict("33-rtl-flips-braces", measured=flipped, n=len(in_arabic))
 
 # %% [markdown]
 # ### What does break a call

@@ -1,8 +1,10 @@
 """The contract that every notebook keeps: its shape, its stored outputs, its text twin, one verdict for each claim."""
 
+import ast
 import json
 import re
 import statistics
+import string
 from collections import Counter
 from pathlib import Path
 
@@ -155,6 +157,16 @@ def test_each_settled_claim_has_exactly_one_verdict_in_its_own_notebook():
             for claim_id in re.findall(r'\bverdict\("([^"]+)"', cell.source):
                 found[claim_id, path.stem] += 1
     assert found == Counter({(c.id, c.notebook): 1 for c in claims.ledger().values() if c.settled})
+
+
+def test_a_verdict_cell_hands_over_every_figure_of_its_sentence(notebook):
+    for cell in code(notebook):
+        for call in ast.walk(ast.parse(cell.source)) if "verdict(" in cell.source else ():
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "verdict":
+                sentence = claims.ledger()[call.args[0].value].sentence
+                needed = {re.split(r"[\[.]", name)[0] for _, name, _, _ in string.Formatter().parse(sentence) if name}
+                given = {keyword.arg for keyword in call.keywords} | {"m"}
+                assert needed <= given or None in given, call.args[0].value  # None: handed over as a mapping
 
 
 def test_block_quotes_are_the_guides_words_out_of_the_ledger(notebook):
