@@ -398,8 +398,15 @@ speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").rou
 #
 # > critical for on-device (mobile) deployment where VRAM is a luxury
 #
-# and a phone is out of reach here. Its question is not: what does the process take, with contexts of growing length? Each is filled to the end, in a process of its own, with Gemma's sliding
-# window and without it.
+# and a phone is out of reach here. Its question is not: what does the process take, with contexts of growing length?
+#
+# **Your bet:** by how many MB does llama.cpp's process grow from a context of 512 tokens to one of 4,096?
+
+# %%
+bet_context = exercises.bet("context-memory", "growth of the process from 512 to 4,096 tokens", low=0, high=1000, step=10, unit="MB")
+
+# %% [markdown]
+# Each context is filled to the end, in a process of its own, with Gemma's sliding window and without it.
 
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
@@ -1097,6 +1104,7 @@ exercises.check("5.4", p_value)
 parsed = [a["parse"] and not b["parse"] for a, b in zip(reports["F16"].rows, reports["Q4_K_M"].rows) if a["parse"]]
 exercises.recap({
     "q4-bits": round(bits["Q4_K_M"], 2),
+    "context-memory": f"{grown['with the window']:.0f}",
     "syntax-rot": f"{100 * sum(parsed) / len(parsed):.1f}",
     "braces": flipped,
     "spike": float(harder),
