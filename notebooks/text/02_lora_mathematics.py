@@ -918,7 +918,7 @@ exercises.recap({
 #
 # <details><summary>A · r = 8 cannot learn Arabic.</summary>
 #
-# Then it would make next to none of the exact calls. It makes nine of ten that r = 32 makes.
+# Then it would make next to none of the exact calls that r = 32 makes. It makes nearly as many of them as a second training of r = 32 does.
 #
 # </details>
 # <details><summary>B · The two are equally good.</summary>
