@@ -75,7 +75,7 @@ def test_a_truncated_or_missing_file_is_found(copy, name):
 @pytest.mark.slow
 def test_leftovers_of_a_killed_conversion_are_swept_and_two_processes_share_one_cache(tmp_path):
     """Two processes start at once, beside the remains of a third; one converts, both get the same folder."""
-    leftover = tmp_path / ".gemma-3-270m-v2-killed"
+    leftover = tmp_path / f".gemma-3-270m-v{checkpoints.FORMAT}-killed"
     leftover.mkdir()
     command = [sys.executable, "-m", "helpers.checkpoints"]
     environment = {**os.environ, "COURSE_CACHE": str(tmp_path), "LC_ALL": "C"}
