@@ -16,8 +16,6 @@ import random
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from . import chat
 from .errors import CourseError
 from .paths import ASSETS
@@ -97,6 +95,8 @@ def retention(folder: Path = FOLDER) -> dict[str, list]:
 
 def read_yaml(path: Path) -> dict:
     """A YAML file of the data. Raises CourseError when it is missing or damaged."""
+    import yaml  # the first cell imports this module before anything is installed
+
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
