@@ -79,12 +79,13 @@ def killed(tmp_path_factory) -> Path:
     process = subprocess.Popen(
         [sys.executable, "-c", RESUME, str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    state, limit = folder / f"checkpoint-{SAVED}" / "trainer_state.json", time.time() + 400
+    state, limit = folder / f"checkpoint-{SAVED}" / "trainer_state.json", time.time() + 1200
     while not (state.exists() and state.stat().st_size) and process.poll() is None and time.time() < limit:
         time.sleep(0.02)
     process.kill()
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGKILL, errors.decode()[-2000:]
+    assert state.exists(), "no checkpoint within the time limit: this machine had other work"
     return folder
 
 
