@@ -67,15 +67,14 @@ def norm_share(model, ids) -> dict:
     """Seconds of a forward pass with its norms and with nothing in their places, and how many norms there are."""
     import torch
 
-    norms = {name: module for name, module in model.named_modules() if name.endswith("norm")}
+    norms = [module for name, module in model.named_modules() if name.endswith("norm")]
     with torch.inference_mode():
         whole = seconds(lambda: model(input_ids=ids, logits_to_keep=1))
-        forwards = {name: module.forward for name, module in norms.items()}
-        for module in norms.values():
-            module.forward = lambda x: x
+        for module in norms:
+            module.forward = lambda x: x  # on the module itself, in front of its class's
         without = seconds(lambda: model(input_ids=ids, logits_to_keep=1))
-        for name, module in norms.items():
-            module.forward = forwards[name]
+        for module in norms:
+            del module.forward
     return {"norms": len(norms), "forward_seconds": whole, "without_norms_seconds": without}
 
 

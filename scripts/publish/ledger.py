@@ -17,7 +17,7 @@ def markdown() -> str:
         there = (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
         link = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
         rows.append([number, plain(row["the guide says"]), plain(row["we measured"]) or "–", row["verdict"], link])
-    ours = whole["the guide says"] == "(not in the guide)"
+    ours = whole.index.isin([claim.number for claim in claims.ledger().values() if not claim.quote])
     counts = whole.loc[~ours, "verdict"].value_counts()
     told = ", ".join(f"{counts[name]} {name}" for name in (*claims.VERDICTS, "not settled yet") if name in counts)
     table = markdown_table(["", "the guide says", "we measured", "verdict", "notebook"], rows, "rlllr")

@@ -16,16 +16,13 @@ from dataclasses import dataclass, field
 
 from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
-from .schemas import check_tools, plain_schema
+from .schemas import IDENTIFIER, MAX_DEPTH, TOOL_NAME, check_tools, plain_schema
 
-MAX_DEPTH = 64  # of nested lists and objects
 MAX_DIGITS = 400  # of a number; a double holds at most 309 before the point
 _OPEN, _CLOSE, _ESCAPE = "<start_function_call>", "<end_function_call>", "<escape>"
 _STOPS = tuple(token for token, i in CONTROL_TOKENS.items() if i in STOP_IDS)
 _PADDING = "<pad>"
 _CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
-_NAME = re.compile(r"[^\W\d][\w.\-]*")
-_KEY = re.compile(r"[^\W\d]\w*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![\w.])")
 _WORD = re.compile(r"(true|false|null|None)(?![\w.])")
 _WORDS = {"true": True, "false": False, "null": None, "None": None}
@@ -98,7 +95,7 @@ def _expect(text: str, position: int, literal: str) -> int:
 
 def _call(text: str, position: int) -> tuple[FunctionCall, int]:
     position = _expect(text, position + len(_OPEN), "call:")
-    name = _NAME.match(text, position)
+    name = TOOL_NAME.match(text, position)
     if not name:
         raise ParseError(position, "expected a function name")
     arguments, position = _object(text, name.end(), depth=1)
@@ -151,7 +148,7 @@ def _object(text: str, position: int, depth: int) -> tuple[dict, int]:
     while not text.startswith("}", position):
         if found:
             position = _expect(text, position, ",")
-        key = _KEY.match(text, position)
+        key = IDENTIFIER.match(text, position)
         if not key:
             raise ParseError(position, "expected a key")
         if key.group() in found:
@@ -180,7 +177,7 @@ def serialize(calls: list[FunctionCall]) -> str:
     """
     out = _Writer()
     for call in calls:
-        if not _NAME.fullmatch(call.name):
+        if not TOOL_NAME.fullmatch(call.name):
             raise ParseError(out.length, f"function name {call.name!r} is no identifier")
         out.add(f"{_OPEN}call:{call.name}")
         out.value(dict(call.arguments), depth=1)
@@ -215,7 +212,7 @@ class _Writer:
     def _object(self, mapping: dict, depth: int) -> None:
         self.add("{")
         for index, (key, item) in enumerate(sorted(mapping.items(), key=lambda pair: str(pair[0]).lower())):
-            if not (isinstance(key, str) and _KEY.fullmatch(key)):
+            if not (isinstance(key, str) and IDENTIFIER.fullmatch(key)):
                 raise ParseError(self.length, f"key {key!r} is no identifier")
             self.add(f"{',' if index else ''}{key}:")
             self.value(item, depth + 1)

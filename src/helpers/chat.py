@@ -23,14 +23,12 @@ from functools import cache
 from .control_tokens import CONTROL_TOKENS, STOP_IDS, holds_control_token, neutralize, neutralized
 from .errors import CourseError
 from .paths import ASSETS
-from .schemas import MAX_DEPTH, check_tools, plain_schema
+from .schemas import IDENTIFIER, MAX_DEPTH, TOOL_NAME, check_tools, plain_schema
 
 __all__ = ["CONTROL_TOKENS", "STOP_IDS", "check_tokenizer", "neutralize", "render", "template_difference"]
 
 #: Who may speak. The developer is also called system.
 ROLES = ("developer", "system", "user", "assistant", "tool")
-_NAME = re.compile(r"[^\W\d][\w.\-]*")
-_KEY = re.compile(r"[^\W\d]\w*")
 DEVELOPER_PROMPT = "You are a model that can do function calling with the following functions"
 
 
@@ -49,7 +47,7 @@ def _template() -> str:
     return (ASSETS / "chat_template.jinja").read_text(encoding="utf-8")
 
 
-def _check_word(what: str, word, pattern: re.Pattern = _KEY) -> None:
+def _check_word(what: str, word, pattern: re.Pattern = IDENTIFIER) -> None:
     """Names and keys stand in the prompt as bare words: nothing but an identifier may."""
     if not (isinstance(word, str) and pattern.fullmatch(word)):
         raise CourseError(f"{what} {str(word)[:80]!r} is not an identifier", "use letters, digits and underscores")
@@ -83,7 +81,7 @@ def _check_calls(message: dict) -> None:
         if not isinstance(function, dict) or "name" not in function:
             raise CourseError("a call names no function", 'use {"function": {"name": …, "arguments": {…}}}')
         name, arguments = function["name"], function.get("arguments") or {}
-        _check_word("a call's function name", name, _NAME)
+        _check_word("a call's function name", name, TOOL_NAME)
         if not isinstance(arguments, dict):
             kind = "string" if isinstance(arguments, str) else type(arguments).__name__
             raise CourseError(
@@ -136,7 +134,7 @@ def _check_result(name, result, several: bool) -> None:
         name, result = named, body
     if name is None:
         raise CourseError("a tool's message has no name", "name the function that returned it")
-    _check_word("a tool message's name", name, _NAME)
+    _check_word("a tool message's name", name, TOOL_NAME)
     _check_value(f"result of {name}", result, "result")
 
 

@@ -28,8 +28,16 @@ def check_call(call: FunctionCall, tools: list[dict]) -> None:
     Arguments that the schema does not name are refused, at every level, however it is composed. A malformed
     declaration, and one that refers out of itself, is refused too: nothing is fetched.
     """
+    _check(call, _declared(tools))
+
+
+def _declared(tools: list[dict]) -> dict[str, dict]:
+    """Name -> what is declared under it. Raises CourseError for a malformed declaration."""
     check_tools(tools, prompt=False)
-    declared = {tool["function"]["name"]: tool["function"] for tool in tools}
+    return {tool["function"]["name"]: tool["function"] for tool in tools}
+
+
+def _check(call: FunctionCall, declared: dict[str, dict]) -> None:
     if call.name not in declared:
         raise CourseError(
             f"the model called {call.name!r}, which was not declared", "answer it with an error, or ask again"
@@ -56,10 +64,9 @@ def dispatch(text: str, tools: list[dict], functions: Mapping[str, Callable]) ->
     CourseError : malformed text (``ParseError``), an undeclared tool, arguments that do not fit, a tool without a
         function.
     """
-    check_tools(tools, prompt=False)
-    calls = parse(text)
+    declared, calls = _declared(tools), parse(text)
     for call in calls:
-        check_call(call, tools)
+        _check(call, declared)
         if call.name not in functions:
             raise CourseError(
                 f"{call.name} is declared but the program has no function for it",

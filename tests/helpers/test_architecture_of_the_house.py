@@ -1,6 +1,7 @@
 """The house stays small: which room may know which, and how large a room may be."""
 
 import ast
+import sys
 from graphlib import TopologicalSorter
 
 import pytest
@@ -73,6 +74,21 @@ def test_our_own_modules_are_imported_at_the_top_and_heavy_libraries_inside_func
                 else []
             )
             assert not {top.split(".")[0] for top in tops} & HEAVY, f"{name} imports {tops} at its top"
+
+
+def test_what_the_first_cell_imports_needs_nothing_that_it_is_to_install():
+    """``setup`` and all modules behind it; packaging comes with pip's neighbours, as on Colab."""
+    reached, left = set(), {"setup"}
+    while left:
+        name = left.pop()
+        reached.add(name)
+        left |= imports(name) - reached
+        for node in ast.parse(MODULES[name].read_text(encoding="utf-8")).body:
+            tops = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            tops += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            strangers = {top.split(".")[0] for top in tops} - sys.stdlib_module_names - {"packaging"}
+            assert not strangers, f"{name} imports {strangers} at its top"
+    assert {"environment", "checkpoints", "dataset"} <= reached
 
 
 @pytest.mark.parametrize("room", BUDGET)

@@ -6,14 +6,25 @@ turns declarations as others write them into the course's form and leads calls b
 
 from __future__ import annotations
 
-from .declarations import DROPPED_NAMES, MAX_DEPTH, SCHEMA_TYPES, check_tools, kind_of, plain_schema
+from .declarations import (
+    DROPPED_NAMES,
+    IDENTIFIER,
+    MAX_DEPTH,
+    SCHEMA_TYPES,
+    TOOL_NAME,
+    check_tools,
+    kind_of,
+    plain_schema,
+)
 from .foreign import Tools, as_tools
 from .validation import Fault, closed_schema, schema_fault
 
 __all__ = [
     "DROPPED_NAMES",
+    "IDENTIFIER",
     "MAX_DEPTH",
     "SCHEMA_TYPES",
+    "TOOL_NAME",
     "Fault",
     "Tools",
     "as_tools",

@@ -11,9 +11,10 @@ from ..errors import CourseError
 #: Parameters of these names vanish from a declaration: the official template takes them for keywords of the schema.
 DROPPED_NAMES = frozenset({"type", "description", "properties", "required", "nullable"})
 SCHEMA_TYPES = frozenset({"string", "integer", "number", "boolean", "array", "object"})
-MAX_DEPTH = 64  # of a declaration's nested dicts and lists
-_IDENTIFIER = re.compile(r"[^\W\d]\w*")
-_TOOL_NAME = re.compile(r"[^\W\d][\w.-]*")
+MAX_DEPTH = 64  # of nested objects and lists, in declarations and in values
+#: What may stand in a prompt as a bare word: a key or parameter, and a function's name.
+IDENTIFIER = re.compile(r"[^\W\d]\w*")
+TOOL_NAME = re.compile(r"[^\W\d][\w.-]*")
 ANY_OF = ("allOf", "anyOf", "oneOf")
 #: Keywords that change what a value may be and have no form in the template.
 _UNWRITTEN = (*ANY_OF, "$ref", "$dynamicRef", "not", "if", "then", "else", "const", "prefixItems", "patternProperties",
@@ -35,7 +36,7 @@ def check_tools(tools, prompt: bool = True) -> None:
     for tool in tools:
         function = _function(tool)
         name = function["name"]
-        if not _TOOL_NAME.fullmatch(name):
+        if not TOOL_NAME.fullmatch(name):
             raise CourseError(f"tool name {name[:80]!r} is not an identifier", "use letters, digits and underscores")
         if name in names:
             raise CourseError(f"tool {name} is declared twice", "remove one declaration")
@@ -104,7 +105,7 @@ def _check_object(tool: str, schema: dict, where: str, prompt: bool) -> None:
                 "give it another name; helpers.schemas.as_tools(tools, rename=True) does and returns the way back",
                 f"the template drops a parameter named {name}",
             )
-        if not (isinstance(name, str) and _IDENTIFIER.fullmatch(name)):
+        if not (isinstance(name, str) and IDENTIFIER.fullmatch(name)):
             raise CourseError(f"tool {tool}: {path[:80]!r} is not an identifier", "use letters, digits and underscores")
         _check_schema(tool, inner, path, prompt)
     required = schema.get("required", [])
@@ -135,7 +136,7 @@ def _check_schema(tool: str, schema, path: str, prompt: bool, item: bool = False
         )
     _check_object(tool, schema, f"{path}.", prompt)
     items = schema.get("items")
-    if prompt and item and (odd := [key for key in schema if not _IDENTIFIER.fullmatch(str(key))]):
+    if prompt and item and (odd := [key for key in schema if not IDENTIFIER.fullmatch(str(key))]):
         raise CourseError(f"tool {tool}: {odd[0]!r} in the items of {path} would stand as a bare word", "remove it")
     if "items" in schema and items != {} and not (composed and isinstance(items, bool)):
         _check_schema(tool, items, path, prompt, item=True)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import CourseError
-from .declarations import DROPPED_NAMES, MAX_DEPTH, check_tools, resolved
+from .declarations import DROPPED_NAMES, IDENTIFIER, MAX_DEPTH, check_tools, resolved
 
 #: What Python programs and other APIs call the types.
 _ALIASES = {
@@ -210,7 +210,7 @@ def _renamed(schema: dict, ours: tuple, theirs: tuple, back: dict, forth: dict) 
     schema = dict(schema)
     if isinstance(schema.get("properties"), dict):
         old = list(schema["properties"])
-        new = {name: name for name in old if re.fullmatch(r"[^\W\d]\w*", name) and name not in DROPPED_NAMES}
+        new = {name: name for name in old if IDENTIFIER.fullmatch(name) and name not in DROPPED_NAMES}
         for name in old:
             if name not in new:
                 new[name] = _free_name(name, {*old, *new.values()})
