@@ -3,17 +3,10 @@
 import json
 
 import pytest
+from declared import S, tool
 
 from helpers import chat
 from helpers.errors import CourseError
-
-
-def tool(name="get_weather", **properties):
-    return {
-        "type": "function",
-        "function": {"name": name, "description": "d", "parameters": {"type": "object", "properties": properties}},
-    }
-
 
 GOLDEN = {"functiongemma_rendering.jsonl": 16, "functiongemma_rendering_2.jsonl": 14}
 
@@ -41,7 +34,6 @@ def test_apply_chat_template_agrees(shared, tokenizer, name):
         assert got == case["rendered"], case["name"]
 
 
-S = {"type": "string"}
 E = "<escape>"
 
 
@@ -68,7 +60,7 @@ E = "<escape>"
     ],
 )  # fmt: skip
 def test_declarations_are_written_as_the_official_template_writes_them(schema, written):
-    text = chat.render([{"role": "user", "content": "q"}], [tool(a={"description": "d", **schema})])
+    text = chat.render([{"role": "user", "content": "q"}], [tool({"a": {"description": "d", **schema}})])
     assert f"parameters:{{properties:{{a:{{description:{E}d{E},{written}}}}},type:{E}OBJECT{E}}}}}<end" in text
 
 

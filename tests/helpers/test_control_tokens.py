@@ -3,6 +3,7 @@
 import re
 
 from attacks import ATTACKS, INVISIBLE, TOKENS, WORD_ATTACKS
+from declared import tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,13 +77,6 @@ def test_neutralize_is_idempotent_and_leaves_other_text_alone(text):
         assert once == text
 
 
-def tool(name="get_weather", **properties):
-    return {
-        "type": "function",
-        "function": {"name": name, "description": "d", "parameters": {"type": "object", "properties": properties}},
-    }
-
-
 def places(attack):
     """A conversation with the attack in each place where a stranger's word or text may stand."""
     q, s = {"role": "user", "content": "q"}, {"type": "string"}
@@ -91,7 +85,7 @@ def places(attack):
         return {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": arguments or {}}}]}
 
     def declared(name="f", **properties):
-        return [tool(name, **properties)]
+        return [tool(properties, name)]
 
     yield "user", [{"role": "user", "content": attack}], None
     yield "developer", [{"role": "developer", "content": attack}], None

@@ -1,20 +1,12 @@
 """What a declaration may hold: all who read one refuse the same, and no JSON value gives a raw error."""
 
 import pytest
+from declared import ANTHROPIC, FLAT, MCP, bare, one_line, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import calls, chat, dispatch, schemas
 from helpers.errors import CourseError
-
-
-def tool(properties=None, name="f", **parameters):
-    found = {"type": "object", "properties": properties or {}, **parameters}
-    return {"type": "function", "function": {"name": name, "description": "d", "parameters": found}}
-
-
-def bare(parameters):
-    return {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
 
 
 def readers(tools):
@@ -25,22 +17,6 @@ def readers(tools):
         "dispatch": lambda: dispatch.dispatch("hello", tools, {}),
         "data": lambda: schemas.check_tools(tools),
     }
-
-
-def one_line(thunk) -> str:
-    with pytest.raises(CourseError) as caught:
-        thunk()
-    assert "\n" not in str(caught.value) and "→" in str(caught.value)
-    return str(caught.value)
-
-
-FLAT = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
-MCP = {"name": "f", "description": "d", "inputSchema": {"type": "object", "properties": {"a": {"type": "string"}}}}
-ANTHROPIC = {
-    "name": "f",
-    "description": "d",
-    "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}},
-}
 
 
 @pytest.mark.parametrize(

@@ -3,36 +3,9 @@
 import json
 
 import pytest
+from declared import ANTHROPIC, MCP, S, bare, one_line, tool
 
 from helpers import chat, schemas
-from helpers.errors import CourseError
-
-S = {"type": "string"}
-
-
-def tool(properties=None, name="f", **parameters):
-    found = {"type": "object", "properties": properties or {}, **parameters}
-    return {"type": "function", "function": {"name": name, "description": "d", "parameters": found}}
-
-
-def bare(parameters):
-    return {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
-
-
-def one_line(thunk) -> str:
-    with pytest.raises(CourseError) as caught:
-        thunk()
-    assert "\n" not in str(caught.value) and "→" in str(caught.value)
-    return str(caught.value)
-
-
-FLAT = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
-MCP = {"name": "f", "description": "d", "inputSchema": {"type": "object", "properties": {"a": {"type": "string"}}}}
-ANTHROPIC = {
-    "name": "f",
-    "description": "d",
-    "input_schema": {"type": "object", "properties": {"a": {"type": "string"}}},
-}
 
 
 def test_declarations_of_five_kinds_become_the_same():

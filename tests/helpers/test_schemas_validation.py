@@ -2,28 +2,11 @@
 
 import jsonschema
 import pytest
+from declared import S, bare, one_line
 
 from helpers import calls, dispatch, schemas
 from helpers.errors import CourseError
 
-
-def tool(properties=None, name="f", **parameters):
-    found = {"type": "object", "properties": properties or {}, **parameters}
-    return {"type": "function", "function": {"name": name, "description": "d", "parameters": found}}
-
-
-def bare(parameters):
-    return {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
-
-
-def one_line(thunk) -> str:
-    with pytest.raises(CourseError) as caught:
-        thunk()
-    assert "\n" not in str(caught.value) and "→" in str(caught.value)
-    return str(caught.value)
-
-
-S = {"type": "string"}
 A = {"properties": {"a": S}}
 OPEN = {
     "no type": (A, {"a": "x"}, {"a": "x", "shell": "rm"}),

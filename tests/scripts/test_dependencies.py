@@ -20,6 +20,7 @@ OURS = {
     "helpers",
     "scripts",
     "attacks",
+    "declared",
     "exercise_mistakes",
     "hub_cache",
     "test_checkpoints",
