@@ -497,10 +497,9 @@ plots.show(figure, f"From F16 to Q4_K_M the parse rate changes by {100 * rot.dif
 # shown, on the dithered base and on the weights as they are packaged.
 
 # %% tags=["nbval-ignore-output"]
-def unreadable(generations, rows):
+def unreadable(generations, report):
     """Answers that begin a call which cannot be read."""
-    judged = scoring.score(generations, rows).rows
-    return sum("<start_function_call>" in g.text and row["parse"] is False for g, row in zip(generations, judged))
+    return sum("<start_function_call>" in g.text and row["parse"] is False for g, row in zip(generations, report.rows))
 
 
 calling = [row for row in judged if row["kind"] in ("single", "parallel")]
@@ -508,8 +507,9 @@ jobs = {"": ("F16", "Q4_K_M"), "_p": ("F16 as packaged", "Q4_K_M as packaged")}
 unread, figures_of = {}, {}
 for suffix, pair in jobs.items():
     answers = [stored.generations(calling, job=job, engine=engine, grammar=False) for job in pair]
-    unread[suffix] = [unreadable(group, calling) for group in answers]
-    change = scoring.compare(*(scoring.score(group, calling) for group in answers), "parse")
+    scores = [scoring.score(group, calling) for group in answers]
+    unread[suffix] = [unreadable(*pair) for pair in zip(answers, scores)]
+    change = scoring.compare(*scores, "parse")
     figures_of |= {f"before{suffix}": unread[suffix][0], f"after{suffix}": unread[suffix][1], f"parse{suffix}": 100 * change.difference, f"low{suffix}": 100 * change.low, f"high{suffix}": 100 * change.high}
 verdict("36-syntax-rot", measured=sum(after - before for before, after in unread.values()), n=len(calling), **figures_of)
 
@@ -811,11 +811,15 @@ bet_spike = exercises.bet("spike", "loss of spiking batches under frozen weights
 # A step counts as a spike if its loss is more than twice the median of the 21 steps around it, once the first 30 are over.
 
 # %% tags=["nbval-ignore-output"]
+def spiking(losses):
+    """Which steps spiked, by the rule above: (steps,) booleans."""
+    around = np.array([np.median(losses[max(0, i - 10) : i + 11]) for i in range(len(losses))])
+    return (np.arange(len(losses)) >= 30) & (losses > 2 * around)
+
+
 spike = reference.load("spike").results[0]
 loss, frozen, norm = (np.array(spike[key]) for key in ("loss", "frozen_loss", "grad_norm"))  # (300,) each
-around = np.array([np.median(loss[max(0, i - 10) : i + 11]) for i in range(len(loss))])
-late = np.arange(len(loss)) >= 30
-spikes = late & (loss > 2 * around)
+spikes, late = spiking(loss), np.arange(len(loss)) >= 30
 harder = np.median(frozen[spikes]) / np.median(frozen[late])
 back = np.mean(~spikes[np.flatnonzero(spikes[:-1]) + 1])
 print(f"{spikes.sum()} spikes, {back:.0%} of them over at the next step; frozen loss: median {np.median(frozen[spikes]):.2f} for them, {np.median(frozen[late]):.2f} for all; {harder:.1f} times")
@@ -855,12 +859,7 @@ print({group: f"mean loss {np.mean(values):.3f}, largest {max(values):.2f}, {len
 # The same rule counts their spikes.
 
 # %% tags=["nbval-ignore-output"]
-def count_spikes(values):
-    around = np.array([np.median(values[max(0, i - 10) : i + 11]) for i in range(len(values))])
-    return int((np.array(values) > 2 * around)[30:].sum())
-
-
-grid = [r | {"α/r": r["alpha"] / r["rank"], "spikes": count_spikes(r["loss"])} for r in reference.load("rank_sweep").results if r["name"] == "alpha/r"]
+grid = [r | {"α/r": r["alpha"] / r["rank"], "spikes": spiking(np.array(r["loss"])).sum()} for r in reference.load("rank_sweep").results if r["name"] == "alpha/r"]
 spike_counts = pandas.DataFrame(grid).pivot(index="α/r", columns="learning_rate", values="spikes")
 spike_counts
 
