@@ -795,7 +795,7 @@ finding = f"Exact calls peak at {best_rate:g} and hardly differ at 1e-3; perplex
 plots.show(figure, finding)
 
 # %% [markdown]
-# *English-only minima* would show in the gap between the languages: a rate that jumps out of them closes it. The English requests are the same tools' in English, which no run was trained on.
+# *English-only minima* would show in the gap between the languages: a rate that jumps out of them closes it. The English requests ask for the course's tools in a language that no run was trained on.
 
 # %% tags=["nbval-ignore-output"]
 rise = {key: mean_of.loc[0.001, f"perplexity_{key}"] / untrained[f"perplexity_{key}"] for key in ("arabic", "english")}
