@@ -3,6 +3,7 @@
 python -m scripts.dataset build              assets/data/*.jsonl, anew
 python -m scripts.dataset check              every row against its tools, its schema and the template
 python -m scripts.dataset sources [DOMAIN …]   every fault of the named domain files (all, without a name)
+python -m scripts.dataset universe [FILE …]    every fault of the named families of tools (all, without a name)
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from helpers import dataset
 from helpers.errors import CourseError
 
-from . import row_builder, sources
+from . import family_faults, row_builder, sources
 
 
 def build(folder: Path = dataset.FOLDER) -> dict[str, int]:
@@ -25,7 +26,7 @@ def build(folder: Path = dataset.FOLDER) -> dict[str, int]:
     builder = row_builder.Builder(read)
     tools = [{"domain": tool.domain, **tool.declaration} for tool in read.tools.values()]
     files = {"tools.jsonl": tools}
-    for split in tqdm(dataset.SPLITS, desc="building", unit="split", file=sys.stdout):
+    for split in tqdm(dataset.STORED, desc="building", unit="split", file=sys.stdout):
         files[f"{split}.jsonl"] = builder.rows(split)
     sums = []
     for name, entries in files.items():
@@ -33,12 +34,12 @@ def build(folder: Path = dataset.FOLDER) -> dict[str, int]:
         (folder / name).write_bytes(data)
         sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
     (folder / dataset.CHECKSUMS).write_text("".join(sums), encoding="utf-8")
-    return {split: len(files[f"{split}.jsonl"]) for split in dataset.SPLITS}
+    return {split: len(files[f"{split}.jsonl"]) for split in dataset.STORED}
 
 
 def check() -> None:
     """Validate every row of every split."""
-    for split in dataset.SPLITS:
+    for split in dataset.STORED:
         loaded = dataset.load(split)
         for row in loaded:
             dataset.validate(row)
@@ -57,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if argv[:1] == ["sources"]:
         return sources.main(argv[1:])
-    print("usage: python -m scripts.dataset build | check | sources [DOMAIN …]", file=sys.stderr)
+    if argv[:1] == ["universe"]:
+        return family_faults.main(argv[1:])
+    print("usage: python -m scripts.dataset build | check | sources [DOMAIN …] | universe [FILE …]", file=sys.stderr)
     return 2
 
 

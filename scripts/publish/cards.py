@@ -137,5 +137,5 @@ def data_card(card: str) -> str:
     """
     environment.import_libraries()
     tokenizer = checkpoints.load_tokenizer(checkpoints.ensure("gemma"))
-    counted = counts({split: dataset.load(split) for split in dataset.SPLITS}, tokenizer)
+    counted = counts({split: dataset.load(split) for split in dataset.STORED}, tokenizer)
     return generated.replaced(generated.replaced(card, "counts", counted), "baseline", baseline())

@@ -16,15 +16,18 @@ import random
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import chat
+from . import chat, universe
 from .errors import CourseError
 from .paths import ASSETS
 from .schemas import check_tools, schema_fault
 
 DIALECTS = ("msa", "egyptian", "gulf", "levantine", "maghrebi")
+ENGLISH = "english"
 OTHER = "other"  # the dialect of public rows whose label is none of the five
-SPLITS = ("train", "validation", "test", "test_unseen_tools")
-KINDS = ("single", "parallel", "none", "followup")
+STORED = ("train", "validation", "test", "test_unseen_tools")
+SPLITS = (*STORED, *universe.SPLITS)  # stored rows, and rows drawn at load
+KINDS = ("single", "parallel", "none", "followup", "ask_back")
+SILENT = ("none", "ask_back")  # kinds of row in which nothing is called
 COLUMNS = ("id", "split", "kind", "domain", "dialect", "messages", "query", "tools", "calls", "reply", "phrasing")
 FOLDER = ASSETS / "data"
 CHECKSUMS = "SHA256SUMS"
@@ -37,7 +40,8 @@ def load(
 
     Parameters
     ----------
-    split : train, validation, test (seen tools, unseen phrasings and values) or test_unseen_tools
+    split : train, validation, test (seen tools, unseen phrasings and values), test_unseen_tools, or one of the
+        universe's (``helpers.universe``), whose rows are drawn here and declare the tools that were drawn with them
     tools_per_row : keep at most this many declared tools (called ones always, then the first others); None keeps all
     rows_per_prompt : with more than 1, rows come in runs of this many that declare the same tools, so that training can
         share the work on their common prompt; the tools of a run are drawn anew, a row whose calls they do not serve
@@ -54,6 +58,10 @@ def load(
         raise CourseError(f"there is no split {split!r}", f"use one of {', '.join(SPLITS)}")
     if tools_per_row is not None and tools_per_row < 1:
         raise CourseError(f"tools_per_row={tools_per_row} leaves no tool", "use 1 or more, or None for all")
+    if split in universe.SPLITS:
+        if tools_per_row or rows_per_prompt > 1 or domains:
+            raise CourseError(f"a row of {split} comes with its tools", "leave out how many, and of which domain")
+        return Dataset.from_dict(_columns(universe.rows(split)))
     declarations = read_declarations()
     stored = _read(split)
     if domains:
@@ -62,7 +70,11 @@ def load(
         stored = _regrouped(stored, tools_per_row or 4, rows_per_prompt)
         tools_per_row = None
     rows = joined(stored, declarations, tools_per_row)
-    return Dataset.from_dict({column: [row[column] for row in rows] for column in COLUMNS})
+    return Dataset.from_dict(_columns(rows))
+
+
+def _columns(rows: list[dict]) -> dict[str, list]:
+    return {column: [row[column] for row in rows] for column in COLUMNS}
 
 
 def joined(stored: list[dict], declarations: dict[str, dict], tools_per_row: int | None = None) -> list[dict]:
@@ -257,7 +269,7 @@ def validate(row: dict) -> None:
     if missing := [column for column in COLUMNS if column not in row]:
         raise CourseError(f"a row has no {missing[0]}", f"its columns are {', '.join(COLUMNS)}")
     where = f"row {row['id']}"
-    for column, allowed in (("split", SPLITS), ("kind", KINDS), ("dialect", (*DIALECTS, OTHER))):
+    for column, allowed in (("split", SPLITS), ("kind", KINDS), ("dialect", (*DIALECTS, ENGLISH, OTHER))):
         if row[column] not in allowed:
             raise CourseError(
                 f"{where}: unknown {column} {row[column]!r}", f"use one of {', '.join(allowed)}", f"unknown {column}"
@@ -276,7 +288,7 @@ def validate(row: dict) -> None:
                 "a call of a tool that the row does not declare",
             )
         _check_against_schema(where, call, declared[call["name"]].get("parameters"))
-    if bool(calls) == (row["kind"] == "none"):
+    if bool(calls) == (row["kind"] in SILENT):
         raise CourseError(
             f"{where} is of kind {row['kind']} and has {len(calls)} calls", "change its kind or its calls"
         )

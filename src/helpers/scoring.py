@@ -116,7 +116,7 @@ def _judged(generation, row) -> dict:
         found = parse(generation.text)
     except ParseError:
         found = None
-    if row["kind"] in ("none", "followup"):
+    if row["kind"] in ("none", "followup", "ask_back"):
         return told | {"no_call": found == []}
     gold = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(row["calls"])]
     right = {"parse": bool(found), "stop": False, "name": False, "keys": False, "exact": False}

@@ -1,0 +1,195 @@
+"""Rows of the universe, drawn when they are loaded: a request, the tools beside its own, today's date, the gold call.
+
+Everything is drawn from a seed that is the row's id, so that the same rows come on every machine. Training rows have
+their declarations in other words (``declaring``); those of validation and the rings keep the writers' first ones.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import cache
+
+from .. import chat
+from ..errors import CourseError
+from ..paths import ASSETS
+from . import families, spans
+from .declaring import declare
+from .families import SPLITS, Tool, Utterance
+
+REPLIES = ASSETS / "data" / "universe" / "replies.yaml"
+NEAR, FAR = 3, 4  # at most so many tools of the same family, and of others, beside those called
+ABSENT = 0.1  # share of requests whose tool is not declared: nothing is to be called
+DATED = 0.3  # share of rows that say today's date though nobody needs it
+FIRST_DAY, DAYS = date(2025, 1, 1), 3 * 365
+#: Characters of a row's declarations as JSON; some 800 tokens.
+ROOM = 3200
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | None = None) -> list[dict]:
+    """The rows of a split, in an order that is drawn too, with the columns of ``helpers.dataset``.
+
+    Parameters
+    ----------
+    split : one of ``SPLITS``
+    copies : how often each request of ``universe_train`` is drawn, each time with other declarations and tools
+    seed : another seed, other rows; validation and the rings know one only
+    tools : the universe, or a part of it for an experiment
+
+    Raises
+    ------
+    CourseError : unknown split; families that are missing or damaged.
+    """
+    if split not in SPLITS:
+        raise CourseError(f"there is no split {split!r}", f"use one of {', '.join(SPLITS)}")
+    train = split == "universe_train"
+    place = _Place(split, tools or families.read())
+    found = [
+        row
+        for one, tool in place.utterances()
+        for copy in range(copies if train else 1)
+        for row in place.drawn(one, tool, f"{one.id}@{seed}.{copy}" if train else one.id)
+    ]
+    return random.Random(f"{split}|{seed}").sample(found, len(found))
+
+
+@cache
+def _replies() -> dict[str, list[str]]:
+    """dialect -> what an assistant says when no declared tool serves."""
+    return families.read_strings(REPLIES)["absent"]
+
+
+class _Place:
+    """A split: which tools are its own, which may stand beside them."""
+
+    def __init__(self, split: str, tools: tuple[Tool, ...]):
+        self.split, self.train = split, split == "universe_train"
+        kept = "ring_1_new_tool" if split == "ring_3_no_neighbours" else split
+        self.own = [tool for tool in tools if families.split_of(tool.family, tool.name) == kept]
+        known = [tool for tool in tools if families.split_of(tool.family, tool.name) == "universe_train"]
+        others = [tool for tool in tools if families.split_of(tool.family, tool.name) == "ring_2_new_family"]
+        beside = {"ring_1_new_tool": [*self.own, *known], "ring_3_no_neighbours": [*self.own, *others]}
+        self.beside = beside.get(split, self.own)
+        self.by_name = {(tool.family, tool.name): tool for tool in self.beside}
+
+    def utterances(self) -> Iterator[tuple[Utterance, Tool]]:
+        """What users say to this split's tools; a request with several calls belongs where its newest tool does."""
+        own = {(tool.family, tool.name) for tool in self.own}
+        pool = self.own if self.split != "ring_1_new_tool" else self.beside
+        for tool in pool:
+            mine = (tool.family, tool.name) in own
+            for one in (*tool.requests, *tool.ask_back, *tool.none):
+                called = {(tool.family, name) for name in one.calls}
+                if (mine or called & own) and called <= self.by_name.keys():
+                    yield one, tool
+
+    def drawn(self, one: Utterance, tool: Tool, key: str) -> Iterator[dict]:
+        """The rows of one utterance: what it asks; a question that is answered; now and then, its tool not declared."""
+        draw = random.Random(key)
+        if one.missing:
+            yield self._row(key, "ask_back", one, tool, draw)
+            answered = replace(one, turns=(one.text, one.reply), text=one.answer, missing=(), reply="")
+            yield self._row(f"{key}+answer", "single", answered, tool, random.Random(f"{key}+answer"))
+        elif not one.calls:
+            yield self._row(key, "none", one, tool, draw)
+        else:
+            absent = draw.random() < ABSENT
+            if not (absent and self.train):
+                yield self._row(key, "parallel" if len(one.calls) > 1 else "single", one, tool, draw)
+            if absent:
+                yield self._row(f"{key}-absent", "none", one, tool, random.Random(f"{key}-absent"))
+
+    def _row(self, key: str, kind: str, one: Utterance, tool: Tool, draw: random.Random) -> dict:
+        texts = [spans.parse(text) for text in (*one.turns, one.text)]
+        marked = [span for _, found in texts for span in found]
+        today = FIRST_DAY + timedelta(days=draw.randrange(DAYS))
+        silent = kind in ("none", "ask_back")
+        absent = kind == "none" and bool(one.calls)
+        called = [] if kind == "none" else [self.by_name[tool.family, name] for name in dict.fromkeys(one.calls)]
+        if kind == "none" and not absent:
+            called = [tool] if one.near or draw.random() < 0.5 else []  # the tool is there, and is not asked for
+        said = {} if silent else self._calls(one, tool.family, marked, today)
+        declared = self._declared(one, tool, called, said, absent, draw)
+        calls = [] if silent else [
+            {"name": declared[name][0]["function"]["name"], "arguments": declared[name][1].arguments(arguments)}
+            for name, arguments in said.get("calls", [])
+        ]  # fmt: skip
+        reply = draw.choice(_replies()[one.dialect]) if absent else one.reply
+        dated = any(span.relative for span in marked) or draw.random() < DATED
+        order = [declaration for declaration, _ in declared.values()]
+        messages = _messages(one, [text for text, _ in texts], today if dated else None, draw, calls, reply)
+        return _encoded(key, self.split, kind, one, tool, messages, texts[-1][0], draw.sample(order, len(order)), calls, reply)
+
+    def _calls(self, one: Utterance, family: str, marked: list, today: date) -> dict:
+        """The gold calls under canonical names, and the parameters that each tool's calls use."""
+        calls, used = [], {}
+        for number, name in enumerate(one.calls, 1):
+            own = [span for span in marked if span.call == number]
+            arguments = spans.arguments(own, self.by_name[family, name].schema, today)
+            calls.append((name, arguments))
+            used.setdefault(name, set()).update(arguments)
+        return {"calls": calls, "used": used}
+
+    def _declared(self, one: Utterance, tool: Tool, called: list[Tool], said: dict, absent: bool, draw) -> dict:
+        """Canonical name (family too, for strangers) -> declaration and names, as many as there is room for."""
+        barred = {(tool.family, name) for name in (*one.calls, tool.name)}
+        near = [t for t in self.beside if t.family == tool.family and (t.family, t.name) not in barred]
+        far = [t for t in self.beside if t.family != tool.family]
+        chosen = draw.sample(near, min(len(near), draw.randint(0 if called else 1, NEAR))) if self._near_allowed() else []
+        chosen += draw.sample(far, min(len(far), draw.randint(0 if called or chosen else 1, FAR)))
+        found: dict = {}
+        names: set[str] = set()
+        room = ROOM
+        for each in [*called, *chosen]:
+            stranger = draw.choice(far) if far and self.train else None
+            used = frozenset(said.get("used", {}).get(each.name, ())) if each in called else frozenset()
+            used |= {span.parameter for span in spans.parse(one.text)[1]} if each is tool else frozenset()
+            declaration, renamed = declare(each, draw if self.train else None, used, stranger)
+            name, length = declaration["function"]["name"], len(json.dumps(declaration, ensure_ascii=False))
+            if name in names or (each not in called and length > room):
+                if each in called:  # an opaque name drawn twice
+                    declaration, renamed = declare(each)
+                    name = each.name
+                else:
+                    continue
+            names.add(name)
+            room -= length
+            found[each.name if each.family == tool.family else f"{each.family}/{each.name}"] = (declaration, renamed)
+        return found
+
+    def _near_allowed(self) -> bool:
+        return self.split != "ring_3_no_neighbours"
+
+
+def today_line(today: date, clock: str = "09:00:00") -> str:
+    """What the developer turn says of the day, in the form that FunctionGemma's makers use."""
+    stamp = f"{today.isoformat()}T{clock}"
+    return f"Current date and time given in YYYY-MM-DDTHH:MM:SS format: {stamp}\nDay of week is {_DAY_NAMES[today.weekday()]}"
+
+
+def _messages(one: Utterance, texts: list[str], today: date | None, draw, calls: list[dict], reply: str) -> list[dict]:
+    clock = f"{draw.randrange(7, 23):02}:{draw.randrange(60):02}:{draw.randrange(60):02}"
+    developer = chat.DEVELOPER_PROMPT if today is None else f"{today_line(today, clock)}\n{chat.DEVELOPER_PROMPT}"
+    messages: list[dict] = [{"role": "developer", "content": developer}]
+    for number, text in enumerate(texts):
+        messages.append({"role": "assistant" if number % 2 else "user", "content": text})
+    if calls:
+        messages.append({"role": "assistant", "tool_calls": [{"type": "function", "function": call} for call in calls]})
+    elif reply:
+        messages.append({"role": "assistant", "content": reply})
+    return messages
+
+
+def _encoded(key, split, kind, one: Utterance, tool: Tool, messages, query, tools, calls, reply) -> dict:
+    def encode(value) -> str:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    return {
+        "id": key, "split": split, "kind": kind, "domain": tool.family, "dialect": one.dialect,
+        "messages": encode(messages), "query": query, "tools": encode(tools), "calls": encode(calls),
+        "reply": "" if calls else reply, "phrasing": one.id,
+    }  # fmt: skip
