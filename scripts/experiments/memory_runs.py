@@ -25,6 +25,7 @@ RANK, ALPHA, RATE = 32, 64, 2e-4
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
 LABELLED = 64  # tokens at the end of each row that carry the loss, about as many as a call and a reply have
 SHAPES = ((1, 512), (4, 512), (2, 1024), (8, 512), (1, 4096))  # (B, N) of the ledgers
+PASSES = ((1, 512), (1, 2048), (8, 1024))  # (B, N) of the timed passes: the first waits for launches, the last does not
 EDGES = (512, 1024, 1536, 1638, 1639, 1700, 2048, 4096)  # tokens of a step: 2 MiB are 1638.4 tokens of 640 bf16 numbers
 STEPS, ROWS = 30, 4
 KINDS = {  # name: (arguments of the measurement, seconds it may take)
@@ -377,11 +378,11 @@ def run(library: str, checkpointing_mode) -> None:
     )
 
 
-def random_batch(model, tokens: int) -> dict:
-    """A row of random ids (1, N) with ``LABELLED`` labels at its end and its attention mask."""
+def random_batch(model, tokens: int, rows: int = 1) -> dict:
+    """Rows of random ids (B, N) with ``LABELLED`` labels at the end of each and their attention mask."""
     from helpers.probes import checkpointing
 
-    ids = checkpointing.random_ids(model, 1, tokens)
+    ids = checkpointing.random_ids(model, rows, tokens)
     labels = ids.clone()
     labels[:, :-LABELLED] = -100
     return {"input_ids": ids, "labels": labels, "attention_mask": ids.new_ones(ids.shape)}
@@ -567,14 +568,14 @@ def tiny_llama():
     ).train()
 
 
-def passes(library: str, lengths) -> None:
-    """Time of the forward pass and of a whole step, nothing checkpointed."""
+def passes(library: str, shapes) -> None:
+    """Time of the forward pass and of a whole step, nothing checkpointed. ``shapes``: (B, N) each."""
     from scripts.experiments import step_costs
 
     model, _ = loaded(library, False)
-    for tokens in lengths:
-        inputs = random_batch(model, tokens)
-        report(kind="passes", library=library, tokens=tokens, **step_costs.passes(model, inputs))
+    for batch, tokens in shapes:
+        inputs = random_batch(model, tokens, batch)
+        report(kind="passes", library=library, batch=batch, tokens=tokens, **step_costs.passes(model, inputs))
 
 
 def calls(checkpointing_mode, lengths) -> None:
@@ -632,7 +633,7 @@ def measure(name: str, small: bool) -> None:
     elif kind == "offload":
         offload(EDGES[:1] if small else EDGES)
     elif kind == "passes":
-        passes(given[0], lengths[:1] if small else (512, 1024, 2048))
+        passes(given[0], ((1, 128),) if small else PASSES)
     elif kind == "calls":
         calls(way(given[0]), lengths[:1] if small else (1024, 2048))
     elif kind == "norms":

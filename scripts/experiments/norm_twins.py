@@ -1,11 +1,11 @@
 """Does training lose stability without the mean? Twins of a small Gemma 3, trained from scratch with three norms.
 
     python -m scripts.experiments.norm_twins prepare TOKENS.npz        (here: texts to ids, a minute)
-    python -m scripts.experiments.norm_twins train TOKENS.npz OUT      (one GPU, some minutes)
+    python -m scripts.experiments.norm_twins train TOKENS.npz OUT      (GPUs, some minutes; what OUT holds is done)
 
 The norms differ in one thing each, and take the place of every norm of the model, those of queries and keys included:
 ``rms`` divides by the root mean square (Gemma's), ``layer`` subtracts the mean first (LayerNorm), ``spread`` divides
-by the standard deviation and leaves the mean (which of LayerNorm's two halves matters?). Three learning rates, the
+by the standard deviation and leaves the mean (which of LayerNorm's two halves matters?). Four learning rates, the
 largest meant to be too large, three seeds; a seed fixes the weights and the order of the batches, so that runs are
 pairs. Source of the question: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
 """
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 NORMS = ("rms", "layer", "spread")
-RATES = (1e-3, 4e-3, 1.6e-2)
+RATES = (1e-3, 4e-3, 1.6e-2, 6.4e-2)
 SEEDS = (0, 1, 2)
 STEPS, BATCH, LENGTH = 1000, 32, 256
 VOCABULARY = 8192  # the most frequent tokens of the texts; all others are one
@@ -105,18 +105,19 @@ def held_out_loss(model, ids, device: str, batch: int, length: int) -> float:
 
 
 def train(
-    norm: str, rate: float, seed: int, data, steps: int = STEPS, batch: int = BATCH, length: int = LENGTH
+    norm: str, rate: float, seed: int, data, steps: int = STEPS, batch: int = BATCH, length: int = LENGTH, number: int = 0
 ) -> dict:
-    """One run: its losses and gradient norms step by step, the loss on validation, and whether it came to NaN."""
+    """One run: its losses and gradient norms step by step, and the loss on validation. ``number`` picks the GPU."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    device = f"cuda:{number % torch.cuda.device_count()}" if kind == "cuda" else kind
     model, started = twin(norm, seed, device), time.perf_counter()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1)
     losses, gradients = [], []
     for step, window in enumerate(batches(data["train"], seed, steps, batch, length)):
         ids = torch.from_numpy(window).to(device)
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda"):
             loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
         gradients.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).detach())
@@ -151,11 +152,14 @@ def main() -> None:
 
     with np.load(arguments.tokens) as stored:
         data = {split: stored[split] for split in stored.files}
-    asked = itertools.product(SEEDS, RATES, NORMS)  # whole seeds first: what a lease cuts off leaves pairs
-    runs = Parallel(n_jobs=arguments.jobs, return_as="generator")(
-        delayed(train)(norm, rate, seed, data, arguments.steps) for seed, rate, norm in asked
+    results = json.loads(arguments.out.read_text(encoding="utf-8"))["results"] if arguments.out.exists() else []
+    done = {(told["seed"], told["rate"], told["norm"]) for told in results}
+    # whole seeds first: what a lease cuts off leaves pairs
+    asked = [one for one in itertools.product(SEEDS, RATES, NORMS) if one not in done]
+    runs = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")(
+        delayed(train)(norm, rate, seed, data, arguments.steps, number=number)
+        for number, (seed, rate, norm) in enumerate(asked)
     )
-    results = []
     for told in runs:
         results.append(told)
         print({k: told[k] for k in ("norm", "rate", "seed", "seconds", "validation")}, told["loss"][-1], flush=True)
