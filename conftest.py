@@ -60,7 +60,7 @@ def splits() -> dict[str, list[dict]]:
     """Every row of the data set, by split."""
     from helpers import dataset
 
-    return {split: dataset.load(split).to_list() for split in dataset.SPLITS}
+    return {split: dataset.load(split).to_list() for split in dataset.STORED}
 
 
 @pytest.fixture(scope="session")

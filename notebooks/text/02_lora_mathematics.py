@@ -4,7 +4,7 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/02_lora_mathematics.ipynb)
 #
 # **After this notebook you can** build a [LoRA](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#lora) layer from `nn.Linear`, prove that it is PEFT's, say how A and B start and why, tell what [α](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#alpha)
-# does that the [learning rate](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#learning-rate) does not, read the spectrum of what training wrote, and judge r and α from a sweep.
+# does that the learning rate does not, read the spectrum of what training wrote, and judge r and α from a sweep.
 #
 # **You need** notebook 00 and matrix products. **Time**: 7 minutes on two CPU cores. **Memory**: 6 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
@@ -171,7 +171,7 @@ verdict("08-delta-w-order", measured=" and ".join(name for name, is_right in rig
 bet_kurtosis = exercises.bet("a-kurtosis", "kurtosis of PEFT's A", low=1.0, high=5.0, step=0.2)
 
 # %% [markdown]
-# We take the A of all 18 layers, and for comparison the same with `init_lora_weights="gaussian"`. Both are drawn from a fixed [seed](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#seed).
+# We take the A of all 18 layers, and for comparison the same with `init_lora_weights="gaussian"`. Both are drawn from a fixed seed.
 
 # %%
 from scipy.stats import kurtosis
@@ -348,7 +348,7 @@ traces = {name: run(*pair, weight_decay=0) for name, pair in pairs.items()}
 traces["α=32, η=2e-3, weight decay 0.1"] = run(32, 2e-3, weight_decay=0.1)
 
 # %% [markdown]
-# On the left what was written into the weights, on the right what it did to the [loss](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#loss) of the next rows.
+# On the left what was written into the weights, on the right what it did to the loss of the next rows.
 
 # %% tags=["nbval-ignore-output"]
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3))

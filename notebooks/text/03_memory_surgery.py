@@ -271,10 +271,20 @@ with memory.counted(unsloth_model, "q_proj", "act_fn") as calls:
     unsloth_model(input_ids=ids, labels=ids).loss.backward()
 per_layer = calls["q_proj"] / len(unsloth_model.get_base_model().model.layers)
 print(dict(calls), "calls in one step,", per_layer, "for each layer")
-verdict("15-selective-checkpointing", measured=per_layer, act=calls["act_fn"] / len(unsloth_model.get_base_model().model.layers))
 
 # %% [markdown]
-# Twice: the whole layer runs again, matrix products included. On a GPU, where nothing else is in the way, the four ways cost this (one row of 1,024 tokens, plain PyTorch):
+# Twice: the whole layer runs again. Is it so on a GPU, where Unsloth compiles the layers and a hook on a module may see nothing? There the profiler counted matrix products of `q_proj`'s shape instead. One a layer is
+# no run of `q_proj` at all but the gradient through `o_proj`, which has the same shape; it is taken off.
+
+# %% tags=["nbval-ignore-output"]
+counted = measured("calls").set_index("tokens")
+on_gpu = (counted["products"] / counted["layers"] - 1).max()
+print(f"GPU, {', '.join(map(str, counted.index))} tokens: {counted['products'].tolist()} products in {counted['layers'].iloc[0]} layers")
+per_act = calls["act_fn"] / len(unsloth_model.get_base_model().model.layers)
+verdict("15-selective-checkpointing", measured=per_layer, act=per_act, gpu=on_gpu)
+
+# %% [markdown]
+# Matrix products run again on either machine. On a GPU, where nothing else is in the way, the four ways cost this (one row of 1,024 tokens, plain PyTorch):
 
 # %% tags=["nbval-ignore-output"]
 ways = measured("modes", attention="sdpa", tokens=1024)
@@ -463,6 +473,19 @@ print(f"on two CPU cores: Trainer + PEFT {cpu['Trainer + PEFT']['median_seconds'
 # %% [markdown]
 # One run of each, so a difference of a tenth in speed means little. Four of the runs share a host, whose CPUs had other work; "unsloth" was repeated on a second host of the same kind, where it was
 # given more time to compile. On another CPU compiling takes longer or shorter.
+#
+# Is the backward pass the most expensive part? Here are both passes on a GPU, nothing checkpointed, without and with Unsloth.
+
+# %% tags=["nbval-ignore-output"]
+passes = measured("passes").set_index(["library", "batch", "tokens"])[["forward_seconds", "step_seconds"]]
+passes["backward"] = 1 - passes["forward_seconds"] / passes["step_seconds"]
+display(passes.style.format({"forward_seconds": "{:.3f}", "step_seconds": "{:.3f}", "backward": "{:.0%}"}))
+plain_share, fast_share = (passes.loc[library, "backward"] for library in ("plain", "unsloth"))
+verdict("47-backward-most-expensive", measured=100 * plain_share.loc[(8, 1024)], least=plain_share.min(), most=plain_share.max(), fast_least=fast_share.min(), fast_most=fast_share.max())
+
+# %% [markdown]
+# **Why.** Training all weights, a backward pass does twice the arithmetic of a forward pass: a gradient for the inputs and one for the weights. Here the weights are frozen, so the second half is done for the small adapters only. The times are
+# medians of twenty on one host; a step of one row waits for kernels to start more than it computes, and moves by a fifth from run to run.
 #
 # Where does the speed come from? The profiler names every kernel of one step of 1,024 tokens, and the name tells the author: Inductor, which is `torch.compile`, begins its Triton kernels with `triton_`; hand-written ones
 # have the names that Unsloth's files pass to `triton.jit`. A small Llama is counted the same way, so that a count of none would mean something.

@@ -1180,7 +1180,7 @@ exercises.recap({
 #
 # **What it leaves out.** Which GPU, and that float16 overflows on it. That most of the weights are an embedding which stays as it is under 4 bits. That a tool's result stands inside the model's turn.
 #
-# None of this says that the recipe fails. It says which of the reasons given for it are the reasons. What remains open is on the cards: ranks in long runs, stability without the mean, and
+# None of this says that the recipe fails. It says which of the reasons given for it are the reasons. What remains open is on the cards: ranks in long runs, and
 # everything that was measured on one model of one size.
 #
 # **To read:** the GGUF specification (ggml's repository, docs/gguf.md); llama.cpp's grammars/README.md; Unicode Standard Annex #9, *The Bidirectional Algorithm*; McNemar,

@@ -4,6 +4,9 @@ python -m scripts.dataset build              assets/data/*.jsonl, anew
 python -m scripts.dataset check              every row against its tools, its schema and the template
 python -m scripts.dataset sources [DOMAIN …]   every fault of the named domain files (all, without a name)
 python -m scripts.dataset universe [FILE …]    every fault of the named families of tools (all, without a name)
+python -m scripts.dataset report               the universe in figures, and what stands against its gates
+python -m scripts.dataset agreement …          a blind second writer: scripts.dataset.agreement
+python -m scripts.dataset export FOLDER [--rows N]   rows for those who do not use this package: parquet and a card
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from pathlib import Path
 from helpers import dataset
 from helpers.errors import CourseError
 
-from . import family_faults, row_builder, sources
+from . import agreement, export, family_faults, row_builder, sources, universe_report
 
 
 def build(folder: Path = dataset.FOLDER) -> dict[str, int]:
@@ -49,19 +52,24 @@ def check() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command named in ``argv``. Returns the exit status: 2 for an unknown command."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv == ["build"]:
-        for split, count in build().items():
-            print(f"{split}: {count} rows")
-        return 0
-    if argv == ["check"]:
-        check()
-        return 0
-    if argv[:1] == ["sources"]:
-        return sources.main(argv[1:])
-    if argv[:1] == ["universe"]:
-        return family_faults.main(argv[1:])
-    print("usage: python -m scripts.dataset build | check | sources [DOMAIN …] | universe [FILE …]", file=sys.stderr)
-    return 2
+    commands = {
+        "build": lambda rest: _built(),
+        "check": lambda rest: check(),
+        "sources": sources.main,
+        "universe": family_faults.main,
+        "report": lambda rest: universe_report.main(),
+        "agreement": agreement.main,
+        "export": export.main,
+    }
+    if not argv or argv[0] not in commands:
+        print(f"usage: python -m scripts.dataset {' | '.join(commands)} …", file=sys.stderr)
+        return 2
+    return commands[argv[0]](argv[1:]) or 0
+
+
+def _built() -> None:
+    for split, count in build().items():
+        print(f"{split}: {count} rows")
 
 
 if __name__ == "__main__":

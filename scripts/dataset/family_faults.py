@@ -24,13 +24,21 @@ COUNTRIES = {
 }
 STYLES = ("arabizi", "feminine", "emoji", "stretched", "typo", "latin_words", "self_correction", "line_break")
 #: How often a style stands in a family at least; two thirds of what WRITING.md asks for.
-WANTED_STYLES = {"arabizi": 2, "feminine": 2, "emoji": 1, "stretched": 1, "typo": 2, "latin_words": 3, "self_correction": 1}
+WANTED_STYLES = {
+    "arabizi": 2,
+    "feminine": 2,
+    "emoji": 1,
+    "stretched": 1,
+    "typo": 2,
+    "latin_words": 3,
+    "self_correction": 1,
+}
 TODAY = date(2026, 11, 26)  # a Thursday; any day would do, as only forms are checked
 TOOL_KEYS = {"names", "description", "description_ar", "params", "requests", "ask_back", "none", "near"}
 PARAMETER_KEYS = {"type", "required", "names", "description", "description_ar", "format", "minimum", "maximum", "enum",
                   "items", "properties"}  # fmt: skip
-UTTERANCE_KEYS = {"text", "country", "style", "turns", "calls", "dialect", "missing", "question", "asks", "answer", "near",
-                  "reply"}  # fmt: skip
+UTTERANCE_KEYS = {"text", "country", "style", "turns", "calls", "dialect", "missing", "question", "asks", "answer",
+                  "near", "reply"}  # fmt: skip
 ARABIC = re.compile("[\u0621-\u064a]")
 DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "01234567890123456789")
 
@@ -42,7 +50,9 @@ def faults(path: Path) -> list[str]:
         tools = families.read_family(path)
     except CourseError as error:
         return [str(error)]
-    found = [] if written.get("family") == path.stem else [f"family says {written.get('family')!r}, the file {path.stem!r}"]
+    found = (
+        [] if written.get("family") == path.stem else [f"family says {written.get('family')!r}, the file {path.stem!r}"]
+    )
     raw = path.read_text(encoding="utf-8")
     if bad := FORBIDDEN.search(raw):
         found.append(f"a hidden character {bad.group()!r} in line {raw[: bad.start()].count(chr(10)) + 1}")
@@ -57,7 +67,9 @@ def faults(path: Path) -> list[str]:
 
 def _tool_faults(tool: families.Tool, written: dict) -> list[str]:
     found = [f"unknown key {key}" for key in written.keys() - TOOL_KEYS]
-    found += [f"parameter {path}: {fault}" for path, one in _parameters(tool.parameters) for fault in _parameter_faults(one)]
+    found += [
+        f"parameter {path}: {fault}" for path, one in _parameters(tool.parameters) for fault in _parameter_faults(one)
+    ]
     if len(tool.names) < 2:
         found.append("one name only")
     if len(tool.descriptions) < 2 or not tool.descriptions_ar:
@@ -203,7 +215,11 @@ def _span_fault(span: spans.Span, tool: families.Tool) -> str | None:
         numbers = [int(one) for one in re.findall(r"\d+", re.sub(r"[,٬]", "", words))]
         if int(span.value) not in numbers and not re.search("[^\\d\\s]", words):
             return f"{span.value} is not what {span.text!r} says"
-    if schema.get("type") == "string" and schema.get("format") == "date" and not re.fullmatch(r"@.*|\d{4}-\d\d-\d\d", span.value or span.text):
+    if (
+        schema.get("type") == "string"
+        and schema.get("format") == "date"
+        and not re.fullmatch(r"@.*|\d{4}-\d\d-\d\d", span.value or span.text)
+    ):
         return f"{span.parameter}: {span.value or span.text!r} is no date YYYY-MM-DD"
     return None
 

@@ -105,7 +105,14 @@ def held_out_loss(model, ids, device: str, batch: int, length: int) -> float:
 
 
 def train(
-    norm: str, rate: float, seed: int, data, steps: int = STEPS, batch: int = BATCH, length: int = LENGTH, number: int = 0
+    norm: str,
+    rate: float,
+    seed: int,
+    data,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    length: int = LENGTH,
+    number: int = 0,
 ) -> dict:
     """One run: its losses and gradient norms step by step, and the loss on validation. ``number`` picks the GPU."""
     import torch

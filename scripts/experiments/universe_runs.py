@@ -1,13 +1,13 @@
 """Does breadth make a small model call tools it has never seen? Runs over parts of the universe of tools.
 
-    python -m scripts.experiments.universe_runs prepare CHECKPOINT FOLDER [--steps 500] [--tools 32 130 …]   (here)
-    python -m scripts.experiments.universe_runs train CHECKPOINT FOLDER OUT [--jobs 3] [--part 0/2]          (a GPU host)
-    python -m scripts.experiments.universe_runs score OUT FOLDER                                            (here)
+    python -m scripts.experiments.universe_runs prepare CHECKPOINT FOLDER [--steps 500] [--tools 32 130 …] (here)
+    python -m scripts.experiments.universe_runs train CHECKPOINT FOLDER OUT [--jobs 3] [--part 0/2]        (a GPU host)
+    python -m scripts.experiments.universe_runs score OUT FOLDER TARGET                                   (here)
 
 ``prepare`` draws, for each number of tools, as many rows as the steps need: few tools come often, each time with other
 declarations beside them and other words in them; so runs differ in breadth alone. Families enter in the order of their
 hash. Token ids travel, not text. ``train`` is plain transformers + PEFT, one process a run; ``score`` judges what each
-run wrote on validation and the rings.
+run wrote on validation and the rings, and writes TARGET.json and TARGET.jsonl.gz.
 """
 
 from __future__ import annotations
@@ -24,8 +24,16 @@ from pathlib import Path
 
 STEPS, BATCH, RATE = 500, 32, 2e-4
 COUNTS = (32, 130, 230)
-JUDGED = ("universe_validation", "ring_1_new_tool", "ring_2_new_family", "ring_3_no_neighbours", "test", "test_unseen_tools")
+JUDGED = (
+    "universe_validation",
+    "ring_1_new_tool",
+    "ring_2_new_family",
+    "ring_3_no_neighbours",
+    "test",
+    "test_unseen_tools",
+)
 ROWS = {"test": 300}  # of a split; all of the others
+LEVELS = ("parse", "name", "keys", "exact", "no_call")
 
 
 @dataclass(frozen=True)
@@ -189,28 +197,41 @@ def runs_of(folder: Path, seeds: int, steps: int) -> list[Run]:
     return [Run(name, seed, steps=steps) for seed in range(seeds) for name in names]
 
 
-# --- here: what it says ------------------------------------------------------------------------------------------------
+# --- here: what it says -----------------------------------------------------------------------------------------------
 
 
-def score(out: Path, folder: Path) -> list[dict]:
-    """For every run and split: rows, functions named right, exact calls, no call where none is right."""
+def rates(rows: list[dict], texts: list[str]) -> dict[str, dict[str, list[int]]]:
+    """split -> level -> [hits, n], for what was written to each row. A row needs its split, kind, dialect and calls."""
     from helpers import generation, scoring
 
-    rows = {row["id"]: row for row in read_rows(folder)}
-    table = []
+    table = {}
+    for split in JUDGED:
+        own = [(row, text) for row, text in zip(rows, texts, strict=True) if row["split"] == split]
+        report = scoring.score(
+            [generation.Generation(text, (), "<start_function_response>") for _, text in own], [row for row, _ in own]
+        )
+        table[split] = {level: [sum(report.hits(level)), len(report.hits(level))] for level in LEVELS}
+    return table
+
+
+def kept(out: Path, folder: Path, target: Path, source: dict) -> None:
+    """Write TARGET.json (a result a run, with its scores) and TARGET.jsonl.gz (each row's gold, what runs wrote)."""
+    rows = read_rows(folder)
+    results: list[dict] = []
+    lines: list[dict] = []
+    for row in rows:
+        told = {key: row[key] for key in ("split", "id", "kind", "dialect", "phrasing", "calls")}
+        lines.append({"run": "gold"} | told | {"asks": row.get("asks", "[]")})
     for path in sorted(out.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            written = [json.loads(line) for line in file]
+            texts = [json.loads(line)["text"] for line in file]
         told = json.loads((out / path.name.replace(".jsonl.gz", ".json")).read_text(encoding="utf-8"))
-        for split in JUDGED:
-            own = [one for one in written if rows[one["id"]]["split"] == split]
-            report = scoring.score(
-                [generation.Generation(one["text"], (), one["stopped_by"]) for one in own],
-                [rows[one["id"]] for one in own],
-            )
-            rates = {level: [sum(report.hits(level)), len(report.hits(level))] for level in ("parse", "name", "keys", "exact", "no_call")}
-            table.append({"run": told["name"], "split": split, **rates})
-    return table
+        told |= {key: [round(value, 3) for value in told[key]] for key in ("loss", "grad_norm")}
+        results.append(told | {"scores": rates(lines[: len(rows)], texts)})
+        lines += [{"run": told["name"], "text": text} for text in texts]  # in the order of the gold
+    target.with_suffix(".json").write_text(json.dumps({"provenance": source, "results": results}), encoding="utf-8")
+    with gzip.open(target.with_suffix(".jsonl.gz"), "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def main() -> None:
@@ -227,9 +248,9 @@ def main() -> None:
     if arguments.what == "prepare":
         return prepare(*arguments.paths, arguments.tools, arguments.steps)
     if arguments.what == "score":
-        for line in score(*arguments.paths):
-            print(json.dumps(line))
-        return None
+        from helpers import reference
+
+        return kept(*arguments.paths, reference.provenance(range(arguments.seeds)))
     from joblib import Parallel, delayed
 
     checkpoint, folder, out = arguments.paths

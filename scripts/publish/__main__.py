@@ -3,7 +3,7 @@
     python -m scripts.publish            write                          (make generate)
     python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
 
-Written are README's ledger and minutes, the instructor's table, the glossary, the two cards, the heads of the
+Written are README's ledger and minutes, the instructor's table, the glossary, the three cards, the heads of the
 notebooks, and the repository's address.
 """
 
@@ -15,14 +15,14 @@ from pathlib import Path
 from helpers import reference
 from helpers.paths import ROOT
 
-from . import badges, cards, glossary, ledger, outline, repository, runtimes
+from . import badges, cards, glossary, ledger, outline, repository, runtimes, universe_card
 
 
 def pages() -> dict[Path, str]:
     """Every generated page -> the text that it should have now."""
     texts = {
         path: path.read_text(encoding="utf-8")
-        for path in (ledger.README, outline.GUIDE, cards.CARD, cards.ADAPTER_CARD)
+        for path in (ledger.README, outline.GUIDE, cards.CARD, cards.ADAPTER_CARD, universe_card.CARD)
     }
     minutes = runtimes.on_two_cores(reference.load("runtimes").results)
     return {
@@ -31,6 +31,7 @@ def pages() -> dict[Path, str]:
         glossary.PAGE: glossary.page(),
         cards.CARD: cards.data_card(texts[cards.CARD]),
         cards.ADAPTER_CARD: cards.adapter_card(texts[cards.ADAPTER_CARD]),
+        universe_card.CARD: universe_card.written(texts[universe_card.CARD]),
     }
 
 

@@ -24,7 +24,7 @@ def counts(splits: dict, tokenizer) -> str:
     return "\n".join(
         [
             markdown_table(
-                ["rows", "all", *dataset.KINDS, *DIALECTS], [_shares(name, rows) for name, rows in splits.items()]
+                ["rows", "all", *dataset.KINDS[:4], *DIALECTS], [_shares(name, rows) for name, rows in splits.items()]
             ),
             markdown_table(
                 ["tokens of a row", "shortest", "median", "95th percentile", "longest"],
@@ -41,7 +41,7 @@ def counts(splits: dict, tokenizer) -> str:
 
 def _shares(name: str, rows) -> list:
     kinds, dialects = Counter(rows["kind"]), Counter(rows["dialect"])
-    return [name, len(rows), *(kinds[k] for k in dataset.KINDS), *(dialects[d] for d in DIALECTS)]
+    return [name, len(rows), *(kinds[k] for k in dataset.KINDS[:4]), *(dialects[d] for d in DIALECTS)]
 
 
 def _lengths(name: str, rows, tokenizer) -> list:

@@ -1,9 +1,11 @@
 """The Arabic function-calling data as stored: load a split, join tools and conversations to its rows, validate them.
 
-A row: ``id, split, kind, domain, dialect, messages, query, tools, calls, reply, phrasing``. ``messages``, ``tools`` and
-``calls`` are JSON *strings*: as nested columns Arrow would unite their fields and fill every row with nulls. ``calls``
-are the calls of the conversation; in ``followup`` rows the call is made, answered, and the last turn is ``reply``. In a
-public conversation whose last turn calls, ``calls`` are that turn's; earlier calls stand in ``messages`` only.
+A row: ``id, split, kind, domain, dialect, messages, query, tools, calls, reply, phrasing, asks``. ``asks`` lists, in a
+row of kind ``ask_back``, word stems of which a question for what is missing holds one. ``messages``, ``tools``,
+``calls`` and ``asks`` are JSON *strings*: as nested columns Arrow would unite their fields and fill every row with
+nulls. ``calls`` are the calls of the conversation; in ``followup`` rows the call is made, answered, and the last turn
+is ``reply``. In a public conversation whose last turn calls, ``calls`` are that turn's; earlier calls stand in
+``messages`` only.
 
 ``python -m scripts.dataset build`` writes ``assets/data/*.jsonl`` from the sources; ``check`` validates every row.
 """
@@ -28,7 +30,8 @@ STORED = ("train", "validation", "test", "test_unseen_tools")
 SPLITS = (*STORED, *universe.SPLITS)  # stored rows, and rows drawn at load
 KINDS = ("single", "parallel", "none", "followup", "ask_back")
 SILENT = ("none", "ask_back")  # kinds of row in which nothing is called
-COLUMNS = ("id", "split", "kind", "domain", "dialect", "messages", "query", "tools", "calls", "reply", "phrasing")
+COLUMNS = ("id", "split", "kind", "domain", "dialect", "messages", "query", "tools", "calls", "reply", "phrasing",
+           "asks")  # fmt: skip
 FOLDER = ASSETS / "data"
 CHECKSUMS = "SHA256SUMS"
 
@@ -172,6 +175,7 @@ def _row(stored: dict, declarations: dict, tools_per_row: int | None) -> dict:
         "messages": encode(messages),
         "tools": encode([declarations[n] for n in names]),
         "calls": encode(stored["calls"]),
+        "asks": "[]",
     }
 
 

@@ -174,6 +174,7 @@ def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict
         "query": "\n".join(message["content"] for message in messages if message["role"] == "user"),
         "reply": "" if made[-1] else messages[-1]["content"],
         "phrasing": str(plain(row.get("phrasing")) or identity),
+        "asks": "[]",
         "messages": dataset.encode(messages),
         "tools": dataset.encode(tools),
         "calls": dataset.encode(calls),

@@ -9,7 +9,9 @@ includes ``name``, and ``name`` and ``stop`` include ``parse``:
     keys    with the same argument names
     exact   and the same values: strings are strings, booleans booleans, 5 equals 5.0, integers digit by digit
 
-Rows in which the last turn is text (``none``, ``followup``) are judged at one: ``no_call``, well-formed and no call.
+Rows in which the last turn is text (``none``, ``followup``, ``ask_back``) are judged at one: ``no_call``, well-formed
+and no call; those of kind ``ask_back``, in which something required is missing, at ``asks`` besides: no call, and a
+question for what is missing (a question word of the dialect, and one of the row's own word stems).
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from . import dataset
+from . import dataset, universe
 from .calls import FunctionCall, ParseError, parse, serialize
 from .errors import CourseError
 from .generation import Generation
 
 LEVELS = ("parse", "stop", "name", "keys", "exact", "no_call")
+ASKS = "asks"  # a level of ask_back rows, in tables that have such rows
 CONFIDENCE = 0.95
 
 
@@ -41,7 +44,8 @@ class Report:
         import pandas
 
         dialects = ["all", *sorted({row["dialect"] for row in self.rows})]
-        return pandas.DataFrame([self.cell(level, dialect) for level in LEVELS for dialect in dialects])
+        levels = (*LEVELS, ASKS) if any(row["kind"] == "ask_back" for row in self.rows) else LEVELS
+        return pandas.DataFrame([self.cell(level, dialect) for level in levels for dialect in dialects])
 
     def cell(self, level: str, dialect: str = "all") -> dict:
         """One line of the table."""
@@ -63,8 +67,8 @@ class Report:
 
         Raises CourseError for an unknown level.
         """
-        if level not in LEVELS:
-            raise CourseError(f"there is no level {level!r}", f"use one of {', '.join(LEVELS)}")
+        if level not in (*LEVELS, ASKS):
+            raise CourseError(f"there is no level {level!r}", f"use one of {', '.join((*LEVELS, ASKS))}")
         chosen = [row for row in self.rows if dialect in ("all", row["dialect"])]
         return [row[level] for row in chosen if row[level] is not None]
 
@@ -111,13 +115,15 @@ def score(generations, rows) -> Report:
 
 
 def _judged(generation, row) -> dict:
-    told = {"id": row["id"], "dialect": row["dialect"], "kind": row["kind"]} | dict.fromkeys(LEVELS)
+    told = {"id": row["id"], "dialect": row["dialect"], "kind": row["kind"]} | dict.fromkeys((*LEVELS, ASKS))
     try:
         found = parse(generation.text)
     except ParseError:
         found = None
     if row["kind"] in ("none", "followup", "ask_back"):
-        return told | {"no_call": found == []}
+        silent = found == []
+        asked = silent and universe.asks(generation.text, json.loads(row["asks"]), row["dialect"])
+        return told | {"no_call": silent} | ({ASKS: asked} if row["kind"] == "ask_back" else {})
     gold = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(row["calls"])]
     right = {"parse": bool(found), "stop": False, "name": False, "keys": False, "exact": False}
     if found:

@@ -109,7 +109,7 @@ def test_a_locale_without_arabic_reads_every_file():
         "locale.getpreferredencoding(False)\n"
         "from helpers import chat, claims, dataset, exercises, reference\n"
         "assert '\\u0627' in ''.join(dataset.load('validation')['query'])\n"
-        "assert len(claims.ledger()) == 46 and chat.CHAT_TEMPLATE and exercises.bank()\n"
+        "assert len(claims.ledger()) == 47 and chat.CHAT_TEMPLATE and exercises.bank()\n"
         "print(dataset.load('test')[0]['query'] and reference.load('live_run').source())\n"
     )
     environment = {

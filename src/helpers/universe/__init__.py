@@ -4,7 +4,7 @@
 words, ``drawing`` draws rows.
 """
 
+from .drawing import asks, rows, today_line
 from .families import SPLITS, Tool, Utterance, read, split_of
-from .drawing import rows, today_line
 
-__all__ = ["SPLITS", "Tool", "Utterance", "read", "rows", "split_of", "today_line"]
+__all__ = ["SPLITS", "Tool", "Utterance", "asks", "read", "rows", "split_of", "today_line"]

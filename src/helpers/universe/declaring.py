@@ -57,7 +57,9 @@ def declare(
     if draw is None or draw.random() >= REWORDED:
         return _declaration(tool.name, tool.descriptions[0], tool.schema), Names()
     opaque, arabic = draw.random() < OPAQUE, draw.random() < ARABIC
-    name = f"{draw.choice(('tool', 'fn', 'action', 'f'))}_{draw.randrange(10, 999)}" if opaque else draw.choice(tool.names)
+    name = (
+        f"{draw.choice(('tool', 'fn', 'action', 'f'))}_{draw.randrange(10, 999)}" if opaque else draw.choice(tool.names)
+    )
     description = draw.choice(tool.descriptions_ar if arabic else tool.descriptions)
     kept = {
         key: written
@@ -92,7 +94,11 @@ def _reworded(parameters: dict, draw: random.Random, arabic: bool) -> tuple[dict
 
 def _value_reworded(key: str, written: dict, draw: random.Random, arabic: bool, names: Names) -> dict:
     descriptions = written.get("description_ar", []) if arabic else []
-    told = {**written, "description": [draw.choice(descriptions or written["description"])]} if written.get("description") else {**written}
+    told = (
+        {**written, "description": [draw.choice(descriptions or written["description"])]}
+        if written.get("description")
+        else {**written}
+    )
     holder = told["items"] if isinstance(told.get("items"), dict) else told
     holder = {**holder}
     if "enum" in holder and draw.random() < RELABELLED:
@@ -112,5 +118,3 @@ def _lent(stranger: Tool, draw: random.Random, taken: set[str]) -> dict:
         return {}
     key = draw.choice(free)
     return {key: {**stranger.parameters[key], "required": "false"}}
-
-

@@ -21,12 +21,14 @@ from .declaring import declare
 from .families import SPLITS, Tool, Utterance
 
 REPLIES = ASSETS / "data" / "universe" / "replies.yaml"
+DISPUTED = ASSETS / "data" / "universe" / "disputed.yaml"  # utterances on which a second writer wrote another call
 NEAR, FAR = 3, 4  # at most so many tools of the same family, and of others, beside those called
 ABSENT = 0.1  # share of requests whose tool is not declared: nothing is to be called
 DATED = 0.3  # share of rows that say today's date though nobody needs it
 FIRST_DAY, DAYS = date(2025, 1, 1), 3 * 365
+WRITERS_DAY = date(2026, 11, 26)  # a Thursday
 #: Characters of a row's declarations as JSON; some 800 tokens.
-ROOM = 3200
+ROOM = 3000
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -46,21 +48,61 @@ def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | N
     """
     if split not in SPLITS:
         raise CourseError(f"there is no split {split!r}", f"use one of {', '.join(SPLITS)}")
-    train = split == "universe_train"
     place = _Place(split, tools or families.read())
-    found = [
-        row
-        for one, tool in place.utterances()
-        for copy in range(copies if train else 1)
-        for row in place.drawn(one, tool, f"{one.id}@{seed}.{copy}" if train else one.id)
-    ]
+    if split == "universe_train":
+        keys = [f"{seed}.{copy}" for copy in range(copies)]
+        found = [
+            row for one, tool in place.utterances() for key in keys for row in place.drawn(one, tool, f"{one.id}@{key}")
+        ]
+    else:
+        found = [row for one, tool in place.utterances() for row in place.drawn(one, tool, f"{split}/{one.id}")]
+        found = _balanced(found)
     return random.Random(f"{split}|{seed}").sample(found, len(found))
 
 
+def _balanced(found: list[dict]) -> list[dict]:
+    """As many rows of each dialect as the scarcest has; which stay, their hashes say."""
+    groups = {dialect: [row for row in found if row["dialect"] == dialect] for dialect in families.DIALECTS}
+    least = min(map(len, groups.values()))
+    return [
+        row for group in groups.values() for row in sorted(group, key=lambda row: families.digest(row["id"]))[:least]
+    ]
+
+
 @cache
-def _replies() -> dict[str, list[str]]:
-    """dialect -> what an assistant says when no declared tool serves."""
-    return families.read_strings(REPLIES)["absent"]
+def _replies(kind: str) -> dict[str, list[str]]:
+    """dialect -> what an assistant says when no declared tool serves (``absent``), or ``question_words``."""
+    return families.read_strings(REPLIES)[kind]
+
+
+def asks(text: str, stems: list[str], dialect: str) -> bool:
+    """Whether a text asks for something missing: a question word of the dialect is in it, and one of the stems."""
+    words = _replies("question_words").get(dialect, ["؟", "?"])
+    return any(word in text for word in words) and any(stem in text for stem in stems)
+
+
+@cache
+def _disputed() -> frozenset[str]:
+    return frozenset(families.read_strings(DISPUTED)["disputed"])
+
+
+def _day_for(marked: list[spans.Span], draw: random.Random) -> date:
+    """Today's date, drawn: one on which several days of a request follow each other as they do on the writers' day.
+
+    "From Friday to Sunday" said on a Saturday would end before it begins.
+    """
+    relative = [str(span.value) for span in marked if span.relative]
+
+    def order(today: date) -> list[int]:
+        days = [spans.resolve_date(value, today) for value in relative]
+        return sorted(range(len(days)), key=lambda i: days[i][:10])
+
+    today = FIRST_DAY + timedelta(days=draw.randrange(DAYS))
+    for _ in range(50):
+        if len(relative) < 2 or order(today) == order(WRITERS_DAY):
+            break
+        today = FIRST_DAY + timedelta(days=draw.randrange(DAYS))
+    return today
 
 
 class _Place:
@@ -84,6 +126,8 @@ class _Place:
             mine = (tool.family, tool.name) in own
             for one in (*tool.requests, *tool.ask_back, *tool.none):
                 called = {(tool.family, name) for name in one.calls}
+                if one.id in _disputed():
+                    continue
                 if (mine or called & own) and called <= self.by_name.keys():
                     yield one, tool
 
@@ -106,7 +150,7 @@ class _Place:
     def _row(self, key: str, kind: str, one: Utterance, tool: Tool, draw: random.Random) -> dict:
         texts = [spans.parse(text) for text in (*one.turns, one.text)]
         marked = [span for _, found in texts for span in found]
-        today = FIRST_DAY + timedelta(days=draw.randrange(DAYS))
+        today = _day_for(marked, draw)
         silent = kind in ("none", "ask_back")
         absent = kind == "none" and bool(one.calls)
         called = [] if kind == "none" else [self.by_name[tool.family, name] for name in dict.fromkeys(one.calls)]
@@ -118,15 +162,18 @@ class _Place:
             {"name": declared[name][0]["function"]["name"], "arguments": declared[name][1].arguments(arguments)}
             for name, arguments in said.get("calls", [])
         ]  # fmt: skip
-        reply = draw.choice(_replies()[one.dialect]) if absent else one.reply
+        reply = draw.choice(_replies("absent")[one.dialect]) if absent else one.reply
         dated = any(span.relative for span in marked) or draw.random() < DATED
         order = [declaration for declaration, _ in declared.values()]
         messages = _messages(one, [text for text, _ in texts], today if dated else None, draw, calls, reply)
-        return _encoded(key, self.split, kind, one, tool, messages, texts[-1][0], draw.sample(order, len(order)), calls, reply)
+        return _encoded(
+            key, self.split, kind, one, tool, messages, texts[-1][0], draw.sample(order, len(order)), calls, reply
+        )
 
     def _calls(self, one: Utterance, family: str, marked: list, today: date) -> dict:
         """The gold calls under canonical names, and the parameters that each tool's calls use."""
-        calls, used = [], {}
+        calls: list = []
+        used: dict[str, set] = {}
         for number, name in enumerate(one.calls, 1):
             own = [span for span in marked if span.call == number]
             arguments = spans.arguments(own, self.by_name[family, name].schema, today)
@@ -139,7 +186,9 @@ class _Place:
         barred = {(tool.family, name) for name in (*one.calls, tool.name)}
         near = [t for t in self.beside if t.family == tool.family and (t.family, t.name) not in barred]
         far = [t for t in self.beside if t.family != tool.family]
-        chosen = draw.sample(near, min(len(near), draw.randint(0 if called else 1, NEAR))) if self._near_allowed() else []
+        chosen = (
+            draw.sample(near, min(len(near), draw.randint(0 if called else 1, NEAR))) if self._near_allowed() else []
+        )
         chosen += draw.sample(far, min(len(far), draw.randint(0 if called or chosen else 1, FAR)))
         found: dict = {}
         names: set[str] = set()
@@ -168,7 +217,8 @@ class _Place:
 def today_line(today: date, clock: str = "09:00:00") -> str:
     """What the developer turn says of the day, in the form that FunctionGemma's makers use."""
     stamp = f"{today.isoformat()}T{clock}"
-    return f"Current date and time given in YYYY-MM-DDTHH:MM:SS format: {stamp}\nDay of week is {_DAY_NAMES[today.weekday()]}"
+    weekday = _DAY_NAMES[today.weekday()]
+    return f"Current date and time given in YYYY-MM-DDTHH:MM:SS format: {stamp}\nDay of week is {weekday}"
 
 
 def _messages(one: Utterance, texts: list[str], today: date | None, draw, calls: list[dict], reply: str) -> list[dict]:
@@ -191,5 +241,5 @@ def _encoded(key, split, kind, one: Utterance, tool: Tool, messages, query, tool
     return {
         "id": key, "split": split, "kind": kind, "domain": tool.family, "dialect": one.dialect,
         "messages": encode(messages), "query": query, "tools": encode(tools), "calls": encode(calls),
-        "reply": "" if calls else reply, "phrasing": one.id,
+        "reply": "" if calls else reply, "phrasing": one.id, "asks": encode(one.asks if kind == "ask_back" else []),
     }  # fmt: skip

@@ -22,7 +22,7 @@ TRAIN, VALIDATION, HELD_OUT_TOOLS = 72, 82, 13  # per cent: families below, fami
 
 @dataclass(frozen=True)
 class Utterance:
-    """Something a user says, with marks: a request, one that lacks something (``missing``), or one that asks for nothing.
+    """Something a user says, with marks: a request, one that lacks something (``missing``), or one that asks nothing.
 
     ``turns`` are earlier turns, the user's and the assistant's by turns; ``calls`` the tools called, in order, none for
     talk. ``reply`` is the assistant's right text where no call is right; ``asks`` are word stems of which a question
@@ -94,9 +94,14 @@ def value_schema(written: dict) -> dict:
     return schema
 
 
+def digest(name: str) -> int:
+    """A number that a name always has, for splits and for draws that must not depend on anything else."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)
+
+
 def hashed(name: str) -> int:
-    """A number from 0 to 99 that a name always has."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 100
+    """``digest`` from 0 to 99."""
+    return digest(name) % 100
 
 
 def split_of(family: str, tool: str) -> str:

@@ -1,4 +1,4 @@
-"""Requests with their values marked inside: ``[تلات أسابيع|weeks=3]``. What is marked becomes the call, nothing else does.
+"""Requests with their values marked inside: ``[تلات أسابيع|weeks=3]``. What is marked becomes the call, nothing else.
 
 The syntax is described in ``assets/data/universe/WRITING.md``. Writer and gold cannot drift apart: there is one text.
 """
@@ -12,9 +12,13 @@ from datetime import date, timedelta
 from ..errors import CourseError
 
 _MARK = re.compile(r"\[([^\[\]|]*)\|([^\[\]|]*)\]")
-_TARGET = re.compile(r"(?:(?P<call>[1-9]):)?(?P<path>[^\W\d]\w*(?:#\d+)?(?:\.[^\W\d]\w*(?:#\d+)?)*)(?P<more>\+?)(?:=(?P<value>.*))?")
+_TARGET = re.compile(
+    r"(?:(?P<call>[1-9]):)?(?P<path>[^\W\d]\w*(?:#\d+)?(?:\.[^\W\d]\w*(?:#\d+)?)*)(?P<more>\+?)(?:=(?P<value>.*))?"
+)
 _STEP = re.compile(r"([^\W\d]\w*)(?:#(\d+))?")
-_RELATIVE = re.compile(r"@(?:(?P<sign>[+-])(?P<n>\d+)(?P<unit>[dw])|(?P<which>next|last)-(?P<weekday>[a-z]{3})|(?P<past>last-)?(?P<month>\d\d)-(?P<day>\d\d))(?P<time>T\d\d:\d\d)?")
+_RELATIVE = re.compile(
+    r"@(?:(?P<sign>[+-])(?P<n>\d+)(?P<unit>[dw])|(?P<which>next|last)-(?P<weekday>[a-z]{3})|(?P<past>last-)?(?P<month>\d\d)-(?P<day>\d\d))(?P<time>T\d\d:\d\d)?"
+)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")  # date.weekday() counts from Monday
 
 
@@ -40,7 +44,7 @@ class Span:
     @property
     def relative(self) -> bool:
         """Whether the value is a date that depends on today's."""
-        return bool(self.value) and self.value.startswith("@")
+        return self.value is not None and self.value.startswith("@")
 
 
 def parse(marked: str) -> tuple[str, list[Span]]:
@@ -63,7 +67,9 @@ def parse(marked: str) -> tuple[str, list[Span]]:
 def _span(words: str, target: str, marked: str) -> Span:
     match = _TARGET.fullmatch(target.strip())
     if not match:
-        raise CourseError(f"{target!r} is no mark, in {marked[:80]!r}", "write parameter, parameter=value or 2:parameter")
+        raise CourseError(
+            f"{target!r} is no mark, in {marked[:80]!r}", "write parameter, parameter=value or 2:parameter"
+        )
     path = tuple((name, int(index) if index else None) for name, index in _STEP.findall(match["path"]))
     return Span(words, int(match["call"] or 1), path, bool(match["more"]), match["value"])
 
@@ -76,7 +82,9 @@ def resolve_date(value: str, today: date) -> str:
     """
     match = _RELATIVE.fullmatch(value)
     if not match:
-        raise CourseError(f"{value!r} is no date", "write @+2d, @-1w, @next-thu, @last-thu, @03-12, @last-03-12 or @+1dT17:30")
+        raise CourseError(
+            f"{value!r} is no date", "write @+2d, @-1w, @next-thu, @last-thu, @03-12, @last-03-12 or @+1dT17:30"
+        )
     try:
         return _day(match, today).isoformat() + (match["time"] or "")
     except ValueError:
