@@ -121,9 +121,11 @@ def _judged(generation, row) -> dict:
     except ParseError:
         found = None
     if row["kind"] in ("none", "followup", "ask_back"):
-        silent = found == []
-        asked = silent and universe.asks(generation.text, json.loads(row["asks"]), row["dialect"])
-        return told | {"no_call": silent} | ({ASKS: asked} if row["kind"] == "ask_back" else {})
+        told["no_call"] = found == []
+        if row["kind"] == "ask_back":
+            stems = json.loads(row["asks"])
+            told[ASKS] = told["no_call"] and universe.asks(generation.text, stems, row["dialect"])
+        return told
     gold = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(row["calls"])]
     right = {"parse": bool(found), "stop": False, "name": False, "keys": False, "exact": False}
     if found:

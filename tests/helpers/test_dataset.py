@@ -156,6 +156,7 @@ def a_row(**changes):
         "messages": json.dumps(dataset.conversation("q", calls)),
         "tools": json.dumps(tools),
         "calls": json.dumps(calls),
+        "asks": "[]",
     }
     return row | changes
 

@@ -1,7 +1,6 @@
 """The gates of the thousand tools: shares, splits apart, rows that fit, and faults that are named."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -73,8 +72,8 @@ def test_faults_are_named(tmp_path):
 
 
 def test_the_size_on_disk():
-    folder = Path(dataset.FOLDER)
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 9.5e6 + 4e6
+    folder = families.FOLDER.parent
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 9e6
 
 
 def test_the_second_writers_figures_are_published():

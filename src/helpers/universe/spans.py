@@ -78,7 +78,7 @@ def resolve_date(value: str, today: date) -> str:
     """``@+2d``, ``@next-thu``, ``@03-12`` and the like as YYYY-MM-DD, with a time if one is written behind.
 
     ``@next-thu`` is the first Thursday after today, ``@last-thu`` the last before it; ``@03-12`` is the next 12 March,
-    ``@last-03-12`` the last, today included.
+    ``@last-03-12`` the last, today included. Raises CourseError for another form and for a day that no year has.
     """
     match = _RELATIVE.fullmatch(value)
     if not match:
