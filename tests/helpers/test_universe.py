@@ -133,6 +133,7 @@ def drawn() -> dict:
     return {split: universe.rows(split) for split in universe.SPLITS}
 
 
+@pytest.mark.slow
 def test_every_row_is_valid(drawn):
     for rows in drawn.values():
         for row in rows:

@@ -50,6 +50,7 @@ def test_an_overlap_is_found():
     assert universe_report.near_copies([known, copied]) and universe_report.like_parameters([known, copied])
 
 
+@pytest.mark.slow
 def test_rows_fit_in_1024_tokens():
     from helpers import checkpoints
 
