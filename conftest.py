@@ -64,6 +64,14 @@ def splits() -> dict[str, list[dict]]:
 
 
 @pytest.fixture(scope="session")
+def drawn() -> dict[str, list[dict]]:
+    """Every row of the universe as it is loaded, by split."""
+    from helpers import universe
+
+    return {split: universe.rows(split) for split in universe.SPLITS}
+
+
+@pytest.fixture(scope="session")
 def rendered(splits) -> dict[str, list[str]]:
     """Every row of the data set as text, by split: rendering them all takes long enough to be done once."""
     from helpers import dataset

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from helpers import dataset
 from helpers.errors import CourseError
+from helpers.paths import encode
 
 from . import agreement, export, family_faults, row_builder, sources, universe_report
 
@@ -33,7 +34,7 @@ def build(folder: Path = dataset.FOLDER) -> dict[str, int]:
         files[f"{split}.jsonl"] = builder.rows(split)
     sums = []
     for name, entries in files.items():
-        data = "".join(dataset.encode(entry) + "\n" for entry in entries).encode()
+        data = "".join(encode(entry) + "\n" for entry in entries).encode()
         (folder / name).write_bytes(data)
         sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
     (folder / dataset.CHECKSUMS).write_text("".join(sums), encoding="utf-8")

@@ -17,7 +17,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from helpers import scoring, universe
+from helpers import dataset, scoring, universe
 from helpers.calls import FunctionCall, serialize
 from helpers.errors import CourseError
 from helpers.generation import Generation
@@ -80,7 +80,7 @@ def compare(folder: Path) -> tuple[dict, list[dict]]:
     groups: dict = defaultdict(lambda: [0, 0])
     different = []
     for n, told in zip(numbers, report.rows, strict=True):
-        silent = told["kind"] in ("none", "ask_back")
+        silent = told["kind"] in dataset.SILENT
         agree = told["no_call"] if silent else told["exact"]
         for group in ("all", f"kind: {told['kind']}", f"dialect: {told['dialect']}"):
             groups[group][0] += agree

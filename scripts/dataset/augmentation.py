@@ -13,7 +13,7 @@ import random
 from functools import cache, cached_property
 
 from helpers import dataset
-from helpers.paths import ASSETS
+from helpers.paths import ASSETS, read_yaml
 
 from . import row_builder, sources
 
@@ -47,7 +47,7 @@ class FreshBuilder(row_builder.Builder):
     @cached_property
     def training_values(self) -> dict[str, list[str]]:
         """Vocabulary name -> its values of free text for training only."""
-        return dataset.read_yaml(VALUES)
+        return read_yaml(VALUES)
 
     def entries(self, vocabulary: str, split: str, enum: bool = False) -> list[dict]:
         """What the split may use, and for training's free text the further values."""
@@ -100,7 +100,7 @@ def invented_like(values: list[str], draw: random.Random, n: int, order: int = 2
 @cache
 def synonyms() -> dict[str, list[str]]:
     """word -> other words, lower case, of letters and underscores."""
-    return dataset.read_yaml(SYNONYMS)
+    return read_yaml(SYNONYMS)
 
 
 def renamed(row: dict, seed: int = 0) -> dict:

@@ -40,28 +40,19 @@ the course for counts, the agreement of a blind second writer, and what the set 
 
 def export(folder: Path, rows: int | None = None) -> dict[str, int]:
     """Write a parquet file a split and README.md into ``folder``. Returns the number of rows per split."""
+    from datasets import Dataset
+
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for split in universe.SPLITS:
-        data = dataset.load(split) if split != "universe_train" or not rows else training_rows(rows)
+        drawn = rows if split == "universe_train" else None
+        data = Dataset.from_list(universe.training_rows(drawn)) if drawn else dataset.load(split)
         data.to_parquet(folder / f"{split}.parquet")
         written[split] = len(data)
     files = "\n".join(f"  - split: {split}\n    path: {split}.parquet" for split in universe.SPLITS)
     told = ", ".join(f"{split} {count:,} rows" for split, count in written.items()) + "."
     (folder / "README.md").write_text(CARD.format(files=files, told=told), encoding="utf-8")
     return written
-
-
-def training_rows(wanted: int):
-    """``wanted`` rows of ``universe_train``; from the second round on the same requests with other declarations."""
-    from datasets import Dataset
-
-    found: list[dict] = []
-    seed = 0
-    while len(found) < wanted:
-        found += universe.rows("universe_train", seed=seed)
-        seed += 1
-    return Dataset.from_list(found[:wanted])
 
 
 def main(argv: list[str]) -> None:

@@ -140,37 +140,39 @@ def _place_faults(one: families.Utterance) -> list[str]:
     return found
 
 
-def said_calls(one: families.Utterance, tools: dict[str, families.Tool], texts: list[str]) -> list[dict]:
+def said_calls(one: families.Utterance, tools: dict[str, families.Tool]) -> list[dict]:
     """The gold calls that marked texts say, under canonical names. Raises CourseError."""
-    marked = [span for text in texts for span in spans.parse(text)[1]]
     calls = []
     for number, name in enumerate(one.calls, 1):
         if name not in tools:
             raise CourseError(f"calls {name}, which the family does not have", "use canonical names of this family")
-        own = [span for span in marked if span.call == number]
+        own = [span for span in one.marked if span.call == number]
         calls.append({"name": name, "arguments": spans.arguments(own, tools[name].schema, TODAY)})
-    if beyond := [span for span in marked if span.call > len(one.calls)]:
+    if beyond := [span for span in one.marked if span.call > len(one.calls)]:
         raise CourseError(f"a mark of call {beyond[0].call}, and {len(one.calls)} calls", "list the calls under calls")
     return calls
+
+
+def _call_faults(one: families.Utterance, tools: dict[str, families.Tool]) -> list[str]:
+    """What is wrong with the calls that an utterance says, and with its marks."""
+    found = []
+    try:
+        for call in said_calls(one, tools):
+            if fault := schema_fault(call["name"], call["arguments"], tools[call["name"]].schema):
+                found.append(f"{call['name']}, {fault.path}: {fault.message[:120]}")
+        return found + [fault for s in one.marked if (fault := _span_fault(s, tools[one.calls[s.call - 1]]))]
+    except CourseError as error:
+        return [*found, f"{error.problem}: {error.remedy}"]
 
 
 def request_faults(one: families.Utterance, tools: dict[str, families.Tool]) -> list[str]:
     """What is wrong with a request; ``tools``: the family's, by canonical name."""
     found = _place_faults(one)
-    texts = [*one.turns[::2], one.text]
-    try:
-        if any("[" in text for text in one.turns[1::2]):
-            found.append("a mark in the assistant's turn")
-        if len(one.turns) % 2:
-            found.append("turns end with the user's, not the assistant's")
-        for call in said_calls(one, tools, texts):
-            if fault := schema_fault(call["name"], call["arguments"], tools[call["name"]].schema):
-                found.append(f"{call['name']}, {fault.path}: {fault.message[:120]}")
-        marked = [span for text in texts for span in spans.parse(text)[1]]
-        found += [fault for span in marked if (fault := _span_fault(span, tools[one.calls[span.call - 1]]))]
-    except CourseError as error:
-        found.append(f"{error.problem}: {error.remedy}")
-    return found
+    if any("[" in text for text in one.turns[1::2]):
+        found.append("a mark in the assistant's turn")
+    if len(one.turns) % 2:
+        found.append("turns end with the user's, not the assistant's")
+    return found + _call_faults(one, tools)
 
 
 def schema_at(span: spans.Span, schema: dict) -> dict:
@@ -226,23 +228,17 @@ def _span_fault(span: spans.Span, tool: families.Tool) -> str | None:
 
 def _ask_faults(one: families.Utterance, tool: families.Tool) -> list[str]:
     found = _place_faults(one)
-    required = set(tool.schema["required"])
-    try:
-        said = {span.parameter for span in spans.parse(one.text)[1]}
-        answered = {span.parameter for span in spans.parse(one.answer)[1]}
-        if set(one.missing) != required - said or not one.missing:
-            found.append(f"missing says {sorted(one.missing)}, the text lacks {sorted(required - said)}")
-        if not set(one.missing) <= answered:
-            found.append(f"the answer lacks {sorted(set(one.missing) - answered)}")
-        for call in said_calls(one, {tool.name: tool}, [one.text, one.answer]):
-            if fault := schema_fault(call["name"], call["arguments"], tool.schema):
-                found.append(f"with its answer, {fault.path}: {fault.message[:120]}")
-        marked = [span for text in (one.text, one.answer) for span in spans.parse(text)[1]]
-        found += [fault for span in marked if (fault := _span_fault(span, tool))]
-    except CourseError as error:
-        found.append(f"{error.problem}: {error.remedy}")
     if not one.reply or not any(word in one.reply for word in one.asks):
         found.append("the question holds none of its asks")
+    wrong = _call_faults(one.answered, {tool.name: tool})
+    if wrong:
+        return found + [f"with its answer, {fault}" for fault in wrong]
+    said, answered = ({span.parameter for span in spans.parse(text)[1]} for text in (one.text, one.answer))
+    lacking = set(tool.schema["required"]) - said
+    if set(one.missing) != lacking or not one.missing:
+        found.append(f"missing says {sorted(one.missing)}, the text lacks {sorted(lacking)}")
+    if not set(one.missing) <= answered:
+        found.append(f"the answer lacks {sorted(set(one.missing) - answered)}")
     return found
 
 

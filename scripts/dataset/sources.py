@@ -12,9 +12,9 @@ from functools import cache
 from itertools import combinations
 from pathlib import Path
 
-from helpers.dataset import DIALECTS, read_yaml
+from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
-from helpers.paths import ASSETS
+from helpers.paths import ASSETS, read_yaml
 from helpers.schemas import DROPPED_NAMES, SCHEMA_TYPES
 
 SOURCES = ASSETS / "data" / "sources"

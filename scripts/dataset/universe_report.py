@@ -20,24 +20,21 @@ SIMILAR_PARAMETERS = 0.7  # Jaccard of parameter names, between tools of two spl
 WANTED_KINDS = {"number": 0.35, "enum": 0.30, "boolean": 0.12, "array": 0.10, "object": 0.06}
 
 
-def by_split(tools) -> dict[str, list[universe.Tool]]:
-    """Split -> its tools; ring 3 has ring 1's."""
-    found: dict[str, list] = {}
-    for tool in tools:
-        found.setdefault(universe.split_of(tool.family, tool.name), []).append(tool)
-    return found
+#: Splits that have tools of their own; ring 3 has ring 1's.
+OWN = [split for split in universe.SPLITS if split != "ring_3_no_neighbours"]
 
 
-def utterances(tool: universe.Tool) -> list[universe.Utterance]:
-    """All that is said to a tool."""
-    return [*tool.requests, *tool.ask_back, *tool.none]
+def own_tools(tools) -> dict[str, list[universe.Tool]]:
+    """Split -> its tools, for the splits that have some."""
+    found = universe.by_split(tools)
+    return {split: found[split] for split in OWN if found[split]}
 
 
 def shared_names(tools) -> list[str]:
     """Tools of two splits that share a name, canonical or other."""
     place: dict[str, str] = {}
     found = []
-    for split, own in by_split(tools).items():
+    for split, own in own_tools(tools).items():
         for tool in own:
             for name in tool.names:
                 if place.setdefault(name, split) != split:
@@ -51,7 +48,7 @@ def near_copies(tools, ceiling: float = SIMILAR_TEXT) -> list[tuple[float, str, 
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer
 
-    entries = [(split, one) for split, own in by_split(tools).items() for tool in own for one in utterances(tool)]
+    entries = [(split, one) for split, own in own_tools(tools).items() for tool in own for one in tool.utterances]
     count = CountVectorizer(analyzer="char", ngram_range=(3, 3), binary=True)
     matrix = csr_matrix(count.fit_transform(spans.parse(one.text)[0] for _, one in entries), dtype="int32")
     sizes, places = np.asarray(matrix.sum(1)).ravel(), np.array([split for split, _ in entries])
@@ -69,7 +66,7 @@ def near_copies(tools, ceiling: float = SIMILAR_TEXT) -> list[tuple[float, str, 
 def like_parameters(tools, ceiling: float = SIMILAR_PARAMETERS) -> list[tuple[float, str, str]]:
     """Pairs of tools of two splits with nearly the same parameters: (similarity, tool, tool)."""
     found = []
-    for (_, first), (_, second) in combinations(by_split(tools).items(), 2):
+    for (_, first), (_, second) in combinations(own_tools(tools).items(), 2):
         for one in first:
             for other in second:
                 own, its = set(one.parameters), set(other.parameters)
@@ -84,18 +81,14 @@ def optional_unsaid(tool: universe.Tool) -> tuple[int, int]:
     optional = set(tool.parameters) - set(tool.schema["required"])
     if not optional:
         return 0, 0
-    said = [
-        {span.parameter for text in (*one.turns[::2], one.text) for span in spans.parse(text)[1] if span.call == 1}
-        for one in tool.requests
-    ]
+    said = [{span.parameter for span in one.marked if span.call == 1} for one in tool.requests]
     return sum(bool(optional - names) for names in said), len(said)
 
 
 def counts(tools) -> dict:
     """The figures of the card."""
     requests = [one for tool in tools for one in tool.requests]
-    marked = [(tool, one, span) for tool in tools for one in tool.requests for text in (*one.turns[::2], one.text)
-              for span in spans.parse(text)[1]]  # fmt: skip
+    marked = [(tool, one, span) for tool in tools for one in tool.requests for span in one.marked]
     by_name = {(tool.family, tool.name): tool for tool in tools}
     rules = Counter()
     for tool, one, span in marked:

@@ -373,11 +373,8 @@ class Findings:
     def scores(self, run: Run, grammar: bool, ids: list[str]) -> dict:
         """level -> [hits, n] of one run on the rows with these ids."""
         found = {p["id"]: p for p in self.predictions if p["job"] == run.name and p["grammar"] == grammar}
-        report = scoring.score(
-            [generation.Generation(found[i]["text"], (), found[i]["stopped_by"]) for i in ids],
-            [self.rows[i] for i in ids],
-        )
-        return {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS}
+        written = [generation.Generation(found[i]["text"], (), found[i]["stopped_by"]) for i in ids]
+        return scoring.score(written, [self.rows[i] for i in ids]).counts()
 
     def write(self) -> None:
         """Write quantization.json and quantization.jsonl.gz, for the rows that every run has answered."""

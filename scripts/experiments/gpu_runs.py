@@ -346,8 +346,7 @@ def predict(model, tokenizer, rows: list[dict], tokens: int = 128) -> list[dict]
 def scores_of(predictions: list[dict], rows: list[dict]) -> dict:
     """level -> [hits, n]."""
     generations = [generation.Generation(p["text"], (), p["stopped_by"]) for p in predictions]
-    report = scoring.score(generations, rows)
-    return {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS}
+    return scoring.score(generations, rows).counts()
 
 
 @torch.no_grad()

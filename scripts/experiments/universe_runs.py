@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -58,57 +59,39 @@ class Run:
 
 def first_tools(count: int) -> tuple:
     """Tools of whole training families, in the order of the families' hashes, about ``count`` of them."""
-    import hashlib
-
+    from helpers import universe
     from helpers.universe import families
 
-    known = [tool for tool in families.read() if families.split_of(tool.family, tool.name) == "universe_train"]
-    order = sorted({tool.family for tool in known}, key=lambda name: hashlib.sha256(f"order|{name}".encode()).digest())
+    known = universe.by_split(universe.read())["universe_train"]
     chosen: list = []
-    for family in order:
+    for family in sorted({tool.family for tool in known}, key=lambda name: families.digest(f"order|{name}")):
         own = [tool for tool in known if tool.family == family]
         if not chosen or len(chosen) + len(own) / 2 <= count:
             chosen += own
     return tuple(chosen)
 
 
-def drawn_rows(tools: tuple, wanted: int) -> list[dict]:
-    """``wanted`` training rows of these tools, every copy of a request with other declarations."""
-    from helpers import universe
-
-    once = len(universe.rows("universe_train", tools=tools))
-    found: list[dict] = []
-    for seed in range(-(-wanted // once)):
-        found += universe.rows("universe_train", seed=seed, tools=tools)
-    return found[:wanted]
-
-
 def old_rows(wanted: int) -> list[dict]:
     """``wanted`` rows of the course's 32 tools, drawn anew and renamed, for comparison."""
     from scripts.dataset import augmentation
 
-    found: list[dict] = []
-    seed = 0
-    while len(found) < wanted:
-        found += [augmentation.renamed(row, seed) for row in augmentation.fresh(seed)]
-        seed += 1
-    return found[:wanted]
+    rounds = ([augmentation.renamed(row, seed) for row in augmentation.fresh(seed)] for seed in itertools.count())
+    return list(itertools.islice(itertools.chain.from_iterable(rounds), wanted))
 
 
 def prepare(checkpoint: Path, folder: Path, counts: list[int], steps: int) -> None:
     """Write FOLDER/DATA.npz.xz (ids and labels) for each number of tools, and FOLDER/rows.jsonl.gz to be judged on."""
     from transformers import AutoTokenizer
 
-    from helpers import dataset
+    from helpers import dataset, universe
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = steps * BATCH
-    sets = {f"universe_{count}": (first_tools(count), None) for count in counts} | {"old_32": ((), old_rows)}
-    for name, (tools, draw) in sets.items():
-        rows = draw(wanted) if draw else drawn_rows(tools, wanted)
-        told = store(rows, tokenizer, folder / f"{name}.npz.xz")
-        print(name, len(tools), "tools", len(rows), "rows", told, flush=True)
+    for count in counts:
+        rows = universe.training_rows(wanted, first_tools(count))
+        print(count, "tools:", store(rows, tokenizer, folder / f"universe_{count}.npz.xz"), flush=True)
+    print("the course's 32:", store(old_rows(wanted), tokenizer, folder / "old_32.npz.xz"), flush=True)
     with gzip.open(folder / "rows.jsonl.gz", "wt", encoding="utf-8") as file:
         for split in JUDGED:
             rows = dataset.load(split).to_list()[: ROWS.get(split)]
@@ -129,7 +112,7 @@ def store(rows: list[dict], tokenizer, path: Path) -> dict:
     buffer = io.BytesIO()
     np.savez(buffer, ids=flat, lengths=lengths.astype("int32"), labelled=np.packbits(labelled))
     path.write_bytes(lzma.compress(buffer.getvalue()))  # declarations come again and again, megabytes apart
-    return {"mean": float(lengths.mean().round(1)), "longest": int(lengths.max())}
+    return {"rows": len(rows), "mean": float(lengths.mean().round(1)), "longest": int(lengths.max())}
 
 
 def restore(path: Path) -> dict:
@@ -207,10 +190,8 @@ def rates(rows: list[dict], texts: list[str]) -> dict[str, dict[str, list[int]]]
     table = {}
     for split in JUDGED:
         own = [(row, text) for row, text in zip(rows, texts, strict=True) if row["split"] == split]
-        report = scoring.score(
-            [generation.Generation(text, (), "<start_function_response>") for _, text in own], [row for row, _ in own]
-        )
-        table[split] = {level: [sum(report.hits(level)), len(report.hits(level))] for level in LEVELS}
+        written = [generation.Generation(text, (), "<start_function_response>") for _, text in own]
+        table[split] = scoring.score(written, [row for row, _ in own]).counts(LEVELS)
     return table
 
 

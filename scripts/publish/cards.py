@@ -21,10 +21,12 @@ ADAPTER_CARD = reference.ADAPTER / "README.md"
 
 def counts(splits: dict, tokenizer) -> str:
     """Rows by split, kind and dialect, tokens of a rendered row, and calls by tool, as Markdown."""
+    met = {kind for rows in splits.values() for kind in rows["kind"]}
+    kinds = [kind for kind in dataset.KINDS if kind in met]
     return "\n".join(
         [
             markdown_table(
-                ["rows", "all", *dataset.KINDS[:4], *DIALECTS], [_shares(name, rows) for name, rows in splits.items()]
+                ["rows", "all", *kinds, *DIALECTS], [_shares(name, rows, kinds) for name, rows in splits.items()]
             ),
             markdown_table(
                 ["tokens of a row", "shortest", "median", "95th percentile", "longest"],
@@ -39,9 +41,9 @@ def counts(splits: dict, tokenizer) -> str:
     )
 
 
-def _shares(name: str, rows) -> list:
-    kinds, dialects = Counter(rows["kind"]), Counter(rows["dialect"])
-    return [name, len(rows), *(kinds[k] for k in dataset.KINDS[:4]), *(dialects[d] for d in DIALECTS)]
+def _shares(name: str, rows, kinds: list[str]) -> list:
+    of_kind, of_dialect = Counter(rows["kind"]), Counter(rows["dialect"])
+    return [name, len(rows), *(of_kind[k] for k in kinds), *(of_dialect[d] for d in DIALECTS)]
 
 
 def _lengths(name: str, rows, tokenizer) -> list:

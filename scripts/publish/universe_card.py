@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from helpers import dataset, reference, scoring, universe
+from helpers import reference, scoring, universe
 from helpers.universe import families
 from scripts.dataset import universe_report
 from scripts.experiments import universe_runs
@@ -68,16 +68,10 @@ def bet() -> str:
         + [_percent(*run["scores"][split][level]) for split in RINGS for level in ("name", "exact")]
         for run in sorted(stored.results, key=lambda run: (order.index(run["data"]), run["seed"]))
     ]
-    retriever = scoring.NearestPhrasing(dataset.load("universe_train"))
-    reports = {split: _retrieved(retriever, dataset.load(split)) for split in RINGS}
-    found = [_percent(*reports[split][level]) for split in RINGS for level in ("name", "exact")]
+    retrieved = {split: report.counts() for split, report in scoring.retrieval_reports("universe_train", RINGS).items()}
+    found = [_percent(*retrieved[split][level]) for split in RINGS for level in ("name", "exact")]
     table = generated.markdown_table(header, [*lines, ["retriever, no model", "–", *found]])
     return f"{stored.source()}.\n\n{table}"
-
-
-def _retrieved(retriever, rows) -> dict[str, tuple[int, int]]:
-    report = scoring.score(retriever.generate(rows), rows)
-    return {level: (sum(report.hits(level)), len(report.hits(level))) for level in ("name", "exact")}
 
 
 def written(text: str) -> str:

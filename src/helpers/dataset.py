@@ -20,11 +20,10 @@ from pathlib import Path
 
 from . import chat, universe
 from .errors import CourseError
-from .paths import ASSETS
+from .paths import ASSETS, encode, read_yaml
 from .schemas import check_tools, schema_fault
 
-DIALECTS = ("msa", "egyptian", "gulf", "levantine", "maghrebi")
-ENGLISH = "english"
+DIALECTS, ENGLISH = universe.ARABIC, universe.ENGLISH
 OTHER = "other"  # the dialect of public rows whose label is none of the five
 STORED = ("train", "validation", "test", "test_unseen_tools")
 SPLITS = (*STORED, *universe.SPLITS)  # stored rows, and rows drawn at load
@@ -106,20 +105,6 @@ def retention(folder: Path = FOLDER) -> dict[str, list]:
     40 plain passages each under ``english`` and ``arabic``, 60 English requests with their gold under ``calls``.
     """
     return read_yaml(folder / "retention.yaml")
-
-
-def read_yaml(path: Path) -> dict:
-    """A YAML file of the data. Raises CourseError when it is missing or damaged."""
-    import yaml  # the first cell imports this module before anything is installed
-
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CourseError(f"{path.name} is missing from {path.parent}", "restore it with git checkout") from None
-    except yaml.YAMLError as error:
-        raise CourseError(
-            f"{path.name} is not valid YAML: {str(error).splitlines()[-1].strip()}", "mend that line"
-        ) from None
 
 
 def of_dialect(rows, dialect: str):
@@ -254,11 +239,6 @@ def conversation(query: str, calls: list[dict], reply: str = "", result: dict | 
 def texts(rows) -> list[str]:
     """The whole rendered conversation of each data row."""
     return [chat.render(json.loads(row["messages"]), json.loads(row["tools"])) for row in rows]
-
-
-def encode(value) -> str:
-    """A value as the compact JSON that the columns and files hold."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 # --- validation -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Where the repository's own files are, where the course keeps what it makes, and what is damaged."""
+"""Where the repository's own files are and how they are read, where the course keeps what it makes, what is damaged."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -29,6 +30,29 @@ def cache_folder() -> Path:
     named = os.environ.get("COURSE_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(named) if named else Path(base) / "arabic-functiongemma"
+
+
+def encode(value) -> str:
+    """A value as the compact JSON that the columns and files hold."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_yaml(path: Path, strings: bool = False) -> dict:
+    """A YAML file of the course. Raises CourseError when it is missing or damaged.
+
+    ``strings`` reads every value as a string: YAML's own types turn NO, 12:30 and 0501 into other things.
+    """
+    import yaml  # the first cell imports this module before anything is installed
+
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader) if strings else yaml.SafeLoader  # none runs anything
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    except FileNotFoundError:
+        raise CourseError(f"{path.name} is missing from {path.parent}", "restore it with git checkout") from None
+    except yaml.YAMLError as error:
+        raise CourseError(
+            f"{path.name} is not valid YAML: {str(error).splitlines()[-1].strip()}", "mend that line"
+        ) from None
 
 
 def set_aside(path: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from .conversions import tools as tooling
 from .conversions.values import decoded, plain, refuse
 from .environment import hub_reachable
 from .errors import CourseError
+from .paths import encode
 from .schemas import as_tools
 
 _DATA_FILES = ("*.json", "*.jsonl", "*.csv", "*.parquet", "README.md")
@@ -175,9 +176,9 @@ def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict
         "reply": "" if made[-1] else messages[-1]["content"],
         "phrasing": str(plain(row.get("phrasing")) or identity),
         "asks": "[]",
-        "messages": dataset.encode(messages),
-        "tools": dataset.encode(tools),
-        "calls": dataset.encode(calls),
+        "messages": encode(messages),
+        "tools": encode(tools),
+        "calls": encode(calls),
     }
 
 

@@ -72,6 +72,10 @@ class Report:
         chosen = [row for row in self.rows if dialect in ("all", row["dialect"])]
         return [row[level] for row in chosen if row[level] is not None]
 
+    def counts(self, levels=LEVELS) -> dict[str, list[int]]:
+        """level -> [hits, n]."""
+        return {level: [sum(hits), len(hits)] for level in levels for hits in [self.hits(level)]}
+
     def rate(self, level: str, dialect: str = "all") -> float:
         """Share of rows that reach a level, nan where it applies to none."""
         return self.cell(level, dialect)["rate"]
@@ -120,7 +124,7 @@ def _judged(generation, row) -> dict:
         found = parse(generation.text)
     except ParseError:
         found = None
-    if row["kind"] in ("none", "followup", "ask_back"):
+    if row["kind"] in (*dataset.SILENT, "followup"):
         told["no_call"] = found == []
         if row["kind"] == "ask_back":
             stems = json.loads(row["asks"])
@@ -244,8 +248,8 @@ class NearestPhrasing:
         return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
 
 
-def retrieval_reports() -> dict:
-    """Test split -> ``scoring.Report`` of the retriever."""
-    retriever = NearestPhrasing(dataset.load("train"))
-    tests = {split: dataset.load(split) for split in ("test", "test_unseen_tools")}
+def retrieval_reports(train: str = "train", held_out=("test", "test_unseen_tools")) -> dict:
+    """Held-out split -> ``scoring.Report`` of the retriever that knows ``train``."""
+    retriever = NearestPhrasing(dataset.load(train))
+    tests = {split: dataset.load(split) for split in held_out}
     return {split: score(retriever.generate(rows), rows) for split, rows in tests.items()}

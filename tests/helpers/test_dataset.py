@@ -8,7 +8,7 @@ from collections import Counter
 import jsonschema
 import pytest
 
-from helpers import dataset
+from helpers import dataset, paths
 from helpers.calls import FunctionCall, parse
 from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
@@ -216,11 +216,11 @@ SEPARATORS = "سطر\u2028سطر", "فقرة\u2029فقرة", "a\u0085b", "\u2028
 def test_lines_end_at_line_feeds_only(ending, tmp_path):
     """JSON strings may hold U+2028, U+2029 and U+0085, at which str.splitlines tears a row."""
     rows = [{"id": str(number), "query": text} for number, text in enumerate(SEPARATORS)]
-    text = (ending or "\n").join(map(dataset.encode, rows)) + ending
+    text = (ending or "\n").join(map(paths.encode, rows)) + ending
     (tmp_path / "train.jsonl").write_bytes(text.encode())
     assert dataset._read("train", tmp_path) == rows
     tools = [{"domain": f"a\u2028{number}", **GOOD_TOOL} for number in range(2)]
-    (tmp_path / "tools.jsonl").write_bytes("\n".join(map(dataset.encode, tools)).encode())
+    (tmp_path / "tools.jsonl").write_bytes("\n".join(map(paths.encode, tools)).encode())
     assert [tool["domain"] for tool in dataset._tools(tmp_path)] == ["a\u20280", "a\u20281"]
     (tmp_path / "train.jsonl").write_bytes(b"")
     assert dataset._read("train", tmp_path) == []

@@ -108,7 +108,7 @@ def test_gold_follows_the_words_of_the_declaration():
     changed = Counter()
     for tool in universe.read()[:120]:
         for one in tool.requests[:2]:
-            marked = [span for text in (*one.turns[::2], one.text) for span in spans.parse(text)[1] if span.call == 1]
+            marked = [span for span in one.marked if span.call == 1]
             gold = spans.arguments(marked, tool.schema, TODAY)
             declaration, names = declaring.declare(
                 tool, random.Random(one.id), frozenset(gold), stranger=universe.read()[0]
@@ -126,11 +126,6 @@ def test_canonical_declarations_are_the_writers_own():
     tool = universe.read()[0]
     declaration, names = declaring.declare(tool)
     assert declaration["function"]["parameters"] == tool.schema and not names.parameters
-
-
-@pytest.fixture(scope="module")
-def drawn() -> dict:
-    return {split: universe.rows(split) for split in universe.SPLITS}
 
 
 @pytest.mark.slow
@@ -155,15 +150,14 @@ def test_ids_are_unique_and_rows_the_same_every_time(drawn):
 
 
 def test_the_third_ring_declares_no_known_neighbour(drawn):
-    known = {name for tool in universe.read() for name in tool.names
-             if universe.split_of(tool.family, tool.name) == "universe_train"}  # fmt: skip
+    known = {name for tool in universe.by_split(universe.read())["universe_train"] for name in tool.names}
     for row in drawn["ring_3_no_neighbours"]:
         assert not known & {tool["function"]["name"] for tool in json.loads(row["tools"])}, row["id"]
 
 
 def test_training_declares_no_tool_that_is_held_out(drawn):
-    held = {name for tool in universe.read() for name in tool.names
-            if universe.split_of(tool.family, tool.name) != "universe_train"}  # fmt: skip
+    places = universe.by_split(universe.read())
+    held = {name for split, own in places.items() if split != "universe_train" for tool in own for name in tool.names}
     for row in drawn["universe_train"]:
         assert not held & {tool["function"]["name"] for tool in json.loads(row["tools"])}, row["id"]
 
@@ -174,7 +168,7 @@ def test_rows_that_call_nothing_say_why(drawn):
 
 
 def test_the_gold_question_asks(drawn):
-    """An ask_back row's own question passes the rule by which a model's is judged; most do without exception."""
+    """An ask_back row's own question passes the rule by which a model's is judged."""
     rows = [row for row in drawn["ring_2_new_family"] if row["kind"] == "ask_back"]
     report = scoring.score([Generation(row["reply"] + "<end_of_turn>", (), "<end_of_turn>") for row in rows], rows)
     assert report.rate("asks") == 1 and report.rate("no_call") == 1

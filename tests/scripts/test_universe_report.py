@@ -8,12 +8,15 @@ from helpers import dataset, universe
 from helpers.universe import families
 from scripts.dataset import agreement, export, family_faults, universe_report
 
-TOOLS = universe.read()
+
+@pytest.fixture(scope="module")
+def tools() -> tuple:
+    return universe.read()
 
 
 @pytest.fixture(scope="module")
-def counts() -> dict:
-    return universe_report.counts(TOOLS)
+def counts(tools) -> dict:
+    return universe_report.counts(tools)
 
 
 @pytest.mark.parametrize("path", sorted(families.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
@@ -33,29 +36,26 @@ def test_there_are_a_thousand_tools(counts):
     assert {"SA", "SY", "MA", "EG", "PS", "JO", "KW", "AE", "DZ", "TN"} <= counts["countries"].keys()
 
 
-def test_no_name_and_no_near_copy_crosses_splits():
-    assert universe_report.shared_names(TOOLS) == []
-    assert universe_report.near_copies(TOOLS) == []
-    assert universe_report.like_parameters(TOOLS) == []
+def test_no_name_and_no_near_copy_crosses_splits(tools):
+    assert universe_report.shared_names(tools) == []
+    assert universe_report.near_copies(tools) == []
+    assert universe_report.like_parameters(tools) == []
 
 
-def test_an_overlap_is_found():
+def test_an_overlap_is_found(tools):
     """What the gates look for, planted: a tool of a training family copied into another split's."""
     from dataclasses import replace
 
-    known = next(t for t in TOOLS if universe.split_of(t.family, t.name) == "universe_train")
-    stranger = next(t for t in TOOLS if universe.split_of(t.family, t.name) == "ring_2_new_family")
+    places = universe.by_split(tools)
+    known, stranger = places["universe_train"][0], places["ring_2_new_family"][0]
     copied = replace(known, family=stranger.family, names=(stranger.name, known.name))
     assert universe_report.shared_names([known, copied])
     assert universe_report.near_copies([known, copied]) and universe_report.like_parameters([known, copied])
 
 
 @pytest.mark.slow
-def test_rows_fit_in_1024_tokens():
-    from helpers import checkpoints
-
-    tokenizer = checkpoints.load_tokenizer(checkpoints.ensure("gemma"))
-    rows = [row for split in universe.SPLITS for row in universe.rows(split)]
+def test_rows_fit_in_1024_tokens(drawn, tokenizer):
+    rows = [row for split in drawn.values() for row in split]
     longest = sorted(rows, key=lambda row: len(row["tools"]) + len(row["messages"]))[-400:]
     lengths = [len(ids) for ids in tokenizer(dataset.texts(longest), add_special_tokens=False).input_ids]
     assert max(lengths) <= 1024

@@ -23,7 +23,7 @@ def test_fewer_tools_are_a_part_of_more():
 
 
 def test_as_many_rows_as_the_steps_need_whatever_the_tools():
-    rows = universe_runs.drawn_rows(universe_runs.first_tools(32), 700)
+    rows = universe.training_rows(700, universe_runs.first_tools(32))
     assert len(rows) == 700 == len({row["id"] for row in rows})
     declared = {tool["function"]["name"] for row in rows for tool in json.loads(row["tools"])}
     assert len(declared) > 60  # other words every time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 
 from .. import plots
@@ -36,9 +37,8 @@ def norm_twins(results: list[dict]):
 def _finding(results: list[dict], rates: list[float]) -> str:
     ends = {(r["norm"], r["rate"], r["seed"]): r["validation"] for r in results}
     seeds = sorted({seed for _, _, seed in ends})
-    worst = max(abs(ends["rms", rate, seed] - ends["layer", rate, seed]) for rate in rates for seed in seeds)
-    spread = max(ends["rms", rate, seed] for rate in rates for seed in seeds) - min(
-        ends["rms", rate, seed] for rate in rates for seed in seeds
-    )
+    rms = {pair: ends["rms", *pair] for pair in itertools.product(rates, seeds)}
+    worst = max(abs(loss - ends["layer", *pair]) for pair, loss in rms.items())
+    spread = max(rms.values()) - min(rms.values())
     told = f"No pair of twins differs by more than {worst:.3f} nats"
     return f"{told}; the learning rate alone moves the loss by {spread:.2f}."

@@ -4,7 +4,8 @@
 words, ``drawing`` draws rows.
 """
 
-from .drawing import asks, rows, today_line
-from .families import SPLITS, Tool, Utterance, read, split_of
+from .drawing import asks, rows, today_line, training_rows
+from .families import ARABIC, ENGLISH, SPLITS, Tool, Utterance, by_split, read, split_of
 
-__all__ = ["SPLITS", "Tool", "Utterance", "asks", "read", "rows", "split_of", "today_line"]
+__all__ = ["ARABIC", "ENGLISH", "SPLITS", "Tool", "Utterance", "asks", "by_split", "read", "rows", "split_of",
+           "today_line", "training_rows"]  # fmt: skip

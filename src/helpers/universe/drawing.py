@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
+from itertools import chain, count, islice
 
 from .. import chat
 from ..errors import CourseError
-from ..paths import ASSETS
+from ..paths import ASSETS, encode, read_yaml
 from . import families, spans
 from .declaring import declare
 from .families import SPLITS, Tool, Utterance
@@ -29,7 +29,7 @@ FIRST_DAY, DAYS = date(2025, 1, 1), 3 * 365
 WRITERS_DAY = date(2026, 11, 26)  # a Thursday
 #: Characters of a row's declarations as JSON; some 800 tokens.
 ROOM = 3000
-_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")  # whatever the locale
 
 
 def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | None = None) -> list[dict]:
@@ -60,6 +60,12 @@ def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | N
     return random.Random(f"{split}|{seed}").sample(found, len(found))
 
 
+def training_rows(wanted: int, tools: tuple[Tool, ...] | None = None) -> list[dict]:
+    """``wanted`` rows of ``universe_train``: every request once, then all again with other declarations, and so on."""
+    rounds = (rows("universe_train", seed=seed, tools=tools) for seed in count())
+    return list(islice(chain.from_iterable(rounds), wanted))
+
+
 def _balanced(found: list[dict]) -> list[dict]:
     """As many rows of each dialect as the scarcest has; which stay, their hashes say."""
     groups = {dialect: [row for row in found if row["dialect"] == dialect] for dialect in families.DIALECTS}
@@ -72,7 +78,7 @@ def _balanced(found: list[dict]) -> list[dict]:
 @cache
 def _replies(kind: str) -> dict[str, list[str]]:
     """dialect -> what an assistant says when no declared tool serves (``absent``), or ``question_words``."""
-    return families.read_strings(REPLIES)[kind]
+    return read_yaml(REPLIES, strings=True)[kind]
 
 
 def asks(text: str, stems: list[str], dialect: str) -> bool:
@@ -83,7 +89,7 @@ def asks(text: str, stems: list[str], dialect: str) -> bool:
 
 @cache
 def _disputed() -> frozenset[str]:
-    return frozenset(families.read_strings(DISPUTED)["disputed"])
+    return frozenset(read_yaml(DISPUTED, strings=True)["disputed"])
 
 
 def _day_for(marked: list[spans.Span], draw: random.Random) -> date:
@@ -97,11 +103,11 @@ def _day_for(marked: list[spans.Span], draw: random.Random) -> date:
         days = [spans.resolve_date(value, today) for value in relative]
         return sorted(range(len(days)), key=lambda i: days[i][:10])
 
-    today = FIRST_DAY + timedelta(days=draw.randrange(DAYS))
-    for _ in range(50):
-        if len(relative) < 2 or order(today) == order(WRITERS_DAY):
-            break
+    wanted = order(WRITERS_DAY)
+    for _ in range(51):
         today = FIRST_DAY + timedelta(days=draw.randrange(DAYS))
+        if order(today) == wanted:
+            break
     return today
 
 
@@ -110,13 +116,12 @@ class _Place:
 
     def __init__(self, split: str, tools: tuple[Tool, ...]):
         self.split, self.train = split, split == "universe_train"
-        kept = "ring_1_new_tool" if split == "ring_3_no_neighbours" else split
-        self.own = [tool for tool in tools if families.split_of(tool.family, tool.name) == kept]
-        known = [tool for tool in tools if families.split_of(tool.family, tool.name) == "universe_train"]
-        others = [tool for tool in tools if families.split_of(tool.family, tool.name) == "ring_2_new_family"]
-        beside = {"ring_1_new_tool": [*self.own, *known], "ring_3_no_neighbours": [*self.own, *others]}
-        self.beside = beside.get(split, self.own)
+        places = families.by_split(tools)
+        self.own = places[split]
+        beside = {"ring_1_new_tool": "universe_train", "ring_3_no_neighbours": "ring_2_new_family"}
+        self.beside = [*self.own, *(places[beside[split]] if split in beside else ())]
         self.by_name = {(tool.family, tool.name): tool for tool in self.beside}
+        self._others: dict[str, tuple[list[Tool], list[Tool]]] = {}
 
     def utterances(self) -> Iterator[tuple[Utterance, Tool]]:
         """What users say to this split's tools; a request with several calls belongs where its newest tool does."""
@@ -124,20 +129,24 @@ class _Place:
         pool = self.own if self.split != "ring_1_new_tool" else self.beside
         for tool in pool:
             mine = (tool.family, tool.name) in own
-            for one in (*tool.requests, *tool.ask_back, *tool.none):
+            for one in tool.utterances:
                 called = {(tool.family, name) for name in one.calls}
-                if one.id in _disputed():
-                    continue
-                if (mine or called & own) and called <= self.by_name.keys():
+                if one.id not in _disputed() and (mine or called & own) and called <= self.by_name.keys():
                     yield one, tool
+
+    def others(self, family: str) -> tuple[list[Tool], list[Tool]]:
+        """The tools that may stand beside a family's: those of the family itself, and strangers."""
+        if family not in self._others:
+            near = [tool for tool in self.beside if tool.family == family]
+            self._others[family] = near, [tool for tool in self.beside if tool.family != family]
+        return self._others[family]
 
     def drawn(self, one: Utterance, tool: Tool, key: str) -> Iterator[dict]:
         """The rows of one utterance: what it asks; a question that is answered; now and then, its tool not declared."""
         draw = random.Random(key)
         if one.missing:
             yield self._row(key, "ask_back", one, tool, draw)
-            answered = replace(one, turns=(one.text, one.reply), text=one.answer, missing=(), reply="")
-            yield self._row(f"{key}+answer", "single", answered, tool, random.Random(f"{key}+answer"))
+            yield self._row(f"{key}+answer", "single", one.answered, tool, random.Random(f"{key}+answer"))
         elif not one.calls:
             yield self._row(key, "none", one, tool, draw)
         else:
@@ -148,70 +157,68 @@ class _Place:
                 yield self._row(f"{key}-absent", "none", one, tool, random.Random(f"{key}-absent"))
 
     def _row(self, key: str, kind: str, one: Utterance, tool: Tool, draw: random.Random) -> dict:
-        texts = [spans.parse(text) for text in (*one.turns, one.text)]
-        marked = [span for _, found in texts for span in found]
-        today = _day_for(marked, draw)
-        silent = kind in ("none", "ask_back")
+        texts = [spans.parse(text)[0] for text in (*one.turns, one.text)]
+        today = _day_for(one.marked, draw)
         absent = kind == "none" and bool(one.calls)
-        called = [] if kind == "none" else [self.by_name[tool.family, name] for name in dict.fromkeys(one.calls)]
-        if kind == "none" and not absent:
-            called = [tool] if one.near or draw.random() < 0.5 else []  # the tool is there, and is not asked for
-        said = {} if silent else self._calls(one, tool.family, marked, today)
-        declared = self._declared(one, tool, called, said, absent, draw)
-        calls = [] if silent else [
-            {"name": declared[name][0]["function"]["name"], "arguments": declared[name][1].arguments(arguments)}
-            for name, arguments in said.get("calls", [])
-        ]  # fmt: skip
+        if kind != "none":
+            called = [self.by_name[tool.family, name] for name in dict.fromkeys(one.calls)]
+        elif absent:
+            called = []
+        else:  # the tool may be there, and is not asked for
+            called = [tool] if one.near or draw.random() < 0.5 else []
+        said = self._said(one, tool.family, today) if kind in ("single", "parallel") else []
+        declared = self._declared(one, tool, called, said, draw)
+        calls = []
+        for name, arguments in said:
+            declaration, names = declared[tool.family, name]
+            calls.append({"name": declaration["function"]["name"], "arguments": names.arguments(arguments)})
         reply = draw.choice(_replies("absent")[one.dialect]) if absent else one.reply
-        dated = any(span.relative for span in marked) or draw.random() < DATED
-        order = [declaration for declaration, _ in declared.values()]
-        messages = _messages(one, [text for text, _ in texts], today if dated else None, draw, calls, reply)
-        return _encoded(
-            key, self.split, kind, one, tool, messages, texts[-1][0], draw.sample(order, len(order)), calls, reply
-        )
+        dated = any(span.relative for span in one.marked) or draw.random() < DATED
+        messages = _messages(texts, today if dated else None, draw, calls, reply)
+        tools = draw.sample([declaration for declaration, _ in declared.values()], len(declared))
+        return {
+            "id": key, "split": self.split, "kind": kind, "domain": tool.family, "dialect": one.dialect,
+            "messages": encode(messages), "query": texts[-1], "tools": encode(tools), "calls": encode(calls),
+            "reply": "" if calls else reply, "phrasing": one.id,
+            "asks": encode(one.asks if kind == "ask_back" else []),
+        }  # fmt: skip
 
-    def _calls(self, one: Utterance, family: str, marked: list, today: date) -> dict:
-        """The gold calls under canonical names, and the parameters that each tool's calls use."""
-        calls: list = []
-        used: dict[str, set] = {}
-        for number, name in enumerate(one.calls, 1):
-            own = [span for span in marked if span.call == number]
-            arguments = spans.arguments(own, self.by_name[family, name].schema, today)
-            calls.append((name, arguments))
-            used.setdefault(name, set()).update(arguments)
-        return {"calls": calls, "used": used}
+    def _said(self, one: Utterance, family: str, today: date) -> list[tuple[str, dict]]:
+        """The gold calls under canonical names: (tool, arguments) each."""
+        return [
+            (
+                name,
+                spans.arguments([s for s in one.marked if s.call == number], self.by_name[family, name].schema, today),
+            )
+            for number, name in enumerate(one.calls, 1)
+        ]
 
-    def _declared(self, one: Utterance, tool: Tool, called: list[Tool], said: dict, absent: bool, draw) -> dict:
-        """Canonical name (family too, for strangers) -> declaration and names, as many as there is room for."""
-        barred = {(tool.family, name) for name in (*one.calls, tool.name)}
-        near = [t for t in self.beside if t.family == tool.family and (t.family, t.name) not in barred]
-        far = [t for t in self.beside if t.family != tool.family]
-        chosen = (
-            draw.sample(near, min(len(near), draw.randint(0 if called else 1, NEAR))) if self._near_allowed() else []
-        )
+    def _declared(self, one: Utterance, tool: Tool, called: list[Tool], said: list[tuple[str, dict]], draw) -> dict:
+        """(family, canonical name) -> declaration and names: tools called, and as many more as there is room for."""
+        near, far = self.others(tool.family)
+        near = [other for other in near if other.name not in (*one.calls, tool.name)]
+        chosen: list[Tool] = []
+        if self.split != "ring_3_no_neighbours":
+            chosen += draw.sample(near, min(len(near), draw.randint(0 if called else 1, NEAR)))
         chosen += draw.sample(far, min(len(far), draw.randint(0 if called or chosen else 1, FAR)))
         found: dict = {}
-        names: set[str] = set()
         room = ROOM
-        for each in [*called, *chosen]:
+        for number, each in enumerate([*called, *chosen]):
+            wanted = number < len(called)
             stranger = draw.choice(far) if far and self.train else None
-            used = frozenset(said.get("used", {}).get(each.name, ())) if each in called else frozenset()
-            used |= {span.parameter for span in spans.parse(one.text)[1]} if each is tool else frozenset()
-            declaration, renamed = declare(each, draw if self.train else None, used, stranger)
-            name, length = declaration["function"]["name"], len(json.dumps(declaration, ensure_ascii=False))
-            if name in names or (each not in called and length > room):
-                if each in called:  # an opaque name drawn twice
-                    declaration, renamed = declare(each)
-                    name = each.name
-                else:
+            used = {key for name, arguments in said if wanted and name == each.name for key in arguments}
+            if each is tool:
+                used |= {span.parameter for span in spans.parse(one.text)[1]}
+            declaration, names = declare(each, draw if self.train else None, frozenset(used), stranger)
+            length = len(json.dumps(declaration, ensure_ascii=False))
+            taken = {other["function"]["name"] for other, _ in found.values()}
+            if declaration["function"]["name"] in taken or (not wanted and length > room):
+                if not wanted:
                     continue
-            names.add(name)
+                declaration, names = declare(each)  # an opaque name was drawn twice
             room -= length
-            found[each.name if each.family == tool.family else f"{each.family}/{each.name}"] = (declaration, renamed)
+            found[each.family, each.name] = declaration, names
         return found
-
-    def _near_allowed(self) -> bool:
-        return self.split != "ring_3_no_neighbours"
 
 
 def today_line(today: date, clock: str = "09:00:00") -> str:
@@ -221,7 +228,7 @@ def today_line(today: date, clock: str = "09:00:00") -> str:
     return f"Current date and time given in YYYY-MM-DDTHH:MM:SS format: {stamp}\nDay of week is {weekday}"
 
 
-def _messages(one: Utterance, texts: list[str], today: date | None, draw, calls: list[dict], reply: str) -> list[dict]:
+def _messages(texts: list[str], today: date | None, draw, calls: list[dict], reply: str) -> list[dict]:
     clock = f"{draw.randrange(7, 23):02}:{draw.randrange(60):02}:{draw.randrange(60):02}"
     developer = chat.DEVELOPER_PROMPT if today is None else f"{today_line(today, clock)}\n{chat.DEVELOPER_PROMPT}"
     messages: list[dict] = [{"role": "developer", "content": developer}]
@@ -232,14 +239,3 @@ def _messages(one: Utterance, texts: list[str], today: date | None, draw, calls:
     elif reply:
         messages.append({"role": "assistant", "content": reply})
     return messages
-
-
-def _encoded(key, split, kind, one: Utterance, tool: Tool, messages, query, tools, calls, reply) -> dict:
-    def encode(value) -> str:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-    return {
-        "id": key, "split": split, "kind": kind, "domain": tool.family, "dialect": one.dialect,
-        "messages": encode(messages), "query": query, "tools": encode(tools), "calls": encode(calls),
-        "reply": "" if calls else reply, "phrasing": one.id, "asks": encode(one.asks if kind == "ask_back" else []),
-    }  # fmt: skip

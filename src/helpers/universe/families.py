@@ -1,22 +1,23 @@
 """The universe of tools as its writers left it: one YAML file a family, read as they are, every value a string.
 
-``assets/data/universe/WRITING.md`` describes a file. YAML's own types are not used: they turn NO, 12:30 and 0501 into
-other things. What a value is, its parameter's declaration says.
+``assets/data/universe/WRITING.md`` describes a file. What a value is, its parameter's declaration says, not YAML.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 from ..errors import CourseError
-from ..paths import ASSETS
+from ..paths import ASSETS, read_yaml
+from . import spans
 
 FOLDER = ASSETS / "data" / "universe" / "families"
 SPLITS = ("universe_train", "universe_validation", "ring_1_new_tool", "ring_2_new_family", "ring_3_no_neighbours")
-DIALECTS = ("msa", "egyptian", "gulf", "levantine", "maghrebi", "english")
+ARABIC, ENGLISH = ("msa", "egyptian", "gulf", "levantine", "maghrebi"), "english"
+DIALECTS = (*ARABIC, ENGLISH)
 TRAIN, VALIDATION, HELD_OUT_TOOLS = 72, 82, 13  # per cent: families below, families below, tools of train families
 
 
@@ -42,6 +43,16 @@ class Utterance:
     answer: str = ""
     near: bool = False
 
+    @property
+    def marked(self) -> list[spans.Span]:
+        """What the user's turns mark, in order."""
+        return [span for text in (*self.turns[::2], self.text) for span in spans.parse(text)[1]]
+
+    @property
+    def answered(self) -> Utterance:
+        """What lacked something, with the question and its answer behind it: now nothing is missing."""
+        return replace(self, turns=(self.text, self.reply), text=self.answer, missing=(), reply="")
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -62,6 +73,11 @@ class Tool:
         return self.names[0]
 
     @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """All that is said to it."""
+        return (*self.requests, *self.ask_back, *self.none)
+
+    @cached_property
     def schema(self) -> dict:
         """Its parameters as a JSON Schema, under canonical names and labels, each with its first description."""
         return object_schema(self.parameters)
@@ -114,23 +130,17 @@ def split_of(family: str, tool: str) -> str:
     return "ring_1_new_tool" if hashed(f"{family}/{tool}") < HELD_OUT_TOOLS else "universe_train"
 
 
-def read_strings(path: Path) -> dict:
-    """A YAML file with every value as a string. Raises CourseError when it is missing or no YAML."""
-    import yaml
-
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # a base loader makes strings only
-    except FileNotFoundError:
-        raise CourseError(f"{path.name} is missing from {path.parent.name}", "restore it with git checkout") from None
-    except yaml.YAMLError as error:
-        told = " ".join(str(error).split())
-        raise CourseError(f"{path.name} is not valid YAML: {told[-200:]}", "mend that line") from None
+def by_split(tools) -> dict[str, list[Tool]]:
+    """Split -> its tools, in their order; ring 3 has ring 1's."""
+    found: dict[str, list[Tool]] = {split: [] for split in SPLITS}
+    for tool in tools:
+        found[split_of(tool.family, tool.name)].append(tool)
+    return found | {"ring_3_no_neighbours": found["ring_1_new_tool"]}
 
 
 def read_written(path: Path) -> dict:
     """A family's file with every value as a string. Raises CourseError when it is no YAML, or no family."""
-    written = read_strings(path)
+    written = read_yaml(path, strings=True)
     if not isinstance(written, dict) or not isinstance(written.get("tools"), list):
         raise CourseError(f"{path.name} holds no list of tools", "see assets/data/universe/WRITING.md")
     return written
