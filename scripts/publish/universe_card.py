@@ -7,7 +7,7 @@ import json
 from helpers import reference, scoring, universe
 from helpers.universe import families
 from scripts.dataset import universe_report
-from scripts.experiments import universe_runs
+from scripts.experiments import token_pools
 
 from . import generated
 
@@ -61,7 +61,7 @@ def bet() -> str:
     """What more tools did, at the same number of rows and steps; and the retriever, on the rows as they are now."""
     stored = reference.load("universe_bet")
     header = ["trained on", "seed", *[f"{split}: {level}" for split in RINGS for level in ("name", "exact")]]
-    names = {"old_32": "the course's 32 tools", **{f"universe_{n}": f"{n} tools" for n in universe_runs.COUNTS}}
+    names = {"old_32": "the course's 32 tools", **{f"universe_{n}": f"{n} tools" for n in token_pools.COUNTS}}
     order = list(names)
     lines = [
         [names[run["data"]], run["seed"]]

@@ -1,0 +1,98 @@
+"""What a training run is judged on, and what came out: one line to read, two files to keep.
+
+``keep`` writes NAME.json (provenance; a result a run, with its scores) and NAME.jsonl.gz: first each row's gold
+(``{"run": "gold", …}``), then what each run wrote for the rows, in the same order. So a stored result carries the rows
+it was judged on, and ``rates`` gives its scores again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from helpers import dataset, generation, masking, scoring
+from helpers.checkpoints import without_adapter
+
+LEVELS = ("parse", "name", "keys", "exact", "no_call", "asks")
+GOLD = ("split", "id", "kind", "dialect", "phrasing", "calls", "asks")
+RINGS = ("ring_1_new_tool", "ring_2_new_family", "ring_3_no_neighbours")
+#: What a group's runs are judged on: split -> rows (None: all). Recipes never see a ring or a test.
+JUDGED: dict[str, dict[str, int | None]] = {
+    "recipe": {"universe_validation": None, "validation": 200},
+    "form": {**dict.fromkeys(RINGS), "test": 300},
+    "bet": {"universe_validation": None, **dict.fromkeys(RINGS), "test": 300, "test_unseen_tools": None},
+    "candidate": dict.fromkeys(["universe_validation", *RINGS, "validation", "test", "test_unseen_tools"]),
+}
+NEW_TOKENS = 160  # of an answer, at most
+
+
+def judged(group: str) -> list[dict]:
+    """The rows a group's runs are judged on."""
+    return [row for split, n in JUDGED[group].items() for row in dataset.load(split).to_list()[:n]]
+
+
+def predict(model, tokenizer, rows: list[dict]) -> list[str]:
+    """What the model writes for each row, as text."""
+    model.eval()
+    written = generation.generate(model, tokenizer, rows, max_new_tokens=NEW_TOKENS, batch_size=320)
+    return [one.text for one in written]
+
+
+def perplexity(model, tokenizer, passages: list[str]) -> float:
+    """exp of the mean loss per token over plain passages, each read alone."""
+    import torch
+
+    causal = without_adapter(model)
+    total = count = 0.0
+    with torch.no_grad():
+        for passage in passages:
+            ids = tokenizer("<bos>" + passage, add_special_tokens=False, return_tensors="pt").input_ids.to(model.device)
+            hidden = causal.model(input_ids=ids, use_cache=False).last_hidden_state[0, :-1]
+            total += masking.summed_cross_entropy(causal.lm_head, hidden, ids[0, 1:]).item()
+            count += ids.shape[1] - 1
+    return math.exp(total / count)
+
+
+def rates(rows: list[dict], texts: list[str]) -> dict[str, dict[str, list[int]]]:
+    """split -> level -> [hits, n], for what was written to each row; a row needs the columns ``GOLD``."""
+    table = {}
+    for split in dict.fromkeys(row["split"] for row in rows):
+        own = [(row, text) for row, text in zip(rows, texts, strict=True) if row["split"] == split]
+        written = [generation.Generation(text, (), "<start_function_response>") for _, text in own]
+        table[split] = scoring.score(written, [row for row, _ in own]).counts(LEVELS)
+    return table
+
+
+def line_of(told: dict) -> str:
+    """One line for a finished run: its scores by split, perplexities, loss and time."""
+    parts = [f"{told['file']}:"]
+    for split, scores in told["scores"].items():
+        shown = "/".join(f"{hits / n:.2f}" if n else "-" for hits, n in (scores[k] for k in LEVELS if k in scores))
+        parts.append(f"{split} {shown}")
+    parts.append(f"perplexity {told['perplexity_arabic']:.0f} {told['perplexity_english']:.0f}")
+    last = told["loss"][-20:]
+    parts.append(f"loss {sum(last) / len(last):.3f}, {told['seconds_per_step']:.3f} s a step")
+    return " ".join([*parts, f"{told['train_seconds']:.0f} of {told['seconds']:.0f} s"])
+
+
+def results(out: Path, group: str) -> Iterator[tuple[dict, list[str]]]:
+    """The finished runs of a group under OUT, and what each wrote."""
+    for path in sorted(out.glob(f"{group}-*.json")):
+        with gzip.open(path.with_suffix(".jsonl.gz"), "rt", encoding="utf-8") as file:
+            yield json.loads(path.read_text(encoding="utf-8")), [json.loads(line)["text"] for line in file]
+
+
+def keep(out: Path, group: str, target: Path, source: dict) -> None:
+    """Write what a group's runs gave to TARGET.json and TARGET.jsonl.gz (see the module)."""
+    rows = judged(group)
+    found = []
+    with gzip.open(target.with_suffix(".jsonl.gz"), "wt", encoding="utf-8") as file:
+        lines = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in rows]
+        for told, texts in results(out, group):
+            found.append(told | {"scores": rates(rows, texts)})
+            lines += [{"run": told["file"], "text": text} for text in texts]
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    target.with_suffix(".json").write_text(json.dumps({"provenance": source, "results": found}), encoding="utf-8")

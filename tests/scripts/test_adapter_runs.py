@@ -1,0 +1,181 @@
+"""Runs behind the adapter: pools hold what masking.encode gives, interrupted runs go on, scores are recomputed."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_gemma import tiny_config
+
+from helpers import dataset, masking, reference, universe
+from scripts.experiments import adapter_runs, packed_step, replay, run_scores, token_pools
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory, tokenizer):
+    from transformers import Gemma3ForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny")
+    sizes = {"vocab_size": 262144, "hidden_size": 16, "intermediate_size": 32, "head_dim": 8, "pad_token_id": 0}
+    Gemma3ForCausalLM(tiny_config(**sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("pools")
+    rows = dataset.load("train", 1).select(range(24)).to_list()  # one tool a row: short
+    encoded = masking.encode(rows, tokenizer)
+    token_pools.Pool.of(encoded.ids[:12], encoded.labels[:12]).save(folder / "universe-000.npz")
+    token_pools.Pool.of(encoded.ids[12:], encoded.labels[12:]).save(folder / "universe-001.npz")
+    plain = [row[:60] for row in encoded.ids[:8]]
+    token_pools.Pool.of(plain, plain).save(folder / "plain-000.npz")
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(packed_step, "TOKENS", 640)
+    monkeypatch.setattr(replay, "TOKENS", 128)
+    monkeypatch.setattr(packed_step, "compile_layers", lambda model: None)
+    monkeypatch.setenv("COURSE_WORKER", "0")
+    monkeypatch.setattr(run_scores, "NEW_TOKENS", 3)
+    few = dataset.load("validation", 1).select(range(4)).to_list()
+    monkeypatch.setattr(run_scores, "judged", lambda group: few)
+    texts = dataset.retention()
+    short = texts | {language: texts[language][:2] for language in ("arabic", "english")}
+    monkeypatch.setattr(dataset, "retention", lambda: short)
+
+
+def test_a_pool_gives_back_ids_and_labels(pools, tokenizer):
+    encoded = masking.encode(dataset.load("train", 1).select(range(24)).to_list(), tokenizer)
+    pool = token_pools.read(pools, "universe")
+    assert [pool.row(i)[0].tolist() for i in range(24)] == encoded.ids
+    assert [pool.row(i)[1].tolist() for i in range(24)] == encoded.labels
+    assert token_pools.read(pools, "universe", 1).lengths == pool.lengths[:12] == list(map(len, encoded.ids[:12]))
+
+
+def test_every_recipe_has_a_name_of_its_own():
+    for runs in adapter_runs.GROUPS.values():
+        listed = runs()
+        assert len({run.file for run in listed}) == len(listed)
+        assert {run.group for run in listed} <= run_scores.JUDGED.keys()
+    assert not {"test", "test_unseen_tools", *run_scores.RINGS} & set(run_scores.JUDGED["recipe"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["", "kl", "tokens"])
+def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small, tmp_path):
+    run = adapter_runs.Run("recipe", f"x {kind}", steps=2, rank=2, replay=kind, weight=1.0)
+    line = adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
+    assert line.startswith(run.file) and "perplexity" in line
+    told = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
+    assert len(told["loss"]) == 2 == len(told["grad_norm"]) and len(told["replay"]) == (2 if kind else 0)
+    assert kind != "kl" or told["replay"][0] == pytest.approx(0, abs=1e-4)  # before a step nothing is forgotten
+    assert (tmp_path / run.file / "adapter_model.safetensors").exists()
+    assert adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path).endswith("done before")
+    run_scores.keep(tmp_path, "recipe", tmp_path / "kept", reference.provenance((0,)))
+    kept = reference.load("kept", tmp_path)
+    assert [line["run"] for line in kept.predictions] == ["gold"] * 4 + [run.file] * 4
+    assert kept.results[0]["scores"] == told["scores"]
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tiny_checkpoint, pools, small, tmp_path, monkeypatch):
+    run = adapter_runs.Run("recipe", "whole", steps=4, rank=2, replay="kl", weight=1.0)
+    adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
+    whole = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
+    broken = replace(run, name="broken")
+    step = adapter_runs.Training._step
+
+    def until_two(self, number):
+        if number == 2:
+            self._settle()
+            self._save()
+            raise KeyboardInterrupt
+        step(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter_runs.Training, "_step", until_two)
+        with pytest.raises(KeyboardInterrupt):
+            adapter_runs.run_one(broken, tiny_checkpoint, pools, tmp_path)
+    adapter_runs.run_one(broken, tiny_checkpoint, pools, tmp_path)
+    told = json.loads((tmp_path / f"{broken.file}.json").read_text(encoding="utf-8"))
+    assert told["loss"] == pytest.approx(whole["loss"], abs=2e-5) and told["rows"] == whole["rows"]
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_divergence_is_that_of_the_whole_distributions():
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 50, bias=False)
+    before, after = torch.randn(9, 8), torch.randn(9, 8)
+    p, q = (torch.log_softmax(head(each), -1) for each in (before, after))
+    expected = (p.exp() * (p - q)).sum(-1).mean()
+    torch.testing.assert_close(replay.held_to(head, before, after), expected)
+
+
+def test_seal_rows_declare_their_own_tools_and_others(tmp_path):
+    import gzip
+
+    def tool(name):
+        return {"type": "function", "function": {"name": name, "description": name, "parameters": {}}}
+
+    with gzip.open(tmp_path / "declarations.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps({"tool": tool(f"other_{i}")}) + "\n" for i in range(20))
+    with gzip.open(tmp_path / "requests.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"id": "a", "tools": json.dumps([tool("own")])}) + "\n")
+    drawn = [token_pools.seal_rows(tmp_path, seed)[0] for seed in range(20)]
+    names = [[each["function"]["name"] for each in json.loads(row["tools"])] for row in drawn]
+    assert all("own" in each and len(each) <= 1 + token_pools.BESIDE for each in names)
+    assert len({tuple(each) for each in names}) > 10 and drawn == [
+        token_pools.seal_rows(tmp_path, seed)[0] for seed in range(20)
+    ]
+
+
+def test_fewer_tools_are_a_part_of_more():
+    few, more = token_pools.first_tools(32), token_pools.first_tools(130)
+    assert set(map(id, few)) < set(map(id, more)) and 25 <= len(few) <= 40 and 115 <= len(more) <= 145
+    assert {universe.split_of(tool.family, tool.name) for tool in more} == {"universe_train"}
+
+
+def test_as_many_rows_as_the_steps_need_whatever_the_tools():
+    rows = universe.training_rows(700, token_pools.first_tools(32))
+    assert len(rows) == 700 == len({row["id"] for row in rows})
+    declared = {tool["function"]["name"] for row in rows for tool in json.loads(row["tools"])}
+    assert len(declared) > 60  # other words every time
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["universe_bet", "recipe_search"])
+def test_the_stored_scores_are_those_of_the_stored_texts(name):
+    stored = reference.load(name)
+    gold = [line for line in stored.predictions if line["run"] == "gold"]
+    for result in stored.results:
+        own = {result["name"], result.get("file")}
+        texts = [line["text"] for line in stored.predictions if line["run"] in own]
+        found = run_scores.rates(gold, texts)
+        for split, scores in result["scores"].items():
+            assert {level: found[split][level] for level in scores} == scores
+
+
+def test_breadth_raises_what_its_card_says():
+    """The card's sentence, from the stored runs: names, parameters and exact calls, on validation and every ring."""
+    by_data = {run["data"]: run["scores"] for run in reference.load("universe_bet").results if run["seed"] == 0}
+    for split in universe.SPLITS[1:]:
+        for level in ("name", "keys", "exact"):
+            few, more = (by_data[name][split][level] for name in ("universe_32", "universe_230"))
+            assert more[0] / more[1] > few[0] / few[1], (split, level)
+
+
+def test_the_packed_step_is_three_times_as_fast_and_agrees():
+    """The stored benchmark: against the way before it, in one run; float32 agreement; the same loss in bf16."""
+    ways = {result["way"]: result for result in reference.load("gpu_step").results}
+    seconds = {way: told["median_seconds"] for way, told in ways.items() if "median_seconds" in told}
+    assert seconds["gpu_runs"] / seconds["packed"] > 3 < seconds["TRL + PEFT"] / seconds["packed"]
+    assert ways["agreement"]["loss_difference"] < 1e-3 > ways["agreement"]["gradient_difference"]
+    mean = {way: np.mean(told["loss"][40:50]) for way, told in ways.items() if "loss" in told}
+    noise = abs(mean["packed"] - mean["packed, another seed"])
+    assert abs(mean["packed"] - mean["gpu_runs"]) < max(2 * noise, 0.01)
