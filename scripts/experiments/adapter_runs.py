@@ -261,6 +261,9 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
         "train_seconds": round(time.time() - started, 1),
     }  # fmt: skip
     packed_step.plain_layers(model)
+    held = token_pools.read(folder, "held")
+    told["held_out_loss"] = packed_step.held_out_loss(model, [held.row(i) for i in range(len(held.lengths))])
+    packed_step.prepare_generation(model)
     for parameter in (p for p in model.parameters() if p.requires_grad):
         parameter.data = parameter.data.to(packed_step.HALF)  # what is stored is what is scored
     texts = dataset.retention()
@@ -319,7 +322,7 @@ def draw(checkpoint: Path, folder: Path, arguments) -> None:
     token_pools.draw(checkpoint, arguments.seal, folder, rounds, arguments.jobs)
     if not (folder / "plain-000.npz").exists():
         model = packed_step.load_base(checkpoint)
-        packed_step.plain_layers(model)
+        packed_step.prepare_generation(model)
         replay.write(model, AutoTokenizer.from_pretrained(checkpoint), folder)
 
 

@@ -104,7 +104,7 @@ def load_base(checkpoint, dtype: torch.dtype = HALF):
 def compile_layers(model) -> None:
     """Compile every decoder layer, for training steps of one shape; layers alike share what was compiled.
 
-    Call it after the adapter was added. Generation goes another way: take ``plain_layers`` before it.
+    Call it after the adapter was added. Generation goes another way: ``prepare_generation``.
     """
     torch._dynamo.config.automatic_dynamic_shapes = False  # a second shape is another model's, not another length
     torch._dynamo.config.recompile_limit = 64  # beyond it a layer would silently run as it is
@@ -113,9 +113,14 @@ def compile_layers(model) -> None:
 
 
 def plain_layers(model) -> None:
-    """Undo ``compile_layers``, and let keys and values be kept: the model is ready to generate."""
+    """Undo ``compile_layers``."""
     for layer in without_adapter(model).model.layers:
         layer._compiled_call_impl = None
+
+
+def prepare_generation(model) -> None:
+    """Plain layers, keys and values kept, an attention for rows that are padded: the model is ready to generate."""
+    plain_layers(model)
     model.config.use_cache = True
     model.set_attn_implementation("sdpa")
 
@@ -171,3 +176,18 @@ def _endless(rows: int, seed: str) -> Iterator[int]:
     draw = random.Random(seed)
     while True:
         yield from draw.sample(range(rows), rows)
+
+
+@torch.no_grad()
+def held_out_loss(model, rows: list[tuple]) -> float:
+    """Mean cross-entropy of rows that nothing is trained on, in nats a label; layers as they are."""
+    model.eval()
+    total = count = 0.0
+    while rows:
+        fitting = next((n for n in range(len(rows), 0, -1) if sum(len(ids) for ids, _ in rows[:n]) <= TOKENS), 1)
+        packed = pack(rows[:fitting], TOKENS)
+        with half_precision(model):
+            total += packed_loss(model, packed).item() * len(packed["targets"])
+        count += len(packed["targets"])
+        rows = rows[fitting:]
+    return total / count

@@ -5,6 +5,7 @@
     course     the course's own 32 tools, drawn anew and renamed each round     scripts.dataset.augmentation
     seal       Seal-Tools (Wu et al. 2024, Apache-2.0), English, 1,640 requests beside drawn distractors; its converted
                files (declarations.jsonl.gz, requests.jsonl.gz) are made from github.com/fairyshine/Seal-Tools
+    held       the first rows of universe_validation: their loss is measured, nothing is trained on them
     plain      text that the base model wrote by itself, Arabic and English: what it may not forget (``replay``)
 
 A round draws every request of its source once. ``draw`` writes FOLDER/POOL-ROUND.npz, several rounds at a time.
@@ -20,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import masking
+from helpers import dataset, masking
 
 COUNTS = (32, 130, 230)  # tools of the universe_N pools
-ROUNDS = {"universe": 24, "course": 12, "seal": 12, **{f"universe_{count}": 1 for count in COUNTS}}
+ROUNDS = {"universe": 24, "course": 12, "seal": 12, "held": 1, **{f"universe_{count}": 1 for count in COUNTS}}
+HELD = 300  # rows whose loss is measured
 FEW_TOOLS = 20_000  # rows of a universe_N pool: 500 steps
 ROOM = 3000  # characters of a row's declarations, as the universe has it
 BESIDE = 5  # declarations beside Seal-Tools' own, at most
@@ -86,6 +88,8 @@ def rows_of(name: str, number: int, seal: Path) -> list[dict]:
         from helpers import universe
 
         return universe.rows("universe_train", seed=number)
+    if name == "held":
+        return dataset.load("universe_validation").to_list()[:HELD]
     if name.startswith("universe_"):
         from helpers import universe
 

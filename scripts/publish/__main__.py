@@ -3,8 +3,8 @@
     python -m scripts.publish            write                          (make generate)
     python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
 
-Written are README's ledger and minutes, the instructor's table, the glossary, the three cards, the heads of the
-notebooks, and the repository's address.
+Written are README's ledger and minutes, the instructor's table, the glossary, the three cards, what was tried for the
+adapter, the heads of the notebooks, and the repository's address.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from pathlib import Path
 from helpers import reference
 from helpers.paths import ROOT
 
-from . import badges, cards, glossary, ledger, outline, repository, runtimes, universe_card
+from . import adapter_page, badges, cards, glossary, ledger, outline, repository, runtimes, universe_card
 
 
 def pages() -> dict[Path, str]:
     """Every generated page -> the text that it should have now."""
     texts = {
         path: path.read_text(encoding="utf-8")
-        for path in (ledger.README, outline.GUIDE, cards.CARD, cards.ADAPTER_CARD, universe_card.CARD)
+        for path in (
+            ledger.README,
+            outline.GUIDE,
+            cards.CARD,
+            cards.ADAPTER_CARD,
+            universe_card.CARD,
+            adapter_page.PAGE,
+        )
     }
     minutes = runtimes.on_two_cores(reference.load("runtimes").results)
     return {
@@ -32,6 +39,7 @@ def pages() -> dict[Path, str]:
         cards.CARD: cards.data_card(texts[cards.CARD]),
         cards.ADAPTER_CARD: cards.adapter_card(texts[cards.ADAPTER_CARD]),
         universe_card.CARD: universe_card.written(texts[universe_card.CARD]),
+        adapter_page.PAGE: adapter_page.written(texts[adapter_page.PAGE]),
     }
 
 

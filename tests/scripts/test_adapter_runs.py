@@ -31,6 +31,7 @@ def pools(tmp_path_factory, tokenizer):
     encoded = masking.encode(rows, tokenizer)
     token_pools.Pool.of(encoded.ids[:12], encoded.labels[:12]).save(folder / "universe-000.npz")
     token_pools.Pool.of(encoded.ids[12:], encoded.labels[12:]).save(folder / "universe-001.npz")
+    token_pools.Pool.of(encoded.ids[:3], encoded.labels[:3]).save(folder / "held-000.npz")
     plain = [row[:60] for row in encoded.ids[:8]]
     token_pools.Pool.of(plain, plain).save(folder / "plain-000.npz")
     return folder
@@ -75,6 +76,7 @@ def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small,
     told = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
     assert len(told["loss"]) == 2 == len(told["grad_norm"]) and len(told["replay"]) == (2 if kind else 0)
     assert kind != "kl" or told["replay"][0] == pytest.approx(0, abs=1e-4)  # before a step nothing is forgotten
+    assert 10 < told["held_out_loss"] < 14  # a random model: the logarithm of the vocabulary
     assert (tmp_path / run.file / "adapter_model.safetensors").exists()
     assert adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path).endswith("done before")
     run_scores.keep(tmp_path, "recipe", tmp_path / "kept", reference.provenance((0,)))

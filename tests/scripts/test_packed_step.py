@@ -56,6 +56,14 @@ def test_a_row_that_sees_its_neighbour_would_be_noticed(model):
     assert packed_step.packed_loss(model, merged).item() != pytest.approx(alone, rel=1e-4)
 
 
+def test_the_loss_of_rows_held_out_is_the_mean_over_their_labels(model, monkeypatch):
+    monkeypatch.setattr(packed_step, "TOKENS", 128)  # the rows need several sequences
+    told = rows(4, 12)
+    padded = masking.label_loss(model, masking.pad(*map(list, zip(*told, strict=True)))).item()
+    exact = packed_step.HALF is torch.float32
+    assert packed_step.held_out_loss(model, told) == pytest.approx(padded, rel=1e-5 if exact else 1e-2)
+
+
 def test_too_many_rows_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         packed_step.pack(rows(0), 32)
