@@ -74,9 +74,8 @@ def line_of(told: dict) -> str:
         parts.append(f"{split} {shown}")
     parts.append(f"perplexity {told['perplexity_arabic']:.0f} {told['perplexity_english']:.0f}")
     last = told["loss"][-20:]
-    parts.append(
-        f"loss {sum(last) / len(last):.3f}, held out {told['held_out_loss']:.3f}, {told['seconds_per_step']:.3f} s a step"
-    )
+    parts.append(f"loss {sum(last) / len(last):.3f}, held out {told['held_out_loss']:.3f}")
+    parts.append(f"{told['seconds_per_step']:.3f} s a step")
     return " ".join([*parts, f"{told['train_seconds']:.0f} of {told['seconds']:.0f} s"])
 
 
