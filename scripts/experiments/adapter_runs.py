@@ -19,102 +19,16 @@ import os
 import statistics
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from helpers import reference
-from helpers.training import PROJECTIONS
 
 from . import run_scores, token_pools
+from .run_groups import TARGETS, Run, runs_of
 
+LONGEST = 1024  # tokens of a row; Seal-Tools' longer ones only come in steps without a number of rows
 SAVE_EVERY = 60  # seconds between two checkpoints of a run
-TARGETS = {
-    "all": PROJECTIONS,
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run.
-
-    ``mixture``: pool -> share of the rows (``token_pools``); ``targets``: a key of ``TARGETS``; ``replay``: "" for
-    none, "tokens" or "kl" (``replay``), with the ``weight`` of its mean beside the mean loss of calls; ``warmup`` is a
-    share of the steps.
-    """
-
-    group: str
-    name: str
-    mixture: dict[str, float] = field(default_factory=lambda: {"universe": 1.0})
-    learning_rate: float = 2e-4
-    steps: int = 500
-    rank: int = 32
-    alpha: float = 64
-    dropout: float = 0.0
-    targets: str = "all"
-    rslora: bool = False
-    weight_decay: float = 0.0
-    replay: str = ""
-    weight: float = 0.0
-    warmup: float = 0.05
-    seed: int = 0
-
-    @property
-    def file(self) -> str:
-        """Its name for files."""
-        return f"{self.group}-{self.name}-{self.seed}".replace(" ", "_").replace(",", "")
-
-
-def recipes() -> list[Run]:
-    """The search over recipes, most wanted first; each differs from the first in what its name says."""
-    base = Run("recipe", "universe")
-    fast = replace(base, learning_rate=5e-4)
-    return [
-        base,
-        *[replace(base, name=f"rate {rate:g}", learning_rate=rate) for rate in (5e-4, 1e-3, 1e-4, 5e-5)],
-        replace(base, name="half course", mixture={"universe": 0.5, "course": 0.5}),
-        replace(fast, name="attention 5e-4", targets="attention"),
-        replace(base, name="attention 1e-3", targets="attention", learning_rate=1e-3),
-        replace(base, name="kl 1", replay="kl", weight=1.0),
-        replace(fast, name="kl 1 at 5e-4", replay="kl", weight=1.0),
-        replace(base, name="tokens 1", replay="tokens", weight=1.0),
-        replace(base, seed=1),
-        replace(base, name="quarter course", mixture={"universe": 0.75, "course": 0.25}),
-        replace(base, name="quarter seal", mixture={"universe": 0.75, "seal": 0.25}),
-        replace(base, name="fifth course, fifth seal", mixture={"universe": 0.6, "course": 0.2, "seal": 0.2}),
-        replace(base, name="dropout", dropout=0.1),
-        replace(fast, name="dropout 5e-4", dropout=0.1),
-        replace(base, name="r 8", rank=8, alpha=16),
-        replace(fast, name="r 8 at 5e-4", rank=8, alpha=16),
-        replace(base, name="rsLoRA", rslora=True),
-        replace(base, name="attention 2e-4", targets="attention"),
-        replace(fast, name="mlp 5e-4", targets="mlp"),
-        replace(base, name="alpha r", alpha=32),
-        replace(base, name="weight decay", weight_decay=0.1),
-        replace(fast, name="kl 0.3 at 5e-4", replay="kl", weight=0.3),
-        replace(fast, name="kl 3 at 5e-4", replay="kl", weight=3.0),
-        replace(fast, name="tokens 0.1 at 5e-4", replay="tokens", weight=0.1),
-        replace(base, name="1500 steps", steps=1500),
-        replace(fast, name="1500 steps at 5e-4", steps=1500),
-        replace(base, seed=2),
-    ]
-
-
-def forms() -> list[Run]:
-    """The data card's baseline: the course's 32 tools against the universe, 300 steps each."""
-    pools = ("course", "universe")
-    return [Run("form", name, mixture={name: 1.0}, steps=300, seed=seed) for seed in (0, 1) for name in pools]
-
-
-def bets() -> list[Run]:
-    """Does breadth help? As many rows of few tools of the universe as of many, and of the course's own."""
-    pools = ("course", *[f"universe_{count}" for count in token_pools.COUNTS], "universe")
-    return [Run("bet", name, mixture={name: 1.0}, seed=seed) for seed in (0, 1) for name in pools]
-
-
-GROUPS = {"recipe": recipes, "form": forms, "bet": bets}  # and whatever --runs names
-
 
 # --- one run ----------------------------------------------------------------------------------------------------------
 
@@ -133,11 +47,15 @@ def adapted(run: Run, base):
 
 
 def rate_at(run: Run, step: int) -> float:
-    """The learning rate at a step: linear warm-up, then a cosine to 0."""
-    warmup = max(1, round(run.warmup * run.steps))
+    """The learning rate at a step: linear warm-up, then the schedule, down to 0 unless it is constant."""
+    warmup = round(run.warmup * run.steps)
     if step < warmup:
         return run.learning_rate * (step + 1) / warmup
-    return run.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, run.steps - warmup)))
+    done = (step - warmup) / max(1, run.steps - warmup)
+    return (
+        run.learning_rate
+        * {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1}[run.schedule]
+    )
 
 
 class Training:
@@ -158,9 +76,12 @@ class Training:
             self.trained, lr=run.learning_rate, weight_decay=run.weight_decay, fused=packed_step.DEVICE == "cuda"
         )
         self.told: dict[str, list] = {"loss": [], "grad_norm": [], "replay": [], "rows": [], "seconds": []}
-        tokens = packed_step.TOKENS - (replay.TOKENS if run.replay else 0)
+        self.batches: list[list[tuple]] = []
+        # of a step; no row is longer than LONGEST
+        self.width = LONGEST * run.rows or packed_step.TOKENS
+        tokens = self.width - (replay.TOKENS if run.replay else 0)
         lengths = {name: pool.lengths for name, pool in self.pools.items()}
-        self.order = packed_step.batches(lengths, run.mixture, tokens, run.seed)
+        self.order = packed_step.batches(lengths, run.mixture, tokens, run.seed, run.rows)
 
     def go(self) -> dict:
         """Train to the end, from the checkpoint if there is one. Returns what ``told`` holds."""
@@ -168,7 +89,8 @@ class Training:
 
         self.model.train()
         self._restore()
-        packed_step.compile_layers(self.model)
+        if not self.run.blind:  # hooks break what is compiled
+            packed_step.compile_layers(self.model)
         saved = last = time.time()
         for step in range(len(self.told["loss"]), self.run.steps):
             self._step(step)
@@ -189,21 +111,36 @@ class Training:
 
         from . import packed_step
 
-        rows = [self.pools[name].row(number) for name, number in next(self.order)]
+        self.batches.append(next(self.order))
+        rows = self.rows_of(self.batches[-1])
         self.told["rows"].append(len(rows))
-        packed = packed_step.pack([*rows, *(self.replay.rows() if self.replay else [])], packed_step.TOKENS)
+        packed = packed_step.pack([*rows, *(self.replay.rows() if self.replay else [])], self.width)
+        hooks = packed_step.blindfold(self.model, packed) if self.run.blind else []
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.run, step)
         with packed_step.half_precision(self.model), disable_input_dtype_casting(self.model):
             hidden = packed_step.hidden_states(self.model, packed)
-            loss = packed_step.packed_loss(self.model, packed, hidden)
+            loss = packed_step.packed_loss(self.model, packed, hidden, self.run.normalization)
             term = self.replay.term(packed, hidden) if self.replay else None
             (loss if term is None else loss + self.run.weight * term).backward()
+        for hook in hooks:
+            hook.remove()
         self.told["grad_norm"].append(torch.nn.utils.clip_grad_norm_(self.trained, 1.0))
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.told["loss"].append(loss.detach())
         self.told["replay"] += [] if term is None else [term.detach()]
+
+    def rows_of(self, batch: list[tuple]) -> list[tuple]:
+        """(ids, labels) of a step's rows."""
+        return [self.pools[name].row(number) for name, number in batch]
+
+    def replayed(self) -> dict:
+        """The rows of every step, and their loss under the weights as they are now, layers plain."""
+        from . import packed_step
+
+        losses = [packed_step.held_out_loss(self.model, self.rows_of(batch)) for batch in self.batches]
+        return {"frozen_loss": losses, "batches": [[number for _, number in batch] for batch in self.batches]}
 
     def _settle(self) -> None:
         """Bring losses and norms over from the GPU."""
@@ -228,7 +165,7 @@ class Training:
         for parameter, value in zip(self.trained, kept["weights"], strict=True):
             parameter.data.copy_(value)
         for _ in self.told["loss"]:  # the same rows are not drawn again
-            next(self.order)
+            self.batches.append(next(self.order))
             if self.replay:
                 self.replay.rows()
 
@@ -255,12 +192,14 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
         masking.CHUNK = 1024  # a GPU has room for the logits of so many positions
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = adapted(run, packed_step.load_base(checkpoint))
-    told = asdict(run) | {"file": run.file} | Training(run, model, folder, out / f"{run.file}.pt").go()
-    told |= {
-        "seconds_per_step": statistics.median(told.pop("seconds")), "rows": sum(told["rows"]),
+    training = Training(run, model, folder, out / f"{run.file}.pt")
+    found = training.go()
+    told = asdict(run) | found | {
+        "file": run.file, "seconds_per_step": statistics.median(found.pop("seconds")), "seen": sum(found.pop("rows")),
         "train_seconds": round(time.time() - started, 1),
     }  # fmt: skip
     packed_step.plain_layers(model)
+    told |= training.replayed() if run.replayed else {}
     held = token_pools.read(folder, "held")
     told["held_out_loss"] = packed_step.held_out_loss(model, [held.row(i) for i in range(len(held.lengths))])
     packed_step.prepare_generation(model)
@@ -345,7 +284,9 @@ def main() -> None:
         run_scores.keep(*arguments.paths[:1], arguments.group, arguments.paths[1], reference.provenance((0, 1, 2)))
     else:
         told = json.loads(arguments.runs) if arguments.runs else []
-        spread([Run(**each) for each in told] or GROUPS[arguments.group](), *arguments.paths, arguments)
+        spread(
+            [Run(**each) for each in told] or runs_of(arguments.group, arguments.paths[2]), *arguments.paths, arguments
+        )
 
 
 if __name__ == "__main__":

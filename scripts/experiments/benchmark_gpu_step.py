@@ -35,10 +35,10 @@ def packed(checkpoint: Path, folder: Path, steps: int, compiled: bool = True, se
     from peft.helpers import disable_input_dtype_casting
 
     from helpers import masking
-    from scripts.experiments import adapter_runs, packed_step
+    from scripts.experiments import adapter_runs, packed_step, run_groups
 
     masking.CHUNK = 1024
-    run = adapter_runs.Run("step", "packed", learning_rate=RATE, steps=steps, seed=seed)
+    run = run_groups.Run("step", "packed", learning_rate=RATE, steps=steps, seed=seed)
     model = adapter_runs.adapted(run, packed_step.load_base(checkpoint))
     model.train()
     if compiled:
@@ -68,7 +68,7 @@ def padded(checkpoint: Path, folder: Path, steps: int) -> dict:
     from transformers import AutoModelForCausalLM
 
     from helpers import masking
-    from scripts.experiments import adapter_runs, gpu_runs
+    from scripts.experiments import adapter_runs, gpu_runs, run_groups
 
     masking.CHUNK = 1024
     gpu_runs.fused_norms()
@@ -80,7 +80,7 @@ def padded(checkpoint: Path, folder: Path, steps: int) -> dict:
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0, fused=gpu_runs.DEVICE == "cuda")
     told = rows_of(folder, steps)
     data = {"ids": [ids.tolist() for ids, _ in told], "response": [labels.tolist() for _, labels in told]}
-    run = adapter_runs.Run("step", "padded", learning_rate=RATE, steps=steps)
+    run = run_groups.Run("step", "padded", learning_rate=RATE, steps=steps)
     losses, seconds = [], []
     for step in range(steps):
         started = time.perf_counter()
@@ -136,13 +136,13 @@ def agreement(checkpoint: Path, folder: Path) -> dict:
     import torch
 
     from helpers import masking
-    from scripts.experiments import adapter_runs, gpu_runs, packed_step
+    from scripts.experiments import adapter_runs, gpu_runs, packed_step, run_groups
 
     rows = rows_of(folder, 1)[:8]
     found = []
     for way in ("sdpa", "packed"):
         base = packed_step.load_base(checkpoint, torch.float32)
-        model = adapter_runs.adapted(adapter_runs.Run("step", "agreement"), base)
+        model = adapter_runs.adapted(run_groups.Run("step", "agreement"), base)
         for name, parameter in model.named_parameters():
             if "lora_B" in name:  # at 0 half of the gradient would be
                 torch.nn.init.normal_(parameter, std=0.01, generator=torch.Generator(parameter.device).manual_seed(1))

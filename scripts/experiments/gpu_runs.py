@@ -34,6 +34,7 @@ import torch  # noqa: E402
 from helpers import dataset, environment, generation, masking, reference, scoring, training  # noqa: E402
 from helpers.probes import lora  # noqa: E402
 from scripts.dataset import augmentation  # noqa: E402
+from scripts.experiments.run_scores import english_rows  # noqa: E402
 
 SEEDS = (0, 1, 2)
 RATES = (5e-5, 2e-4, 5e-4, 1e-3, 3e-3)
@@ -178,27 +179,6 @@ def augmented_texts(seed: int) -> list[str]:
 def held_out(split: str, n: int) -> list[dict]:
     """The first ``n`` rows of a split."""
     return dataset.load(split).select(range(n)).to_list()
-
-
-def english_rows() -> list[dict]:
-    """The English requests of assets/data/retention.yaml as data rows, each with three other tools of the course."""
-    declared, rows = dataset.read_declarations(), []
-    for number, entry in enumerate(dataset.retention()["calls"]):
-        draw = random.Random(number)
-        names = [entry["name"], *draw.sample(sorted(set(declared) - {entry["name"]}), 3)]
-        draw.shuffle(names)
-        calls = [{"name": entry["name"], "arguments": entry["arguments"]}]
-        rows.append(
-            {
-                "id": f"english-{number}",
-                "dialect": "english",
-                "kind": "single",
-                "calls": json.dumps(calls),
-                "messages": json.dumps(dataset.conversation(entry["query"], calls)),
-                "tools": json.dumps([declared[n] for n in names]),
-            }
-        )
-    return rows
 
 
 def fused_norms() -> None:

@@ -134,12 +134,33 @@ def hidden_states(model, packed: dict) -> torch.Tensor:
     ).last_hidden_state[0]
 
 
-def packed_loss(model, packed: dict, hidden: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean cross-entropy over the labels of a packed sequence, in nats."""
+def packed_loss(model, packed: dict, hidden: torch.Tensor | None = None, normalization="window") -> torch.Tensor:
+    """Cross-entropy of the labels of a packed sequence, in nats.
+
+    ``normalization``: their mean ("window"), their "sum", or the mean over four quarters of the rows of each one's mean
+    ("means"), which is what averaging over micro-batches gives.
+    """
     hidden = hidden_states(model, packed) if hidden is None else hidden
-    head = without_adapter(model).lm_head
-    total = masking.summed_cross_entropy(head, hidden[packed["predicting"]], packed["targets"])
-    return total / len(packed["targets"])
+    head, place, targets = without_adapter(model).lm_head, packed["predicting"], packed["targets"]
+    if normalization == "means":
+        quarter = packed["row"][place] * 4 // packed["rows"]
+        parts = [quarter == number for number in range(4)]
+        means = [masking.summed_cross_entropy(head, hidden[place[p]], targets[p]) / p.sum() for p in parts]
+        return torch.stack(means).mean()
+    total = masking.summed_cross_entropy(head, hidden[place], targets)
+    return total if normalization == "sum" else total / len(targets)
+
+
+def blindfold(model, packed: dict) -> list:
+    """Cut the gradient at the prompt's keys and values, the only way from the loss to the prompt. Returns the hooks."""
+    written = torch.zeros_like(packed["row"], dtype=torch.bool)
+    written[packed["predicting"] + 1] = True
+
+    def cut(_module, _arguments, output):
+        return torch.where(written[None, :, None], output, output.detach())
+
+    projections = [module for name, module in model.named_modules() if name.endswith(("k_proj", "v_proj"))]
+    return [module.register_forward_hook(cut) for module in projections]
 
 
 def half_precision(model):
@@ -149,8 +170,10 @@ def half_precision(model):
     return torch.autocast(DEVICE, dtype=torch.bfloat16)
 
 
-def batches(pools: dict[str, list[int]], shares: dict[str, float], tokens: int, seed: int) -> Iterator[list[tuple]]:
-    """Steps without end: (pool, row number) pairs whose lengths come to at most ``tokens``.
+def batches(
+    pools: dict[str, list[int]], shares: dict[str, float], tokens: int, seed: int, rows: int = 0
+) -> Iterator[list[tuple]]:
+    """Steps without end: (pool, row number) pairs, ``rows`` of them or as many as ``tokens`` hold.
 
     ``pools`` holds the length of every row of each pool, ``shares`` how many of the rows come from it. Every row of a
     pool comes once before any comes again; a row that does not fit any more begins the next step.
@@ -165,7 +188,7 @@ def batches(pools: dict[str, list[int]], shares: dict[str, float], tokens: int, 
         name = max(owed, key=owed.__getitem__)
         owed[name] -= sum(shares.values())
         number = next(streams[name])
-        if pools[name][number] > room:
+        if len(step) == rows if rows else pools[name][number] > room:
             yield step
             step, room = [], tokens
         step.append((name, number))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,10 @@ JUDGED: dict[str, dict[str, int | None]] = {
     "recipe": {"universe_validation": None, "validation": 200},
     "form": {**dict.fromkeys(RINGS), "test": 300},
     "bet": {"universe_validation": None, **dict.fromkeys(RINGS), "test": 300, "test_unseen_tools": None},
+    "rates": {"universe_validation": None},
+    "ranks": {**dict.fromkeys(RINGS, 300), "test": 300},
+    "guide": {"validation": 300, "test": 300, "english": None},
+    "scaling": {"validation": 300},
     "candidate": dict.fromkeys(["universe_validation", *RINGS, "validation", "test", "test_unseen_tools"]),
 }
 NEW_TOKENS = 160  # of an answer, at most
@@ -31,7 +36,34 @@ NEW_TOKENS = 160  # of an answer, at most
 
 def judged(group: str) -> list[dict]:
     """The rows a group's runs are judged on."""
-    return [row for split, n in JUDGED[group].items() for row in dataset.load(split).to_list()[:n]]
+    return [row for split, n in JUDGED[group].items() for row in _rows_of(split)[:n]]
+
+
+def _rows_of(split: str) -> list[dict]:
+    return english_rows() if split == "english" else dataset.load(split).to_list()
+
+
+def english_rows() -> list[dict]:
+    """The English requests of assets/data/retention.yaml as data rows, each with three other tools of the course."""
+    declared, rows = dataset.read_declarations(), []
+    for number, entry in enumerate(dataset.retention()["calls"]):
+        draw = random.Random(number)
+        names = [entry["name"], *draw.sample(sorted(set(declared) - {entry["name"]}), 3)]
+        draw.shuffle(names)
+        calls = [{"name": entry["name"], "arguments": entry["arguments"]}]
+        rows.append(
+            {
+                "id": f"english-{number}",
+                "split": "english",
+                "phrasing": f"english-{number}",
+                "dialect": "english",
+                "kind": "single",
+                "calls": json.dumps(calls),
+                "messages": json.dumps(dataset.conversation(entry["query"], calls)),
+                "tools": json.dumps([declared[n] for n in names]),
+            }
+        )
+    return rows
 
 
 def predict(model, tokenizer, rows: list[dict]) -> list[str]:

@@ -5,6 +5,8 @@
     course     the course's own 32 tools, drawn anew and renamed each round     scripts.dataset.augmentation
     seal       Seal-Tools (Wu et al. 2024, Apache-2.0), English, 1,640 requests beside drawn distractors; its converted
                files (declarations.jsonl.gz, requests.jsonl.gz) are made from github.com/fairyshine/Seal-Tools
+    train      the course's stored rows, for the guide's recipe; train_full, train_no_stops and train_with_results label
+               all tokens, no stop, and what tools wrote
     held       the first rows of universe_validation: their loss is measured, nothing is trained on them
     plain      text that the base model wrote by itself, Arabic and English: what it may not forget (``replay``)
 
@@ -23,8 +25,20 @@ import numpy as np
 
 from helpers import dataset, masking
 
+#: Pools of the stored rows -> which tokens carry loss.
+STORED: dict[str, dict[str, bool]] = {
+    "train": {}, "train_full": {"mask_prompt": False, "mask_tool_results": False},
+    "train_no_stops": {"label_stops": False}, "train_with_results": {"mask_tool_results": False},
+}  # fmt: skip
 COUNTS = (32, 130, 230)  # tools of the universe_N pools
-ROUNDS = {"universe": 24, "course": 12, "seal": 12, "held": 1, **{f"universe_{count}": 1 for count in COUNTS}}
+ROUNDS = {
+    "universe": 24,
+    "course": 12,
+    "seal": 12,
+    "held": 1,
+    **dict.fromkeys(STORED, 1),
+    **{f"universe_{count}": 1 for count in COUNTS},
+}
 HELD = 300  # rows whose loss is measured
 FEW_TOOLS = 20_000  # rows of a universe_N pool: 500 steps
 ROOM = 3000  # characters of a row's declarations, as the universe has it
@@ -88,6 +102,8 @@ def rows_of(name: str, number: int, seal: Path) -> list[dict]:
         from helpers import universe
 
         return universe.rows("universe_train", seed=number)
+    if name in STORED:
+        return dataset.load("train").to_list()
     if name == "held":
         return dataset.load("universe_validation").to_list()[:HELD]
     if name.startswith("universe_"):
@@ -143,7 +159,8 @@ def draw_round(checkpoint, name: str, number: int, seal: Path, folder: Path) -> 
 
     path = folder / f"{name}-{number:03}.npz"
     if not path.exists():
-        encoded = masking.encode(rows_of(name, number, seal), AutoTokenizer.from_pretrained(checkpoint))
+        labels = STORED.get(name, {})
+        encoded = masking.encode(rows_of(name, number, seal), AutoTokenizer.from_pretrained(checkpoint), **labels)
         Pool.of(encoded.ids, encoded.labels).save(path)
     lengths = Pool.load(path).lengths
     return f"{path.name}: {len(lengths)} rows, {sum(lengths) / len(lengths):.0f} tokens, {max(lengths)} the longest"

@@ -9,7 +9,9 @@ import torch
 from tiny_gemma import tiny_config
 
 from helpers import dataset, masking, reference, universe
-from scripts.experiments import adapter_runs, packed_step, replay, run_scores, token_pools
+from scripts.experiments import adapter_runs, packed_step, replay, run_groups, run_scores, token_pools
+
+SCORES = {"scores": {"universe_validation": {"exact": [3, 9]}}}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,7 @@ def pools(tmp_path_factory, tokenizer):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(packed_step, "TOKENS", 640)
+    monkeypatch.setattr(adapter_runs, "LONGEST", 384)
     monkeypatch.setattr(replay, "TOKENS", 128)
     monkeypatch.setattr(packed_step, "compile_layers", lambda model: None)
     monkeypatch.setenv("COURSE_WORKER", "0")
@@ -59,9 +62,10 @@ def test_a_pool_gives_back_ids_and_labels(pools, tokenizer):
     assert token_pools.read(pools, "universe", 1).lengths == pool.lengths[:12] == list(map(len, encoded.ids[:12]))
 
 
-def test_every_recipe_has_a_name_of_its_own():
-    for runs in adapter_runs.GROUPS.values():
-        listed = runs()
+def test_every_recipe_has_a_name_of_its_own(tmp_path):
+    (tmp_path / "rates-x.json").write_text(json.dumps({"rank": 4, "learning_rate": 5e-4} | SCORES), encoding="utf-8")
+    for group in run_groups.GROUPS:
+        listed = run_groups.runs_of(group, tmp_path)
         assert len({run.file for run in listed}) == len(listed)
         assert {run.group for run in listed} <= run_scores.JUDGED.keys()
     assert not {"test", "test_unseen_tools", *run_scores.RINGS} & set(run_scores.JUDGED["recipe"])
@@ -70,7 +74,7 @@ def test_every_recipe_has_a_name_of_its_own():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", "kl", "tokens"])
 def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small, tmp_path):
-    run = adapter_runs.Run("recipe", f"x {kind}", steps=2, rank=2, replay=kind, weight=1.0)
+    run = run_groups.Run("recipe", f"x {kind}", steps=2, rank=2, replay=kind, weight=1.0)
     line = adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
     assert line.startswith(run.file) and "perplexity" in line
     told = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
@@ -87,7 +91,7 @@ def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small,
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tiny_checkpoint, pools, small, tmp_path, monkeypatch):
-    run = adapter_runs.Run("recipe", "whole", steps=4, rank=2, replay="kl", weight=1.0)
+    run = run_groups.Run("recipe", "whole", steps=4, rank=2, replay="kl", weight=1.0)
     adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
     whole = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
     broken = replace(run, name="broken")
@@ -106,8 +110,36 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tiny_checkpoint, 
             adapter_runs.run_one(broken, tiny_checkpoint, pools, tmp_path)
     adapter_runs.run_one(broken, tiny_checkpoint, pools, tmp_path)
     told = json.loads((tmp_path / f"{broken.file}.json").read_text(encoding="utf-8"))
-    assert told["loss"] == pytest.approx(whole["loss"], abs=2e-5) and told["rows"] == whole["rows"]
+    assert told["loss"] == pytest.approx(whole["loss"], abs=2e-5) and told["seen"] == whole["seen"]
     assert not list(tmp_path.glob("*.pt"))
+
+
+def test_ranks_take_the_rate_that_was_best_on_validation(tmp_path):
+    for rank, rate, exact in ((4, 2e-4, 3), (4, 5e-4, 5), (8, 2e-4, 7), (8, 5e-4, 6)):
+        scores = {"universe_validation": {"exact": [exact, 9]}}
+        told = {"rank": rank, "learning_rate": rate, "scores": scores}
+        (tmp_path / f"rates-{rank}-{rate}.json").write_text(json.dumps(told), encoding="utf-8")
+    chosen = {(run.rank, run.learning_rate) for run in run_groups.ranks(tmp_path)}
+    assert chosen == {(4, 5e-4), (8, 2e-4)} and len(run_groups.ranks(tmp_path)) == 2 * len(run_groups.SEEDS)
+
+
+@pytest.mark.parametrize("schedule, halfway", [("cosine", 0.5), ("linear", 0.5), ("constant", 1.0)])
+def test_schedules(schedule, halfway):
+    run = run_groups.Run("x", "x", schedule=schedule, warmup=0.1, steps=100, learning_rate=1.0)
+    found = [adapter_runs.rate_at(run, step) for step in (0, 4, 9, 55)]
+    assert found == pytest.approx([0.1, 0.5, 1, halfway])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", [{"blind": True}, {"normalization": "means"}, {"replayed": True}, {"schedule": "linear"}]
+)
+def test_every_change_of_the_guides_recipe_runs(change, tiny_checkpoint, pools, small, tmp_path):
+    run = run_groups.Run("guide", "x", steps=2, rows=4, rank=2, **change)
+    adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
+    told = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
+    assert told["seen"] == 8 and min(told["grad_norm"]) > 0
+    assert not run.replayed or (len(told["frozen_loss"]) == 2 == len(told["batches"]) and len(told["batches"][0]) == 4)
 
 
 def test_divergence_is_that_of_the_whole_distributions():

@@ -64,6 +64,33 @@ def test_the_loss_of_rows_held_out_is_the_mean_over_their_labels(model, monkeypa
     assert packed_step.held_out_loss(model, told) == pytest.approx(padded, rel=1e-5 if exact else 1e-2)
 
 
+def test_normalizations(model):
+    told = rows(6, 8)
+    batch = packed_step.pack(told, 512)
+    mean, total, means = (packed_step.packed_loss(model, batch, normalization=n) for n in ("window", "sum", "means"))
+    assert total.item() == pytest.approx(mean.item() * len(batch["targets"]), rel=1e-5)
+    quarters = [packed_step.packed_loss(model, packed_step.pack(told[i : i + 2], 256)).item() for i in range(0, 8, 2)]
+    assert means.item() == pytest.approx(np.mean(quarters), rel=1e-5) and means.item() != pytest.approx(mean.item())
+
+
+def test_a_blindfold_leaves_the_loss_and_takes_the_prompt_from_the_gradient(model):
+    batch = packed_step.pack(rows(7), 256)
+    whole = packed_step.packed_loss(model, batch)
+    through = gradients(model, whole)
+    hooks = packed_step.blindfold(model, batch)
+    cut = packed_step.packed_loss(model, batch)
+    without = gradients(model, cut)
+    for hook in hooks:
+        hook.remove()
+    assert cut.item() == pytest.approx(whole.item(), rel=1e-6) and (through - without).norm() > 0.01 * through.norm()
+
+
+def test_steps_of_a_number_of_rows():
+    order = packed_step.batches({"a": [50] * 20}, {"a": 1.0}, 10**6, 0, rows=4)
+    steps = [next(order) for _ in range(5)]
+    assert {len(step) for step in steps} == {4} and len({number for step in steps for _, number in step}) == 20
+
+
 def test_too_many_rows_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         packed_step.pack(rows(0), 32)
