@@ -50,7 +50,7 @@ def recipes() -> str:
         lines.append((cells[1]["rate"], [name, *shown, *language]))
     header = ["recipe", "function", "exact", "no call", "asks back", "perplexity, Arabic", "English"]
     table = generated.markdown_table(header, [line for _, line in sorted(lines, key=lambda each: -each[0])])
-    return f"{stored.source()}. Intervals: 95 %, clustered by phrasing.\n\n{table}"
+    return f"{stored.source()}. Intervals: 95 %, Wilson.\n\n{table}"
 
 
 def written(text: str) -> str:
