@@ -221,7 +221,7 @@ print("Nobody has trained this model to call." if found == 0 else "This model ca
 # %% [markdown]
 # ## 0.5 · The map: what the guide claims
 #
-# Forty-one statements of the guide can be checked, and five more questions are ours: readers meet them, and the guide is silent. The table is drawn from the
+# These statements of the guide can be checked. Some questions are ours: readers meet them, and the guide is silent. The table is drawn from the
 # [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is settled by one cell of one notebook. The guide's words
 # are quoted; what was measured is the sentence on that notebook's card.
 
