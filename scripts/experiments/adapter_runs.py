@@ -12,7 +12,6 @@ group can be finished on another host. joblib spreads the runs, a process each, 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import os
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from helpers import reference
 
-from . import run_scores, token_pools
+from . import lines, run_scores, token_pools
 from .run_groups import TARGETS, Run, runs_of
 
 LONGEST = 1024  # tokens of a row; Seal-Tools' longer ones only come in steps without a number of rows
@@ -36,14 +35,12 @@ SAVE_EVERY = 60  # seconds between two checkpoints of a run
 def adapted(run: Run, base):
     """The base model with a fresh adapter, seeded."""
     import torch
-    from peft import LoraConfig, get_peft_model
+
+    from helpers import training
 
     torch.manual_seed(run.seed)
-    config = LoraConfig(
-        r=run.rank, lora_alpha=run.alpha, lora_dropout=run.dropout, use_rslora=run.rslora,
-        target_modules=list(TARGETS[run.targets]),
-    )  # fmt: skip
-    return get_peft_model(base, config)
+    options = {"lora_dropout": run.dropout, "use_rslora": run.rslora}
+    return training.add_adapter(base, run.rank, run.alpha, TARGETS[run.targets], **options)
 
 
 def rate_at(run: Run, step: int) -> float:
@@ -52,10 +49,8 @@ def rate_at(run: Run, step: int) -> float:
     if step < warmup:
         return run.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, run.steps - warmup)
-    return (
-        run.learning_rate
-        * {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1}[run.schedule]
-    )
+    shares = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1}
+    return run.learning_rate * shares[run.schedule]
 
 
 class Training:
@@ -75,7 +70,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=run.learning_rate, weight_decay=run.weight_decay, fused=packed_step.DEVICE == "cuda"
         )
-        self.told: dict[str, list] = {"loss": [], "grad_norm": [], "replay": [], "rows": [], "seconds": []}
+        self.told: dict[str, list] = {"loss": [], "grad_norm": [], "replay": [], "seconds": []}
         self.batches: list[list[tuple]] = []
         # of a step; no row is longer than LONGEST
         self.width = LONGEST * run.rows or packed_step.TOKENS
@@ -92,16 +87,16 @@ class Training:
         if not self.run.blind:  # hooks break what is compiled
             packed_step.compile_layers(self.model)
         saved = last = time.time()
+        timed = len(self.told["loss"])  # steps before ``last``
         for step in range(len(self.told["loss"]), self.run.steps):
             self._step(step)
             if step % 50 == 49 or step == self.run.steps - 1:
                 self._settle()
-                self.told["seconds"].append(round((time.time() - last) / 50, 4))
-                last = time.time()
+                self.told["seconds"].append(round((time.time() - last) / (step + 1 - timed), 4))
+                last, timed = time.time(), step + 1
                 if last - saved > SAVE_EVERY:
                     self._save()
                     saved = last = time.time()
-        self._settle()
         return self.told
 
     def _step(self, step: int) -> None:
@@ -113,12 +108,11 @@ class Training:
 
         self.batches.append(next(self.order))
         rows = self.rows_of(self.batches[-1])
-        self.told["rows"].append(len(rows))
         packed = packed_step.pack([*rows, *(self.replay.rows() if self.replay else [])], self.width)
         hooks = packed_step.blindfold(self.model, packed) if self.run.blind else []
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(self.run, step)
-        with packed_step.half_precision(self.model), disable_input_dtype_casting(self.model):
+        with packed_step.half_precision(), disable_input_dtype_casting(self.model):
             hidden = packed_step.hidden_states(self.model, packed)
             loss = packed_step.packed_loss(self.model, packed, hidden, self.run.normalization)
             term = self.replay.term(packed, hidden) if self.replay else None
@@ -139,7 +133,7 @@ class Training:
         """The rows of every step, and their loss under the weights as they are now, layers plain."""
         from . import packed_step
 
-        losses = [packed_step.held_out_loss(self.model, self.rows_of(batch)) for batch in self.batches]
+        losses = [packed_step.held_out_loss(self.model, self.rows_of(batch), self.width) for batch in self.batches]
         return {"frozen_loss": losses, "batches": [[number for _, number in batch] for batch in self.batches]}
 
     def _settle(self) -> None:
@@ -193,15 +187,14 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = adapted(run, packed_step.load_base(checkpoint))
     training = Training(run, model, folder, out / f"{run.file}.pt")
-    found = training.go()
-    told = asdict(run) | found | {
-        "file": run.file, "seconds_per_step": statistics.median(found.pop("seconds")), "seen": sum(found.pop("rows")),
-        "train_seconds": round(time.time() - started, 1),
-    }  # fmt: skip
+    told = asdict(run) | training.go()
+    told |= {"file": run.file, "seen": sum(map(len, training.batches))}
+    told["seconds_per_step"] = statistics.median(told.pop("seconds"))
+    told["train_seconds"] = round(time.time() - started, 1)
     packed_step.plain_layers(model)
     told |= training.replayed() if run.replayed else {}
     held = token_pools.read(folder, "held")
-    told["held_out_loss"] = packed_step.held_out_loss(model, [held.row(i) for i in range(len(held.lengths))])
+    told["held_out_loss"] = packed_step.held_out_loss(model, [held.row(number) for number in range(len(held))])
     packed_step.prepare_generation(model)
     for parameter in (p for p in model.parameters() if p.requires_grad):
         parameter.data = parameter.data.to(packed_step.HALF)  # what is stored is what is scored
@@ -212,8 +205,7 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
     written = run_scores.predict(model, tokenizer, rows)
     told |= {"scores": run_scores.rates(rows, written), "seconds": round(time.time() - started, 1)}
     model.save_pretrained(out / run.file)
-    with gzip.open(out / f"{run.file}.jsonl.gz", "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in written)
+    lines.write(out / f"{run.file}.jsonl.gz", ({"text": text} for text in written))
     (out / f"{run.file}.json").write_text(json.dumps(told), encoding="utf-8")
     (out / f"{run.file}.pt").unlink(missing_ok=True)
     return run_scores.line_of(told)
@@ -281,7 +273,8 @@ def main() -> None:
     if arguments.what == "draw":
         draw(*arguments.paths, arguments)
     elif arguments.what == "keep":
-        run_scores.keep(*arguments.paths[:1], arguments.group, arguments.paths[1], reference.provenance((0, 1, 2)))
+        out, target = arguments.paths
+        run_scores.keep(out, arguments.group, target, reference.provenance((0, 1, 2)))
     else:
         told = json.loads(arguments.runs) if arguments.runs else []
         spread(

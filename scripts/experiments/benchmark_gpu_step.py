@@ -29,6 +29,25 @@ def rows_of(folder: Path, steps: int) -> list[tuple]:
     return [pool.row(number) for number in range(ROWS * steps)]
 
 
+def timed(run, model, one_step) -> dict:
+    """Loss and seconds of every step; ``one_step(step, trained, optimizer)`` makes one and returns its loss."""
+    import torch
+
+    from scripts.experiments import adapter_runs, packed_step
+
+    model.train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0, fused=packed_step.DEVICE == "cuda")
+    losses, seconds = [], []
+    for step in range(run.steps):
+        started = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = adapter_runs.rate_at(run, step)
+        losses.append(one_step(step, trained, optimizer).item())
+        seconds.append(time.perf_counter() - started)
+    return {"loss": losses, "seconds": seconds}
+
+
 def packed(checkpoint: Path, folder: Path, steps: int, compiled: bool = True, seed: int = 0) -> dict:
     """The way of ``adapter_runs``."""
     import torch
@@ -40,56 +59,43 @@ def packed(checkpoint: Path, folder: Path, steps: int, compiled: bool = True, se
     masking.CHUNK = 1024
     run = run_groups.Run("step", "packed", learning_rate=RATE, steps=steps, seed=seed)
     model = adapter_runs.adapted(run, packed_step.load_base(checkpoint))
-    model.train()
     if compiled:
         packed_step.compile_layers(model)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0, fused=packed_step.DEVICE == "cuda")
-    rows, losses, seconds = rows_of(folder, steps), [], []
-    for step in range(steps):
-        started = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = adapter_runs.rate_at(run, step)
+    rows = rows_of(folder, steps)
+
+    def one_step(step, trained, optimizer):
         batch = packed_step.pack(rows[ROWS * step : ROWS * (step + 1)], WIDTH)
-        with packed_step.half_precision(model), disable_input_dtype_casting(model):
+        with packed_step.half_precision(), disable_input_dtype_casting(model):
             loss = packed_step.packed_loss(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.item())
-        seconds.append(time.perf_counter() - started)
-    return {"loss": losses, "seconds": seconds}
+        return loss.detach()
+
+    return timed(run, model, one_step)
 
 
 def padded(checkpoint: Path, folder: Path, steps: int) -> dict:
     """The way of ``gpu_runs``: two halves of 16 rows, padded, fused norms, autocast."""
-    import torch
     from transformers import AutoModelForCausalLM
 
     from helpers import masking
-    from scripts.experiments import adapter_runs, gpu_runs, run_groups
+    from scripts.experiments import gpu_runs, run_groups
 
     masking.CHUNK = 1024
     gpu_runs.fused_norms()
     job = gpu_runs.Job("step", "padded", 0, RATE, warmup=0.05, steps=steps, batch=ROWS, accumulation=2)
     base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=gpu_runs.HALF, attn_implementation="sdpa")
     model = gpu_runs.adapted(job, base.to(gpu_runs.DEVICE))
-    model.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0, fused=gpu_runs.DEVICE == "cuda")
     told = rows_of(folder, steps)
     data = {"ids": [ids.tolist() for ids, _ in told], "response": [labels.tolist() for _, labels in told]}
-    run = run_groups.Run("step", "padded", learning_rate=RATE, steps=steps)
-    losses, seconds = [], []
-    for step in range(steps):
-        started = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = adapter_runs.rate_at(run, step)
+
+    def one_step(step, trained, optimizer):
         chosen = list(range(ROWS * step, ROWS * (step + 1)))
-        losses.append(gpu_runs.one_step(job, model, data, chosen, trained, optimizer, {})["loss"].item())
-        seconds.append(time.perf_counter() - started)
-    return {"loss": losses, "seconds": seconds}
+        return gpu_runs.one_step(job, model, data, chosen, trained, optimizer, {})["loss"]
+
+    return timed(run_groups.Run("step", "padded", learning_rate=RATE, steps=steps), model, one_step)
 
 
 def trainer(checkpoint: Path, folder: Path, steps: int, unsloth: bool) -> dict:

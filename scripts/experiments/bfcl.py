@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gzip
 import hashlib
 import importlib
 import json
@@ -39,6 +38,8 @@ from helpers.conversions import messages as turns
 from helpers.errors import CourseError
 from helpers.paths import cache_folder, encode
 from helpers.schemas import Tools, as_tools
+
+from . import lines
 
 VERSION = "2026.3.23"
 WHEEL = f"bfcl_eval-{VERSION}-py3-none-any.whl"
@@ -216,16 +217,17 @@ def prepare(folder: Path) -> None:
     """Write FOLDER/bfcl_rows.jsonl.gz and say how many rows there are, why some are refused, and how long they are."""
     tokenizer = checkpoints.load_tokenizer(checkpoints.ensure("gemma"))
     folder.mkdir(parents=True, exist_ok=True)
-    with gzip.open(folder / ROWS, "wt", encoding="utf-8") as file:
-        for category in CATEGORIES:
-            rows = [row_of(entry, category) for entry in questions(category).values()]
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            prompts = [generation.prompt(row) for row in rows if not row["refused"]]
-            lengths = sorted(map(len, tokenizer(prompts, add_special_tokens=False).input_ids))
-            beyond = {limit: sum(length > limit for length in lengths) for limit in LENGTHS}
-            told = f"median {lengths[len(lengths) // 2]}, longest {lengths[-1]}, beyond {beyond}"
-            refused = dict(Counter(row["refused"] for row in rows if row["refused"]))
-            print(f"{category}: {len(rows)} rows, refused {refused}, tokens of a prompt: {told}", flush=True)
+    written: list[dict] = []
+    for category in CATEGORIES:
+        rows = [row_of(entry, category) for entry in questions(category).values()]
+        written += rows
+        prompts = [generation.prompt(row) for row in rows if not row["refused"]]
+        lengths = sorted(map(len, tokenizer(prompts, add_special_tokens=False).input_ids))
+        beyond = {limit: sum(length > limit for length in lengths) for limit in LENGTHS}
+        told = f"median {lengths[len(lengths) // 2]}, longest {lengths[-1]}, beyond {beyond}"
+        refused = dict(Counter(row["refused"] for row in rows if row["refused"]))
+        print(f"{category}: {len(rows)} rows, refused {refused}, tokens of a prompt: {told}", flush=True)
+    lines.write(folder / ROWS, written)
 
 
 # --- texts to scores --------------------------------------------------------------------------------------------------
@@ -256,31 +258,30 @@ def judged(row: dict, text: str) -> dict:
 
 def score(rows: list[dict], texts: list[str]) -> tuple[list[dict], list[dict]]:
     """A line a category (hits, n, rate, Wilson's interval, ``name``, ``malformed``, the published %), a line a row."""
-    lines = [judged(row, text) for row, text in zip(rows, texts, strict=True)]
+    judgements = [judged(row, text) for row, text in zip(rows, texts, strict=True)]
     table = []
     for category in CATEGORIES:
-        own = [line for line in lines if line["category"] == category]
+        own = [line for line in judgements if line["category"] == category]
         hits, n = sum(line["right"] for line in own), len(own)
         named = [line["name"] for line in own if line["name"] is not None]
         low, high = scoring.wilson(hits, n)
         told = {"category": category, "hits": hits, "n": n, "rate": hits / n if n else None, "low": low, "high": high}
         told |= {"name": [sum(named), len(named)], "malformed": sum(line["malformed"] for line in own)}
         table.append(told | {"published": PUBLISHED.get(category)})
-    return table, lines
+    return table, judgements
 
 
 def kept(predictions: Path, folder: Path) -> None:
     """Score PREDICTIONS (lines with id and text) and store the table, and each row's text and judgement."""
-    rows, written = (_lines(gzip.decompress(path.read_bytes())) for path in (folder / ROWS, predictions))
+    rows, written = (lines.read(path) for path in (folder / ROWS, predictions))
     texts = {one["id"]: one["text"] for one in written}
     if missing := [row["id"] for row in rows if row["id"] not in texts]:
         raise CourseError(f"{predictions.name} has no text for {missing[0]}", f"generate for every row of {ROWS}")
-    table, lines = score(rows, [texts[row["id"]] for row in rows])
+    table, judgements = score(rows, [texts[row["id"]] for row in rows])
     target = folder / f"bfcl_{predictions.name.split('.jsonl')[0]}"
     stored = {"provenance": reference.provenance(()) | {"bfcl": VERSION}, "results": table}
     target.with_name(target.name + ".json").write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
-    with gzip.open(target.with_name(target.name + ".jsonl.gz"), "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps(one | {"text": texts[one["id"]]}, ensure_ascii=False) + "\n" for one in lines)
+    lines.write(target.with_name(target.name + ".jsonl.gz"), (one | {"text": texts[one["id"]]} for one in judgements))
     for one in table:
         print(one, flush=True)
 

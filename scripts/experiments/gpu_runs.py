@@ -16,7 +16,6 @@ loss is the course's own (``helpers.masking.label_loss``), the recipe the guide'
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import multiprocessing
@@ -34,6 +33,7 @@ import torch  # noqa: E402
 from helpers import dataset, environment, generation, masking, reference, scoring, training  # noqa: E402
 from helpers.probes import lora  # noqa: E402
 from scripts.dataset import augmentation  # noqa: E402
+from scripts.experiments import lines  # noqa: E402
 from scripts.experiments.run_scores import english_rows  # noqa: E402
 
 SEEDS = (0, 1, 2)
@@ -494,8 +494,7 @@ def collect(out: Path, arguments) -> None:
             json.dumps({"provenance": told, "results": [part["result"] for part in found]}, indent=1), encoding="utf-8"
         )
         if predictions := [p for part in found for p in part["predictions"]]:
-            with gzip.open(out / f"{group}.jsonl.gz", "wt", encoding="utf-8") as file:
-                file.writelines(json.dumps(p, ensure_ascii=False) + "\n" for p in predictions)
+            lines.write(out / f"{group}.jsonl.gz", predictions)
     trained = [
         part["result"]
         for part in parts

@@ -163,7 +163,7 @@ def blindfold(model, packed: dict) -> list:
     return [module.register_forward_hook(cut) for module in projections]
 
 
-def half_precision(model):
+def half_precision():
     """Products in bfloat16 where that is fast; the adapter's weights stay in float32."""
     if HALF is not torch.bfloat16:
         return nullcontext()
@@ -202,15 +202,16 @@ def _endless(rows: int, seed: str) -> Iterator[int]:
 
 
 @torch.no_grad()
-def held_out_loss(model, rows: list[tuple]) -> float:
-    """Mean cross-entropy of rows that nothing is trained on, in nats a label; layers as they are."""
+def held_out_loss(model, rows: list[tuple], width: int | None = None) -> float:
+    """Mean cross-entropy of rows, in nats a label, in sequences of ``width`` tokens (``TOKENS`` unless given)."""
     model.eval()
     total = count = 0.0
+    width = width or TOKENS
     while rows:
-        fitting = next((n for n in range(len(rows), 0, -1) if sum(len(ids) for ids, _ in rows[:n]) <= TOKENS), 1)
-        packed = pack(rows[:fitting], TOKENS)
-        with half_precision(model):
+        fitting = int(np.searchsorted(np.cumsum([len(ids) for ids, _ in rows]), width, side="right"))
+        packed = pack(rows[: max(1, fitting)], width)
+        with half_precision():
             total += packed_loss(model, packed).item() * len(packed["targets"])
         count += len(packed["targets"])
-        rows = rows[fitting:]
+        rows = rows[packed["rows"] :]
     return total / count

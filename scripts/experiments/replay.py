@@ -80,7 +80,7 @@ class Replay:
         """Rows for one step, at most ``TOKENS`` tokens together, labelled for nobody: their loss is ``term``."""
         self.chosen, room = [], TOKENS
         while True:
-            ids, _ = self.pool.row(self.draw.randrange(len(self.pool.starts) - 1))
+            ids, _ = self.pool.row(self.draw.randrange(len(self.pool)))
             room -= len(ids)
             if room < 0:
                 return self.chosen

@@ -7,15 +7,16 @@ it was judged on, and ``rates`` gives its scores again.
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from helpers import dataset, generation, masking, scoring
+from helpers import dataset, generation, masking, reference, scoring
 from helpers.checkpoints import without_adapter
+
+from . import lines
 
 LEVELS = ("parse", "name", "keys", "exact", "no_call", "asks")
 GOLD = ("split", "id", "kind", "dialect", "phrasing", "calls", "asks")
@@ -92,10 +93,24 @@ def rates(rows: list[dict], texts: list[str]) -> dict[str, dict[str, list[int]]]
     """split -> level -> [hits, n], for what was written to each row; a row needs the columns ``GOLD``."""
     table = {}
     for split in dict.fromkeys(row["split"] for row in rows):
-        own = [(row, text) for row, text in zip(rows, texts, strict=True) if row["split"] == split]
-        written = [generation.Generation(text, (), "<start_function_response>") for _, text in own]
-        table[split] = scoring.score(written, [row for row, _ in own]).counts(LEVELS)
+        table[split] = report(rows, texts, split).counts(LEVELS)
     return table
+
+
+def report(rows: list[dict], texts: list[str], split: str) -> scoring.Report:
+    """What was written to the rows of one split, judged. How a text ended is not kept, so ``stop`` says nothing."""
+    own = [(row, text) for row, text in zip(rows, texts, strict=True) if row["split"] == split]
+    written = [generation.Generation(text, (), "<start_function_response>") for _, text in own]
+    return scoring.score(written, [row for row, _ in own])
+
+
+def texts_of(stored: reference.Reference) -> tuple[list[dict], dict[str, list[str]]]:
+    """The rows of a result that ``keep`` wrote, and what each run wrote to them, by the run's name for files."""
+    texts: dict[str, list[str]] = {}
+    for line in stored.predictions:
+        if line["run"] != "gold":
+            texts.setdefault(line["run"], []).append(line["text"])
+    return [line for line in stored.predictions if line["run"] == "gold"], texts
 
 
 def line_of(told: dict) -> str:
@@ -114,18 +129,17 @@ def line_of(told: dict) -> str:
 def results(out: Path, group: str) -> Iterator[tuple[dict, list[str]]]:
     """The finished runs of a group under OUT, and what each wrote."""
     for path in sorted(out.glob(f"{group}-*.json")):
-        with gzip.open(path.with_suffix(".jsonl.gz"), "rt", encoding="utf-8") as file:
-            yield json.loads(path.read_text(encoding="utf-8")), [json.loads(line)["text"] for line in file]
+        texts = [line["text"] for line in lines.read(path.with_suffix(".jsonl.gz"))]
+        yield json.loads(path.read_text(encoding="utf-8")), texts
 
 
 def keep(out: Path, group: str, target: Path, source: dict) -> None:
     """Write what a group's runs gave to TARGET.json and TARGET.jsonl.gz (see the module)."""
     rows = judged(group)
     found = []
-    with gzip.open(target.with_suffix(".jsonl.gz"), "wt", encoding="utf-8") as file:
-        lines = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in rows]
-        for told, texts in results(out, group):
-            found.append(told | {"scores": rates(rows, texts)})
-            lines += [{"run": told["file"], "text": text} for text in texts]
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    predictions = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in rows]
+    for told, texts in results(out, group):
+        found.append(told | {"scores": rates(rows, texts)})
+        predictions += [{"run": told["file"], "text": text} for text in texts]
+    lines.write(target.with_suffix(".jsonl.gz"), predictions)
     target.with_suffix(".json").write_text(json.dumps({"provenance": source, "results": found}), encoding="utf-8")

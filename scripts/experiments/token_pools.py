@@ -15,7 +15,6 @@ A round draws every request of its source once. ``draw`` writes FOLDER/POOL-ROUN
 
 from __future__ import annotations
 
-import gzip
 import json
 import random
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from helpers import dataset, masking
+
+from . import lines
 
 #: Pools of the stored rows -> which tokens carry loss.
 STORED: dict[str, dict[str, bool]] = {
@@ -80,6 +81,9 @@ class Pool:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, ids=self.ids, labelled=np.packbits(self.labelled), starts=self.starts)
 
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row."""
@@ -133,9 +137,9 @@ def first_tools(count: int) -> tuple:
 
 def seal_rows(folder: Path, seed: int) -> list[dict]:
     """Seal-Tools' requests, each with its own declarations and up to ``BESIDE`` others, shuffled."""
-    declarations = [line["tool"] for line in _lines(folder / "declarations.jsonl.gz")]
+    declarations = [line["tool"] for line in lines.read(folder / "declarations.jsonl.gz")]
     rows = []
-    for row in _lines(folder / "requests.jsonl.gz"):
+    for row in lines.read(folder / "requests.jsonl.gz"):
         draw = random.Random(f"{seed}|{row['id']}")
         tools = json.loads(row["tools"])
         names, room = {tool["function"]["name"] for tool in tools}, ROOM - len(row["tools"])
@@ -146,11 +150,6 @@ def seal_rows(folder: Path, seed: int) -> list[dict]:
                 tools.append(other)
         rows.append(row | {"tools": json.dumps(draw.sample(tools, len(tools)), ensure_ascii=False)})
     return rows
-
-
-def _lines(path: Path) -> list[dict]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def draw_round(checkpoint, name: str, number: int, seal: Path, folder: Path) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 
-from helpers import generation, reference, scoring
+from helpers import reference
 from helpers.paths import ROOT
+from scripts.experiments import run_scores
 
 from . import generated
 
 PAGE = ROOT / "docs" / "adapter.md"
-SPLIT = "universe_validation"
+SPLIT, COURSE = "universe_validation", "validation"
 
 
 def step() -> str:
@@ -35,20 +36,19 @@ def step() -> str:
 
 
 def recipes() -> str:
-    """A line a recipe: function and exact on validation families, calls not made, perplexities; best exact first."""
+    """A line a recipe: scores on validation families and on the course's own, perplexities; best exact first."""
     stored = reference.load("recipe_search")
-    rows = [line for line in stored.predictions if line["run"] == "gold" and line["split"] == SPLIT]
+    rows, texts = run_scores.texts_of(stored)
     lines = []
     for told in stored.results:
-        texts = [line["text"] for line in stored.predictions if line["run"] == told["file"]][: len(rows)]
-        written = [generation.Generation(text, (), "<start_function_response>") for text in texts]
-        report = scoring.score(written, rows)
-        cells = [report.cell(level) for level in ("name", "exact", "no_call", "asks")]
+        report, of_course = (run_scores.report(rows, texts[told["file"]], split) for split in (SPLIT, COURSE))
+        cells = [report.cell(level) for level in ("name", "exact", "no_call", "asks")] + [of_course.cell("exact")]
         shown = [f"{cell['rate']:.0%} ({cell['low']:.0%}–{cell['high']:.0%})" for cell in cells]
         name = f"{told['name']}, seed {told['seed']}" if told["seed"] else told["name"]
         language = [f"{told[f'perplexity_{language}']:.0f}" for language in ("arabic", "english")]
         lines.append((cells[1]["rate"], [name, *shown, *language]))
-    header = ["recipe", "function", "exact", "no call", "asks back", "perplexity, Arabic", "English"]
+    header = ["recipe", "function", "exact", "no call", "asks back", "exact, the course's own tools"]
+    header += ["perplexity, Arabic", "English"]
     table = generated.markdown_table(header, [line for _, line in sorted(lines, key=lambda each: -each[0])])
     return f"{stored.source()}. Intervals: 95 %, Wilson.\n\n{table}"
 

@@ -100,18 +100,18 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
     return model, tokenizer
 
 
-def lora_config(rank: int, alpha: float | None = None, targets=PROJECTIONS):
-    """PEFT's ``LoraConfig`` with its defaults; ``alpha`` is twice the rank unless given."""
+def lora_config(rank: int, alpha: float | None = None, targets=PROJECTIONS, **options):
+    """PEFT's ``LoraConfig`` with its defaults, but for ``options``; ``alpha`` is twice the rank unless given."""
     from peft import LoraConfig
 
-    return LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=list(targets))
+    return LoraConfig(r=rank, lora_alpha=alpha or 2 * rank, target_modules=list(targets), **options)
 
 
-def add_adapter(model, rank: int, alpha: float | None = None, targets=PROJECTIONS):
+def add_adapter(model, rank: int, alpha: float | None = None, targets=PROJECTIONS, **options):
     """A fresh LoRA adapter by stock PEFT on a frozen model (see ``lora_config``). Returns the PeftModel."""
     from peft import get_peft_model
 
-    return get_peft_model(model, lora_config(rank, alpha, targets))
+    return get_peft_model(model, lora_config(rank, alpha, targets, **options))
 
 
 def add_unsloth_adapter(model, rank: int, alpha: float, checkpointing, targets=PROJECTIONS, seed: int = SEED):

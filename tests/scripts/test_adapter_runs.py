@@ -9,7 +9,15 @@ import torch
 from tiny_gemma import tiny_config
 
 from helpers import dataset, masking, reference, universe
-from scripts.experiments import adapter_runs, packed_step, replay, run_groups, run_scores, token_pools
+from scripts.experiments import (
+    adapter_runs,
+    benchmark_gpu_step,
+    packed_step,
+    replay,
+    run_groups,
+    run_scores,
+    token_pools,
+)
 
 SCORES = {"scores": {"universe_validation": {"exact": [3, 9]}}}
 
@@ -142,6 +150,19 @@ def test_every_change_of_the_guides_recipe_runs(change, tiny_checkpoint, pools, 
     assert not run.replayed or (len(told["frozen_loss"]) == 2 == len(told["batches"]) and len(told["batches"][0]) == 4)
 
 
+@pytest.mark.slow
+def test_the_benchmark_trains_both_ways_on_the_same_rows(tiny_checkpoint, pools, monkeypatch):
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+
+    monkeypatch.setattr(Gemma3RMSNorm, "forward", Gemma3RMSNorm.forward)  # ``fused_norms`` is put back afterwards
+    monkeypatch.setattr(masking, "CHUNK", masking.CHUNK)
+    monkeypatch.setattr(benchmark_gpu_step, "ROWS", 4)
+    monkeypatch.setattr(benchmark_gpu_step, "WIDTH", 1536)
+    ways = ("packed, not compiled", "gpu_runs")
+    packed, padded = (benchmark_gpu_step.one(way, tiny_checkpoint, pools, 2) for way in ways)
+    assert packed["loss"] == pytest.approx(padded["loss"], abs=0.02) and len(packed["seconds"]) == 2
+
+
 def test_divergence_is_that_of_the_whole_distributions():
     torch.manual_seed(0)
     head = torch.nn.Linear(8, 50, bias=False)
@@ -186,11 +207,9 @@ def test_as_many_rows_as_the_steps_need_whatever_the_tools():
 @pytest.mark.parametrize("name", ["universe_bet", "recipe_search"])
 def test_the_stored_scores_are_those_of_the_stored_texts(name):
     stored = reference.load(name)
-    gold = [line for line in stored.predictions if line["run"] == "gold"]
+    gold, texts = run_scores.texts_of(stored)
     for result in stored.results:
-        own = {result["name"], result.get("file")}
-        texts = [line["text"] for line in stored.predictions if line["run"] in own]
-        found = run_scores.rates(gold, texts)
+        found = run_scores.rates(gold, texts[result.get("file", result["name"])])
         for split, scores in result["scores"].items():
             assert {level: found[split][level] for level in scores} == scores
 
