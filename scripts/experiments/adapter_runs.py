@@ -188,8 +188,8 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
     model = adapted(run, packed_step.load_base(checkpoint))
     training = Training(run, model, folder, out / f"{run.file}.pt")
     told = asdict(run) | training.go()
-    told |= {"file": run.file, "seen": sum(map(len, training.batches))}
-    told["seconds_per_step"] = statistics.median(told.pop("seconds"))
+    told |= {"file": run.file, "seen": sum(map(len, training.batches)), "provenance": reference.provenance((run.seed,))}
+    told["seconds_per_step"] = statistics.median(told.pop("seconds") or [0.0])
     told["train_seconds"] = round(time.time() - started, 1)
     packed_step.plain_layers(model)
     told |= training.replayed() if run.replayed else {}
@@ -249,9 +249,10 @@ def draw(checkpoint: Path, folder: Path, arguments) -> None:
     from . import packed_step, replay
 
     known = {name: n for name, n in token_pools.ROUNDS.items() if name != "seal" or arguments.seal}
-    rounds = {name: min(n, arguments.rounds or n) for name, n in known.items()}
+    wanted = arguments.pools.split(",") if arguments.pools else [*known, "plain"]
+    rounds = {name: min(n, arguments.rounds or n) for name, n in known.items() if name in wanted}
     token_pools.draw(checkpoint, arguments.seal, folder, rounds, arguments.jobs)
-    if not (folder / "plain-000.npz").exists():
+    if "plain" in wanted and not (folder / "plain-000.npz").exists():
         model = packed_step.load_base(checkpoint)
         packed_step.prepare_generation(model)
         replay.write(model, AutoTokenizer.from_pretrained(checkpoint), folder)
@@ -265,6 +266,7 @@ def main() -> None:
     parser.add_argument("--group", default="recipe", choices=run_scores.JUDGED)
     parser.add_argument("--runs", default="", help="instead of a group's: a JSON list of runs, fields as Run has them")
     parser.add_argument("--seal", type=Path, default=None, help="the folder with Seal-Tools' converted files")
+    parser.add_argument("--pools", default="", help="those to draw, as universe,plain (default: all)")
     parser.add_argument("--rounds", type=int, default=None, help="of every pool, at most")
     parser.add_argument("--cards", default="", help="the GPUs to use, as 0,1,2 (default: all)")
     parser.add_argument("--jobs", type=int, default=4, help="processes at a time; one a card is nearly as fast as two")
@@ -274,7 +276,7 @@ def main() -> None:
         draw(*arguments.paths, arguments)
     elif arguments.what == "keep":
         out, target = arguments.paths
-        run_scores.keep(out, arguments.group, target, reference.provenance((0, 1, 2)))
+        run_scores.keep(out, arguments.group, target)
     else:
         told = json.loads(arguments.runs) if arguments.runs else []
         spread(

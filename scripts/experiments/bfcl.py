@@ -1,6 +1,7 @@
 """A yardstick that nobody here wrote: the Berkeley Function-Calling Leaderboard, as rows of the course and as scores.
 
     python -m scripts.experiments.bfcl prepare FOLDER               FOLDER/bfcl_rows.jsonl.gz, to be generated for
+    python -m scripts.experiments.bfcl write FOLDER CHECKPOINT PREDICTIONS [ADAPTER]    on a GPU: what a model writes
     python -m scripts.experiments.bfcl score PREDICTIONS FOLDER     FOLDER/bfcl_NAME.json and .jsonl.gz, a line a row
 
 Patil et al. 2025, ICML; questions, answers and checker from the package ``bfcl-eval`` (Apache-2.0), one wheel without
@@ -56,6 +57,7 @@ PUBLISHED = {
     "live_simple": 36.2, "live_multiple": 25.7, "live_parallel": 22.9, "live_parallel_multiple": 20.8,
 }  # fmt: skip
 ROWS = "bfcl_rows.jsonl.gz"
+NEW_TOKENS = 512  # of an answer, at most: BFCL's parallel questions take up to a dozen calls
 LENGTHS = (2048, 4096)  # tokens of a prompt, counted beyond
 
 
@@ -230,6 +232,23 @@ def prepare(folder: Path) -> None:
     lines.write(folder / ROWS, written)
 
 
+def write(folder: Path, checkpoint: Path, predictions: Path, adapter: Path | None = None) -> None:
+    """Let the base, or an adapter on it, answer every row of FOLDER, and keep the texts as lines of id and text."""
+    from transformers import AutoTokenizer
+
+    from . import packed_step, run_scores
+
+    model = packed_step.load_base(checkpoint)
+    packed_step.prepare_generation(model)
+    if adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter)
+    rows = list(lines.read(folder / ROWS))
+    texts = run_scores.predict(model, AutoTokenizer.from_pretrained(checkpoint), rows, NEW_TOKENS)
+    lines.write(predictions, ({"id": row["id"], "text": text} for row, text in zip(rows, texts, strict=True)))
+
+
 # --- texts to scores --------------------------------------------------------------------------------------------------
 
 
@@ -289,10 +308,10 @@ def kept(predictions: Path, folder: Path) -> None:
 def main() -> None:
     """Run the command line (see the module)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("prepare", "score"))
+    parser.add_argument("what", choices=("prepare", "write", "score"))
     parser.add_argument("paths", type=Path, nargs="+")
     arguments = parser.parse_args()
-    return prepare(*arguments.paths) if arguments.what == "prepare" else kept(*arguments.paths)
+    return {"prepare": prepare, "write": write, "score": kept}[arguments.what](*arguments.paths)
 
 
 if __name__ == "__main__":

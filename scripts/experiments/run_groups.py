@@ -1,6 +1,7 @@
 """Which runs there are: a recipe each, in groups that answer one question.
 
 recipe    what makes a small model call tools of families it has never seen?      judged on validation families
+candidate the base as it is, and long runs of the recipe that was chosen            judged on everything
 form      the course's 32 tools against the universe, 300 steps                   the data card's baseline
 bet       as many rows of 32, 130, 230 or all tools                               does breadth help?
 rates     every rank at three rates, one seed                                     judged on validation families
@@ -105,6 +106,16 @@ def recipes() -> list[Run]:
     ]
 
 
+def candidates() -> list[Run]:
+    """The base, which takes no step, and the recipe that named most unseen tools and kept the base's language."""
+    mixture = {"universe": 0.8, "course": 0.2}
+    return [
+        Run("candidate", "base", {}, steps=0),
+        Run("candidate", "r 32", mixture, 5e-4, 7000, replay="kl", weight=1.0),
+        Run("candidate", "r 128", mixture, 5e-4, 7000, rank=128, alpha=256, replay="kl", weight=1.0),
+    ]
+
+
 def forms() -> list[Run]:
     """The data card's baseline: the course's 32 tools against the universe, 300 steps each."""
     pools = ("course", "universe")
@@ -180,8 +191,8 @@ def scalings() -> list[Run]:
 
 #: group -> its runs; ``ranks`` looks at what ``rates`` gave.
 GROUPS = {
-    "recipe": recipes, "form": forms, "bet": bets, "rates": rank_rates, "ranks": ranks, "guide": guide,
-    "scaling": scalings,
+    "recipe": recipes, "candidate": candidates, "form": forms, "bet": bets, "rates": rank_rates, "ranks": ranks,
+    "guide": guide, "scaling": scalings,
 }  # fmt: skip
 
 

@@ -67,10 +67,10 @@ def english_rows() -> list[dict]:
     return rows
 
 
-def predict(model, tokenizer, rows: list[dict]) -> list[str]:
+def predict(model, tokenizer, rows: list[dict], new_tokens: int | None = None) -> list[str]:
     """What the model writes for each row, as text."""
     model.eval()
-    written = generation.generate(model, tokenizer, rows, max_new_tokens=NEW_TOKENS, batch_size=320)
+    written = generation.generate(model, tokenizer, rows, max_new_tokens=new_tokens or NEW_TOKENS, batch_size=320)
     return [one.text for one in written]
 
 
@@ -120,7 +120,7 @@ def line_of(told: dict) -> str:
         shown = "/".join(f"{hits / n:.2f}" if n else "-" for hits, n in (scores[k] for k in LEVELS if k in scores))
         parts.append(f"{split} {shown}")
     parts.append(f"perplexity {told['perplexity_arabic']:.0f} {told['perplexity_english']:.0f}")
-    last = told["loss"][-20:]
+    last = told["loss"][-20:] or [math.nan]  # none for the base
     parts.append(f"loss {sum(last) / len(last):.3f}, held out {told['held_out_loss']:.3f}")
     parts.append(f"{told['seconds_per_step']:.3f} s a step")
     return " ".join([*parts, f"{told['train_seconds']:.0f} of {told['seconds']:.0f} s"])
@@ -133,13 +133,18 @@ def results(out: Path, group: str) -> Iterator[tuple[dict, list[str]]]:
         yield json.loads(path.read_text(encoding="utf-8")), texts
 
 
-def keep(out: Path, group: str, target: Path, source: dict) -> None:
-    """Write what a group's runs gave to TARGET.json and TARGET.jsonl.gz (see the module)."""
+def keep(out: Path, group: str, target: Path) -> None:
+    """Write what a group's runs gave to TARGET.json and TARGET.jsonl.gz (see the module).
+
+    Each run says where it ran; the file's provenance is its last run's, with all seeds.
+    """
     rows = judged(group)
     found = []
     predictions = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in rows]
     for told, texts in results(out, group):
         found.append(told | {"scores": rates(rows, texts)})
         predictions += [{"run": told["file"], "text": text} for text in texts]
+    sources = [told["provenance"] for told in found if "provenance" in told] or [reference.provenance(())]
+    source = max(sources, key=lambda told: told["date"]) | {"seeds": sorted({told["seed"] for told in found})}
     lines.write(target.with_suffix(".jsonl.gz"), predictions)
     target.with_suffix(".json").write_text(json.dumps({"provenance": source, "results": found}), encoding="utf-8")

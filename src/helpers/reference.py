@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def provenance(seeds, device: str | None = None) -> dict:
     ``unsloth`` is None for a run that did not import it.
     """
     packages = environment.versions("torch", "unsloth", "transformers", "peft", "trl")
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return {
         **packages,
         "unsloth": packages["unsloth"] if "unsloth" in sys.modules else None,
@@ -117,7 +118,7 @@ def provenance(seeds, device: str | None = None) -> dict:
         "seeds": list(seeds),
         "date": date.today().isoformat(),
         "command": " ".join(["python", *sys.argv]),
-        "revision": revision,
+        "revision": found or os.environ.get("COURSE_REVISION", ""),  # a GPU host has the files alone
     }
 
 

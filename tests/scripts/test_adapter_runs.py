@@ -91,10 +91,18 @@ def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small,
     assert 10 < told["held_out_loss"] < 14  # a random model: the logarithm of the vocabulary
     assert (tmp_path / run.file / "adapter_model.safetensors").exists()
     assert adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path).endswith("done before")
-    run_scores.keep(tmp_path, "recipe", tmp_path / "kept", reference.provenance((0,)))
+    run_scores.keep(tmp_path, "recipe", tmp_path / "kept")
     kept = reference.load("kept", tmp_path)
     assert [line["run"] for line in kept.predictions] == ["gold"] * 4 + [run.file] * 4
     assert kept.results[0]["scores"] == told["scores"]
+    assert kept.provenance["seeds"] == [0] and kept.provenance["torch"] == told["provenance"]["torch"]
+
+
+def test_the_base_is_a_run_of_no_steps(tiny_checkpoint, pools, small, tmp_path):
+    run = next(run for run in run_groups.candidates() if not run.steps)
+    adapter_runs.run_one(replace(run, rank=2), tiny_checkpoint, pools, tmp_path)
+    kept = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
+    assert kept["loss"] == [] and kept["seen"] == 0 and 10 < kept["held_out_loss"] < 14
 
 
 @pytest.mark.slow
