@@ -95,6 +95,8 @@ class Training:
                 self.told["seconds"].append(round((time.time() - last) / (step + 1 - timed), 4))
                 last, timed = time.time(), step + 1
                 if last - saved > SAVE_EVERY:
+                    told = f"loss {statistics.mean(self.told['loss'][-50:]):.3f}, {self.told['seconds'][-1]} s a step"
+                    print(f"{self.run.file}: step {step + 1} of {self.run.steps}, {told}", flush=True)
                     self._save()
                     saved = last = time.time()
         return self.told
