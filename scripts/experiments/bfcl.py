@@ -233,7 +233,7 @@ def prepare(folder: Path) -> None:
 
 
 def write(folder: Path, checkpoint: Path, predictions: Path, adapter: Path | None = None) -> None:
-    """Let the base, or an adapter on it, answer every row of FOLDER, and keep the texts as lines of id and text."""
+    """Let the base, or an adapter on it, answer every row of FOLDER; keep where it ran, then lines of id and text."""
     from transformers import AutoTokenizer
 
     from . import packed_step, run_scores
@@ -246,7 +246,8 @@ def write(folder: Path, checkpoint: Path, predictions: Path, adapter: Path | Non
         model = PeftModel.from_pretrained(model, adapter)
     rows = list(lines.read(folder / ROWS))
     texts = run_scores.predict(model, AutoTokenizer.from_pretrained(checkpoint), rows, NEW_TOKENS)
-    lines.write(predictions, ({"id": row["id"], "text": text} for row, text in zip(rows, texts, strict=True)))
+    answers = [{"id": row["id"], "text": text} for row, text in zip(rows, texts, strict=True)]
+    lines.write(predictions, [{"provenance": reference.provenance(())}, *answers])
 
 
 # --- texts to scores --------------------------------------------------------------------------------------------------
@@ -291,14 +292,15 @@ def score(rows: list[dict], texts: list[str]) -> tuple[list[dict], list[dict]]:
 
 
 def kept(predictions: Path, folder: Path) -> None:
-    """Score PREDICTIONS (lines with id and text) and store the table, and each row's text and judgement."""
+    """Score PREDICTIONS (as ``write`` keeps them) and store the table, and each row's text and judgement."""
     rows, written = (lines.read(path) for path in (folder / ROWS, predictions))
-    texts = {one["id"]: one["text"] for one in written}
+    texts = {one["id"]: one["text"] for one in written if "id" in one}
+    source = next((one["provenance"] for one in written if "provenance" in one), None) or reference.provenance(())
     if missing := [row["id"] for row in rows if row["id"] not in texts]:
         raise CourseError(f"{predictions.name} has no text for {missing[0]}", f"generate for every row of {ROWS}")
     table, judgements = score(rows, [texts[row["id"]] for row in rows])
     target = folder / f"bfcl_{predictions.name.split('.jsonl')[0]}"
-    stored = {"provenance": reference.provenance(()) | {"bfcl": VERSION}, "results": table}
+    stored = {"provenance": source | {"bfcl": VERSION}, "results": table}
     target.with_name(target.name + ".json").write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
     lines.write(target.with_name(target.name + ".jsonl.gz"), (one | {"text": texts[one["id"]]} for one in judgements))
     for one in table:

@@ -53,8 +53,26 @@ def recipes() -> str:
     return f"{stored.source()}. Intervals: 95 %, Wilson.\n\n{table}"
 
 
+def long_run() -> str:
+    """The training loss of the run that ended with its lease."""
+    stored = reference.load("long_run")
+    lines = [[f"{told['step']:,}", f"{told['loss']:.3f}"] for told in stored.results]
+    return f"{stored.source()}.\n\n{generated.markdown_table(['step', 'loss, the last 50 steps'], lines)}"
+
+
+def yardstick() -> str:
+    """The base on BFCL: right answers by category, beside what FunctionGemma's makers published."""
+    stored, lines = reference.load("bfcl_base"), []
+    for told in stored.results:
+        own = f"{told['rate']:.1%} ({max(0, told['low']):.1%}–{told['high']:.1%})"
+        published = f"{told['published']:.1f}%" if told["published"] else "—"
+        lines.append([told["category"], f"{told['n']:,}", own, published])
+    table = generated.markdown_table(["category", "questions", "Gemma 3 270M, untrained", "FunctionGemma 270M"], lines)
+    return f"{stored.source()}, bfcl-eval {stored.provenance['bfcl']}. Intervals: 95 %, Wilson.\n\n{table}"
+
+
 def written(text: str) -> str:
     """The page with its blocks as they are now."""
-    for name, block in (("step", step), ("recipes", recipes)):
+    for name, block in (("step", step), ("recipes", recipes), ("long run", long_run), ("yardstick", yardstick)):
         text = generated.replaced(text, name, block())
     return text

@@ -12,6 +12,8 @@ from helpers import dataset, masking, reference, universe
 from scripts.experiments import (
     adapter_runs,
     benchmark_gpu_step,
+    bfcl,
+    lines,
     packed_step,
     replay,
     run_groups,
@@ -96,6 +98,16 @@ def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small,
     assert [line["run"] for line in kept.predictions] == ["gold"] * 4 + [run.file] * 4
     assert kept.results[0]["scores"] == told["scores"]
     assert kept.provenance["seeds"] == [0] and kept.provenance["torch"] == told["provenance"]["torch"]
+
+
+def test_bfcl_is_answered_and_says_where(tiny_checkpoint, tmp_path, monkeypatch):
+    rows = dataset.load("validation", 1).select(range(2)).to_list()
+    lines.write(tmp_path / bfcl.ROWS, rows)
+    monkeypatch.setattr(bfcl, "NEW_TOKENS", 3)
+    bfcl.write(tmp_path, tiny_checkpoint, tmp_path / "tiny.jsonl.gz")
+    source, *answers = lines.read(tmp_path / "tiny.jsonl.gz")
+    assert source["provenance"]["torch"] and [answer["id"] for answer in answers] == [row["id"] for row in rows]
+    assert all(answer["text"] for answer in answers)
 
 
 def test_the_base_is_a_run_of_no_steps(tiny_checkpoint, pools, small, tmp_path):

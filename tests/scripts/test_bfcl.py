@@ -184,12 +184,13 @@ def test_predictions_are_stored_beside_their_judgements(package, tmp_path):
     rows = sampled("parallel")[:3]
     for name, lines in (
         (bfcl.ROWS, rows),
-        ("run.jsonl.gz", [{"id": row["id"], "text": written(row)} for row in rows]),
+        ("run.jsonl.gz", [{"provenance": {"device": "x"}}, *({"id": row["id"], "text": written(row)} for row in rows)]),
     ):
         with gzip.open(tmp_path / name, "wt", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
     bfcl.kept(tmp_path / "run.jsonl.gz", tmp_path)
     stored = json.loads((tmp_path / "bfcl_run.json").read_text(encoding="utf-8"))
+    assert stored["provenance"] == {"device": "x", "bfcl": bfcl.VERSION}
     line = next(one for one in stored["results"] if one["category"] == "parallel")
     assert (line["hits"], line["n"], line["name"], line["published"]) == (3, 3, [3, 3], 39.0)
     with gzip.open(tmp_path / "bfcl_run.jsonl.gz", "rt", encoding="utf-8") as file:
