@@ -70,7 +70,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.trained, lr=run.learning_rate, weight_decay=run.weight_decay, fused=packed_step.DEVICE == "cuda"
         )
-        self.told: dict[str, list] = {"loss": [], "grad_norm": [], "replay": [], "seconds": []}
+        self.held = token_pools.read(folder, "held")
+        self.told: dict[str, list] = {"loss": [], "grad_norm": [], "replay": [], "seconds": [], "watched": []}
         self.batches: list[list[tuple]] = []
         # of a step; no row is longer than LONGEST
         self.width = LONGEST * run.rows or packed_step.TOKENS
@@ -93,6 +94,8 @@ class Training:
             if step % 50 == 49 or step == self.run.steps - 1:
                 self._settle()
                 self.told["seconds"].append(round((time.time() - last) / (step + 1 - timed), 4))
+                if self.run.watched and (step + 1) % self.run.watched == 0:
+                    self._watch(step + 1)
                 last, timed = time.time(), step + 1
                 if last - saved > SAVE_EVERY:
                     told = f"loss {statistics.mean(self.told['loss'][-50:]):.3f}, {self.told['seconds'][-1]} s a step"
@@ -137,6 +140,21 @@ class Training:
 
         losses = [packed_step.held_out_loss(self.model, self.rows_of(batch), self.width) for batch in self.batches]
         return {"frozen_loss": losses, "batches": [[number for _, number in batch] for batch in self.batches]}
+
+    def held_out_loss(self) -> float:
+        """The loss of validation families' rows now, layers plain."""
+        from . import packed_step
+
+        return packed_step.held_out_loss(self.model, [self.held.row(number) for number in range(len(self.held))])
+
+    def _watch(self, step: int) -> None:
+        """Keep (step, held-out loss) and say it: learning by heart shows here and not in the training loss."""
+        from . import packed_step
+
+        with packed_step.uncompiled(self.model):
+            self.told["watched"].append((step, round(self.held_out_loss(), 5)))
+        self.model.train()
+        print(f"{self.run.file}: step {step}, held out {self.told['watched'][-1][1]:.3f}", flush=True)
 
     def _settle(self) -> None:
         """Bring losses and norms over from the GPU."""
@@ -195,8 +213,7 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
     told["train_seconds"] = round(time.time() - started, 1)
     packed_step.plain_layers(model)
     told |= training.replayed() if run.replayed else {}
-    held = token_pools.read(folder, "held")
-    told["held_out_loss"] = packed_step.held_out_loss(model, [held.row(number) for number in range(len(held))])
+    told["held_out_loss"] = training.held_out_loss()
     packed_step.prepare_generation(model)
     for parameter in (p for p in model.parameters() if p.requires_grad):
         parameter.data = parameter.data.to(packed_step.HALF)  # what is stored is what is scored

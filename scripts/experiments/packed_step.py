@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -116,6 +116,19 @@ def plain_layers(model) -> None:
     """Undo ``compile_layers``."""
     for layer in without_adapter(model).model.layers:
         layer._compiled_call_impl = None
+
+
+@contextmanager
+def uncompiled(model):
+    """Plain layers for a while, in the midst of training; what was compiled is kept and comes back."""
+    layers = list(without_adapter(model).model.layers)
+    kept = [layer._compiled_call_impl for layer in layers]
+    plain_layers(model)
+    try:
+        yield
+    finally:
+        for layer, compiled in zip(layers, kept, strict=True):
+            layer._compiled_call_impl = compiled
 
 
 def prepare_generation(model) -> None:

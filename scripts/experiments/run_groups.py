@@ -41,7 +41,7 @@ class Run:
     ``replay``: "" for none, "tokens" or "kl" (``replay``), with the ``weight`` of its mean beside the mean loss of
     calls. ``normalization``: "window", one mean over the step's labels; "means", the mean of four quarters' means;
     "sum". ``blind``: no gradient through the prompt's keys and values. ``replayed``: which rows each step had is kept,
-    and their loss under the final weights.
+    and their loss under the final weights. ``watched``: validation families are asked every so many steps.
     """
 
     group: str
@@ -63,6 +63,7 @@ class Run:
     normalization: str = "window"
     blind: bool = False
     replayed: bool = False
+    watched: int = 0
     seed: int = 0
 
     @property
@@ -111,8 +112,10 @@ def candidates() -> list[Run]:
     mixture = {"universe": 0.8, "course": 0.2}
     return [
         Run("candidate", "base", {}, steps=0),
-        Run("candidate", "r 32", mixture, 5e-4, 7000, replay="kl", weight=1.0),
-        Run("candidate", "r 128", mixture, 5e-4, 7000, rank=128, alpha=256, replay="kl", weight=1.0),
+        *[
+            Run("candidate", f"{steps} steps", mixture, 5e-4, steps, replay="kl", weight=1.0, watched=250)
+            for steps in (1000, 2000, 4000)
+        ],
     ]
 
 

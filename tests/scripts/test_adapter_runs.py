@@ -84,12 +84,13 @@ def test_every_recipe_has_a_name_of_its_own(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", "kl", "tokens"])
 def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small, tmp_path):
-    run = run_groups.Run("recipe", f"x {kind}", steps=2, rank=2, replay=kind, weight=1.0)
+    run = run_groups.Run("recipe", f"x {kind}", steps=2, rank=2, replay=kind, weight=1.0, watched=2)
     line = adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
     assert line.startswith(run.file) and "perplexity" in line
     told = json.loads((tmp_path / f"{run.file}.json").read_text(encoding="utf-8"))
     assert len(told["loss"]) == 2 == len(told["grad_norm"]) and len(told["replay"]) == (2 if kind else 0)
     assert kind != "kl" or told["replay"][0] == pytest.approx(0, abs=1e-4)  # before a step nothing is forgotten
+    assert told["watched"] == [[2, pytest.approx(told["held_out_loss"], abs=0.02)]]
     assert 10 < told["held_out_loss"] < 14  # a random model: the logarithm of the vocabulary
     assert (tmp_path / run.file / "adapter_model.safetensors").exists()
     assert adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path).endswith("done before")
