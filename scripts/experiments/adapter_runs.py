@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from helpers import reference
+from helpers.errors import CourseError
 
 from . import lines, run_scores, token_pools
 from .run_groups import TARGETS, Run, runs_of
@@ -269,6 +270,8 @@ def draw(checkpoint: Path, folder: Path, arguments) -> None:
 
     known = {name: n for name, n in token_pools.ROUNDS.items() if name != "seal" or arguments.seal}
     wanted = arguments.pools.split(",") if arguments.pools else [*known, "plain"]
+    if unknown := set(wanted) - {*known, "plain"}:
+        raise CourseError(f"no pool {min(unknown)!r} can be drawn", f"choose from {', '.join([*known, 'plain'])}")
     rounds = {name: min(n, arguments.rounds or n) for name, n in known.items() if name in wanted}
     token_pools.draw(checkpoint, arguments.seal, folder, rounds, arguments.jobs)
     if "plain" in wanted and not (folder / "plain-000.npz").exists():

@@ -293,14 +293,13 @@ def score(rows: list[dict], texts: list[str]) -> tuple[list[dict], list[dict]]:
 
 def kept(predictions: Path, folder: Path) -> None:
     """Score PREDICTIONS (as ``write`` keeps them) and store the table, and each row's text and judgement."""
-    rows, written = (lines.read(path) for path in (folder / ROWS, predictions))
-    texts = {one["id"]: one["text"] for one in written if "id" in one}
-    source = next((one["provenance"] for one in written if "provenance" in one), None) or reference.provenance(())
+    rows, (source, *written) = (lines.read(path) for path in (folder / ROWS, predictions))
+    texts = {one["id"]: one["text"] for one in written}
     if missing := [row["id"] for row in rows if row["id"] not in texts]:
         raise CourseError(f"{predictions.name} has no text for {missing[0]}", f"generate for every row of {ROWS}")
     table, judgements = score(rows, [texts[row["id"]] for row in rows])
     target = folder / f"bfcl_{predictions.name.split('.jsonl')[0]}"
-    stored = {"provenance": source | {"bfcl": VERSION}, "results": table}
+    stored = {"provenance": source["provenance"] | {"bfcl": VERSION}, "results": table}
     target.with_name(target.name + ".json").write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
     lines.write(target.with_name(target.name + ".jsonl.gz"), (one | {"text": texts[one["id"]]} for one in judgements))
     for one in table:

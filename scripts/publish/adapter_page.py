@@ -14,6 +14,12 @@ PAGE = ROOT / "docs" / "adapter.md"
 SPLIT, COURSE = "universe_validation", "validation"
 
 
+def _share(told: dict, digits: int = 0) -> str:
+    """A rate and its interval, in percent."""
+    rate, low, high = (f"{told[key]:.{digits}%}" for key in ("rate", "low", "high"))
+    return f"{rate} ({low}–{high})"
+
+
 def step() -> str:
     """Seconds a step and the loss of steps 41 to 50, of each way; how far packed and padded are apart in float32."""
     stored = reference.load("gpu_step")
@@ -43,7 +49,7 @@ def recipes() -> str:
     for told in stored.results:
         report, of_course = (run_scores.report(rows, texts[told["file"]], split) for split in (SPLIT, COURSE))
         cells = [report.cell(level) for level in ("name", "exact", "no_call", "asks")] + [of_course.cell("exact")]
-        shown = [f"{cell['rate']:.0%} ({cell['low']:.0%}–{cell['high']:.0%})" for cell in cells]
+        shown = [_share(cell) for cell in cells]
         name = f"{told['name']}, seed {told['seed']}" if told["seed"] else told["name"]
         language = [f"{told[f'perplexity_{language}']:.0f}" for language in ("arabic", "english")]
         lines.append((cells[1]["rate"], [name, *shown, *language]))
@@ -64,9 +70,8 @@ def yardstick() -> str:
     """The base on BFCL: right answers by category, beside what FunctionGemma's makers published."""
     stored, lines = reference.load("bfcl_base"), []
     for told in stored.results:
-        own = f"{told['rate']:.1%} ({max(0, told['low']):.1%}–{told['high']:.1%})"
         published = f"{told['published']:.1f}%" if told["published"] else "—"
-        lines.append([told["category"], f"{told['n']:,}", own, published])
+        lines.append([told["category"], f"{told['n']:,}", _share(told, digits=1), published])
     table = generated.markdown_table(["category", "questions", "Gemma 3 270M, untrained", "FunctionGemma 270M"], lines)
     return f"{stored.source()}, bfcl-eval {stored.provenance['bfcl']}. Intervals: 95 %, Wilson.\n\n{table}"
 

@@ -101,6 +101,7 @@ def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small,
     assert kept.provenance["seeds"] == [0] and kept.provenance["torch"] == told["provenance"]["torch"]
 
 
+@pytest.mark.slow
 def test_bfcl_is_answered_and_says_where(tiny_checkpoint, tmp_path, monkeypatch):
     rows = dataset.load("validation", 1).select(range(2)).to_list()
     lines.write(tmp_path / bfcl.ROWS, rows)
@@ -111,6 +112,7 @@ def test_bfcl_is_answered_and_says_where(tiny_checkpoint, tmp_path, monkeypatch)
     assert all(answer["text"] for answer in answers)
 
 
+@pytest.mark.slow
 def test_the_base_is_a_run_of_no_steps(tiny_checkpoint, pools, small, tmp_path):
     run = next(run for run in run_groups.candidates() if not run.steps)
     adapter_runs.run_one(replace(run, rank=2), tiny_checkpoint, pools, tmp_path)
