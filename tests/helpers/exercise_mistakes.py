@@ -2,6 +2,25 @@
 
 from helpers.checks.notebook_00 import _score_interval
 
+
+def lora_layer(linear, r, alpha, both_zero=False, cut=False, random_b=False, frozen=True, plain=False):
+    """A LoRA layer with one fault."""
+    import torch
+
+    class Faulty(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = linear.requires_grad_(not frozen)
+            a = torch.zeros(r, linear.in_features) if both_zero else torch.randn(r, linear.in_features)
+            b = (torch.randn if random_b else torch.zeros)(linear.out_features, r)
+            self.A, self.B = (a, b) if plain else (torch.nn.Parameter(a), torch.nn.Parameter(b))
+
+        def forward(self, x):
+            return self.linear(x) + alpha / r * (x @ (self.A.detach() if cut else self.A).T @ self.B.T)
+
+    return Faulty()
+
+
 MISTAKES = {
     "0.1": {
         "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
@@ -59,22 +78,29 @@ MISTAKES = {
         "where is the window": lambda i, window: list(range(i + 1)),
     },
     "2.1": {
-        "do not multiply": lambda r: r * 18 * (640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048),
-        "one layer": lambda r: r * 237_312 // 18,
-        "count A and B": lambda r: r * 237_312 // 2,
+        "has to be taken away": lambda W, A, B, scaling: W.clone(),
+        "in the layer twice": lambda W, A, B, scaling: W + scaling * B @ A,
+        "scaling is not 1": lambda W, A, B, scaling: W - B @ A,
+        "W is gone with it": lambda W, A, B, scaling: -scaling * B @ A,
+        "was changed": lambda W, A, B, scaling: W.sub_(scaling * B @ A),
+        "which product": lambda W, A, B, scaling: W[:2, :2] - scaling * A @ A.T,
     },
     "2.2": {
-        "that is the transpose": lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
-        "r is A's number of rows": lambda W, A, B, alpha: W + alpha * B @ A,
-        "is missing": lambda W, A, B, alpha: W + B @ A,
+        "both matrices start at zero": lambda linear, r, alpha: lora_layer(linear, r, alpha, both_zero=True),
+        "Is it cut off": lambda linear, r, alpha: lora_layer(linear, r, alpha, cut=True),
+        "does not start as": lambda linear, r, alpha: lora_layer(linear, r, alpha, random_b=True),
+        "factor α/r is missing": lambda linear, r, alpha: lora_layer(linear, r, r),
+        "W is trained": lambda linear, r, alpha: lora_layer(linear, r, alpha, frozen=False),
+        "as nn.Parameter": lambda linear, r, alpha: lora_layer(linear, r, alpha, plain=True),
+        "return the layer": lambda linear, r, alpha: linear.weight,
     },
     "2.3": {
-        "the other way round": lambda alpha: 1e-3 * alpha / 64,
-        "that would be SGD": lambda alpha: 1e-3 * (64 / alpha) ** 2,
-    },
-    "2.4": {
-        "kaiming with a = 0": lambda fan_in: (6 / fan_in) ** 0.5,
-        "standard deviation": lambda fan_in: (3 * fan_in) ** -0.5,
+        "round down": lambda budget, bytes_each: budget / (bytes_each * 237_312),
+        "one too many": lambda budget, bytes_each: budget // (bytes_each * 237_312) + 1,
+        "one layer": lambda budget, bytes_each: 18 * budget // (bytes_each * 237_312),
+        "takes bytes_each": lambda budget, bytes_each: budget // 237_312,
+        "in bytes already": lambda budget, bytes_each: 2**20 * budget // (10**6 * bytes_each * 237_312),
+        "do not multiply": lambda budget, bytes_each: budget // (bytes_each * 18 * 5_570_560),
     },
     "3.1": {
         "Counted each view": lambda tensors: sum(t.untyped_storage().nbytes() for t in tensors),
