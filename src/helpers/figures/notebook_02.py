@@ -52,7 +52,11 @@ def alpha_runs(traces: dict):
             values = [point[column] for point in trace]
             axis.plot(range(1, len(trace) + 1), values, line, color=colour, marker=marker, fillstyle=fill, label=name)
     axes[0].set(xlabel="step", ylabel="‖ΔW‖ after the step")
-    axes[1].set(xlabel="step", ylabel="loss before the step, nats")
+    axes[1].set(xlabel="step", ylabel="loss before the step, nats", yscale="log")
+    axes[1].yaxis.set_major_formatter("{x:g}")
+    axes[1].yaxis.set_minor_formatter("{x:g}")
+    for axis in axes:
+        axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend()
     one, two, half = traces.values()
     first, last = (one[step][0] / two[step][0] for step in (0, -1))
@@ -244,7 +248,8 @@ def alpha_and_rate(exact: dict):
     grid.imshow(values, cmap="cividis", aspect="auto")
     for total in range(len(scales) + len(rates) - 1):  # i + j is the same where the product is
         ends = [(total - i, i) for i in range(len(scales)) if 0 <= total - i < len(rates)]
-        grid.plot(*zip(ends[0], ends[-1], strict=True), color="white", linestyle=":", linewidth=1.5, zorder=1)
+        for colour, wide in (("black", 2.6), ("white", 1.2)):  # seen on dark and on light cells
+            grid.plot(*zip(ends[0], ends[-1], strict=True), color=colour, linewidth=wide)
     middle = statistics.mean(exact.values())
     for i, row in enumerate(values):
         for j, value in enumerate(row):
@@ -253,13 +258,16 @@ def alpha_and_rate(exact: dict):
             grid.text(j, i, f"{value:.0%}", ha="center", va="center", color=ink, bbox=look)
     grid.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
     grid.set_yticks(range(len(scales)), [f"{scale:g}" for scale in scales])
-    grid.set(xlabel="learning rate", ylabel="α / r", title="exact calls; dotted: the same product")
+    grid.set(xlabel="learning rate", ylabel="α / r", title="exact calls; a line: the same product")
     grid.grid(False)
     for scale, colour, marker in zip(scales, (BLUE, RED, GREEN, PINK), plots.MARKERS, strict=False):
         own = [100 * exact[scale, rate] for rate in rates]
         line.plot([scale * rate for rate in rates], own, color=colour, marker=marker, label=f"α/r = {scale:g}")
-    line.set(xscale="log", xlabel="α/r × learning rate", ylabel="exact calls, %", ylim=(0, None))
-    line.legend(fontsize=9)
+    line.set(xscale="log", xlabel="α/r × learning rate, thousandths", ylabel="exact calls, %", ylim=(0, None))
+    products = sorted({round(scale * rate, 9) for scale, rate in exact})
+    line.set_xticks(products, [f"{1000 * product:g}" for product in products])
+    line.minorticks_off()
+    line.legend(loc="lower center", ncols=2)
     best = max(exact, key=lambda place: exact[place])
     return figure, f"The best of the sixteen is α/r = {best[0]:g} at a rate of {best[1]:g}. {_diagonals(exact)}"
 
