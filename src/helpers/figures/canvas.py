@@ -1,0 +1,99 @@
+"""What diagrams are drawn with: a sheet measured in inches from its upper left corner, boxes, arrows, bytes, text.
+
+A diagram has no title: ``plots.show`` draws its sentence above it. Fills are pale and text is dark; whatever a colour
+says, a hatch or a word says too.
+"""
+
+from __future__ import annotations
+
+from .. import plots
+from ..probes import bidi
+
+INK, GREY = "#222222", "#666666"
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, _ = plots.OKABE_ITO
+SIZE = 10.5  # points; a diagram of 7.5 inches is then still legible at 400 pixels
+
+
+def sheet(width: float, height: float):
+    """A white figure of so many inches with one bare axis all over it, y downwards: returns figure and axis."""
+    import matplotlib.pyplot as plt
+
+    plots.style()
+    figure = plt.figure(figsize=(width, height), facecolor="white", layout="none")
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set(xlim=(0, width), ylim=(height, 0))
+    axis.axis("off")
+    return figure, axis
+
+
+def pale(colour: str, share: float = 0.25) -> tuple:
+    """A colour thinned with white: its ``share`` is what is left of it."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(1 - share + share * part for part in to_rgb(colour))
+
+
+def write(axis, x: float, y: float, text: str, size: float = SIZE, code: bool = False, **font):
+    """One piece of text, its left middle at (x, y) unless ``font`` says otherwise; ``code`` in a fixed width."""
+    arabic = any("\u0600" <= letter <= "\u06ff" for letter in text)
+    families = ["DejaVu Sans Mono" if code else "DejaVu Sans", *(plots.naskh()[:1] if arabic else ())]
+    look = {"ha": "left", "va": "center", "color": INK, "fontfamily": families} | font
+    return axis.text(x, y, "\n".join(map(_drawable, text.split("\n"))), fontsize=size, **look)
+
+
+def _drawable(line: str) -> str:
+    """A line that matplotlib draws rightly: from 3.11 on it orders and joins Arabic itself, before that nobody does."""
+    from matplotlib import ft2font
+
+    if hasattr(ft2font, "__libraqm_version__") or line.isascii():
+        return line
+    return bidi.displayed("".join(bidi.joined(line)))
+
+
+def box(axis, x, y, width, height, text="", note="", colour=GREY, hatch="", share=0.25, size=SIZE, **font) -> None:
+    """A rectangle with its upper left corner at (x, y); ``text`` in its middle, bold if a ``note`` stands below it."""
+    from matplotlib.patches import Rectangle
+
+    fill, edge = pale(colour, share), pale(colour, 0.45)
+    axis.add_patch(Rectangle((x, y), width, height, facecolor=fill, edgecolor=edge, hatch=hatch, linewidth=0))
+    axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.1))
+    look = {"ha": "center"} | font
+    if hatch and text:  # letters on lines are hard to read
+        look["bbox"] = {"facecolor": fill, "edgecolor": "none", "pad": 1.5}
+    middle = (x + width / 2, y + height / 2)
+    if note:
+        write(axis, middle[0], middle[1] - 0.1, text, size, **look, fontweight="bold")
+        write(axis, middle[0], middle[1] + 0.1, note, size - 0.5, **look)
+    elif text:
+        write(axis, *middle, text, size, **look)
+
+
+def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = False, head: bool = True) -> None:
+    """A line through points, with a head at the last one."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    style, line = "-|>" if head else "-", "--" if dashed else "-"
+    look = {"mutation_scale": 11, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "joinstyle": "miter"}
+    axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle=style, color=colour, linestyle=line, fill=head, **look))
+
+
+def knot(axis, x: float, y: float, sign: str) -> None:
+    """A small circle with a sign in it, where two streams meet."""
+    from matplotlib.patches import Circle
+
+    axis.add_patch(Circle((x, y), 0.15, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3))
+    write(axis, x, y, sign, 13, ha="center", zorder=4)
+
+
+def byte_strip(axis, x, y, count, side, colour, hatch="", halves=False) -> float:
+    """A row of square bytes, each cut in two nibbles if ``halves``; returns where it ends."""
+    from matplotlib.patches import Rectangle
+
+    for number in range(count):
+        left = x + number * side
+        look = {"facecolor": pale(colour, 0.35), "edgecolor": pale(colour, 0.9), "linewidth": 0.7}
+        axis.add_patch(Rectangle((left, y), side, side, hatch=hatch, **look))
+        if halves:
+            axis.plot([left, left + side], [y + side / 2] * 2, color=pale(colour, 0.9), linewidth=0.7)
+    return x + count * side
