@@ -36,7 +36,7 @@ def pale(colour: str, share: float = 0.25) -> tuple:
 def write(axis, x: float, y: float, text: str, size: float = SIZE, code: bool = False, **font):
     """One piece of text, its left middle at (x, y) unless ``font`` says otherwise; ``code`` in a fixed width."""
     arabic = any("\u0600" <= letter <= "\u06ff" for letter in text)
-    families = ["DejaVu Sans Mono" if code else "DejaVu Sans", *(plots.naskh()[:1] if arabic else ())]
+    families = [*(plots.naskh()[:1] if arabic else ()), "DejaVu Sans Mono" if code else "DejaVu Sans"]
     look = {"ha": "left", "va": "center", "color": INK, "fontfamily": families} | font
     return axis.text(x, y, "\n".join(map(_drawable, text.split("\n"))), fontsize=size, **look)
 
@@ -50,19 +50,21 @@ def _drawable(line: str) -> str:
     return bidi.displayed("".join(bidi.joined(line)))
 
 
-def box(axis, x, y, width, height, text="", note="", colour=GREY, hatch="", share=0.25, size=SIZE, **font) -> None:
+def box(
+    axis, x, y, width, height, text="", note="", colour=GREY, hatch="", share=0.25, line="-", size=SIZE, **font
+) -> None:
     """A rectangle with its upper left corner at (x, y); ``text`` in its middle, bold if a ``note`` stands below it."""
     from matplotlib.patches import Rectangle
 
     fill, edge = pale(colour, share), pale(colour, 0.45)
     axis.add_patch(Rectangle((x, y), width, height, facecolor=fill, edgecolor=edge, hatch=hatch, linewidth=0))
-    axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.1))
+    axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linestyle=line, linewidth=1.1))
     look = {"ha": "center"} | font
     if hatch and text:  # letters on lines are hard to read
         look["bbox"] = {"facecolor": fill, "edgecolor": "none", "pad": 1.5}
     middle = (x + width / 2, y + height / 2)
     if note:
-        write(axis, middle[0], middle[1] - 0.1, text, size, **look, fontweight="bold")
+        write(axis, middle[0], middle[1] - 0.1 - 0.08 * note.count("\n"), text, size, **look, fontweight="bold")
         write(axis, middle[0], middle[1] + 0.1, note, size - 0.5, **look)
     elif text:
         write(axis, *middle, text, size, **look)
@@ -75,7 +77,9 @@ def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = 
 
     style, line = "-|>" if head else "-", "--" if dashed else "-"
     look = {"mutation_scale": 11, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "joinstyle": "miter"}
-    axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle=style, color=colour, linestyle=line, fill=head, **look))
+    axis.add_patch(
+        FancyArrowPatch(path=Path(points), arrowstyle=style, color=colour, linestyle=line, fill=head, **look)
+    )
 
 
 def knot(axis, x: float, y: float, sign: str) -> None:
