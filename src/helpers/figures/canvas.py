@@ -38,6 +38,7 @@ def write(axis, x: float, y: float, text: str, size: float = SIZE, code: bool = 
     arabic = any("\u0600" <= letter <= "\u06ff" for letter in text)
     families = [*(plots.naskh()[:1] if arabic else ()), "DejaVu Sans Mono" if code else "DejaVu Sans"]
     look = {"ha": "left", "va": "center", "color": INK, "fontfamily": families} | font
+    size *= 1.25 if "\u0600" <= text[:1] <= "\u06ff" else 1  # Naskh is a small hand
     return axis.text(x, y, "\n".join(map(_drawable, text.split("\n"))), fontsize=size, **look)
 
 
@@ -56,7 +57,7 @@ def box(
     """A rectangle with its upper left corner at (x, y); ``text`` in its middle, bold if a ``note`` stands below it."""
     from matplotlib.patches import Rectangle
 
-    fill, edge = pale(colour, share), pale(colour, 0.45)
+    fill, edge = pale(colour, share), pale(colour, share + 0.3)
     axis.add_patch(Rectangle((x, y), width, height, facecolor=fill, edgecolor=edge, hatch=hatch, linewidth=0))
     axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linestyle=line, linewidth=1.1))
     look = {"ha": "center"} | font

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .canvas import BLUE, GREEN, GREY, INK, ORANGE, PINK, SIZE, SKY, arrow, box, sheet, write
+from .canvas import BLUE, GREEN, GREY, ORANGE, PINK, SKY, arrow, box, sheet, write
 from .diagrams_model import gemma_block, lora_shapes, quantized_blocks, shared_key_value_head
 from .diagrams_training import checkpointing, label_mask, step_bytes
 
@@ -33,6 +33,24 @@ NOTEBOOKS = (
     ("04 · Masked training run", "labels, training, before and after"),
     ("05 · GGUF export", "formats, llama.cpp, Arabic in calls"),
 )
+# what stands in a turn, line by line; a line in quotation marks is the English of the one above it
+TOOLS = """<start_of_turn>developer
+<start_function_declaration>
+declaration:get_weather{…}
+<end_function_declaration>
+<end_of_turn>"""
+REQUEST = """<start_of_turn>user
+ما حالة الطقس في جدة الآن؟
+“What is the weather in Jeddah now?”
+<end_of_turn>"""
+CALL = """<start_function_call>
+call:get_weather{
+city:<escape>جدة<escape>}
+<end_function_call>"""
+RESULT = """response:get_weather{degrees:34}
+<end_function_response>"""
+REPLY = """الحرارة في جدة 34 درجة.
+“It is 34 degrees in Jeddah.”"""
 
 
 def course_map():
@@ -56,49 +74,34 @@ def call_loop():
 
     Source: the model's chat template (``helpers.chat``). Returns the figure.
     """
-    figure, axis = sheet(8, 6.78)
+    figure, axis = sheet(8, 7.15)
     left, right, wide = 1.15, 4.6, 3.2
-    for y, height, name in (
-        (0.35, 1.32, "developer’s\nturn"),
-        (1.77, 1.32, "user’s\nturn"),
-        (3.19, 3.56, "model’s\nturn"),
-    ):
+    for y, height, who in ((0.35, 1.52, "developer’s"), (1.97, 1.32, "user’s"), (3.39, 3.73, "model’s")):
         box(axis, 0.03, y, 7.94, height, share=0.06)
-        write(axis, 0.1, y + 0.27, name, fontweight="bold", color=GREY)
+        write(axis, 0.1, y + 0.27, f"{who}\nturn", fontweight="bold", color=GREY)
     write(axis, left + wide / 2, 0.17, "the program puts in", 12, ha="center", fontweight="bold")
     write(axis, right + wide / 2, 0.17, "the model writes", 12, ha="center", fontweight="bold", color=BLUE)
 
-    def part(x, y, height, title, lines, colour, stop=()):
+    def part(x, y, height, colour, title, text, *stop):
         box(axis, x, y, wide, height, colour=colour)
-        for number, line in enumerate((title, *lines)):
-            look = {"fontweight": "bold"} if not number else {"code": line[0] not in "“"}
-            write(axis, x + 0.1, y + 0.16 + 0.2 * number, line, SIZE if not number else 9.5, **look)
+        write(axis, x + 0.1, y + 0.16, title, fontweight="bold")
+        for number, line in enumerate(text.split("\n"), 1):
+            write(axis, x + 0.1, y + 0.16 + 0.2 * number, line, 9.5, code=line[0] != "“")
         if stop:
             box(axis, x, y + height, wide, 0.46, *stop, colour=ORANGE, hatch="//", size=10)
 
-    tools = ("<start_of_turn>developer", "<start_function_declaration>", "declaration:get_weather{…}")
-    part(left, 0.43, 1.16, "tools", (*tools, "<end_function_declaration><end_of_turn>"), SKY)
-    asked = (
-        "<start_of_turn>user",
-        "ما حالة الطقس في جدة الآن؟",
-        "“What is the weather in Jeddah now?”",
-        "<end_of_turn>",
-    )
-    part(left, 1.85, 1.16, "1 · request", asked, SKY)
-    box(axis, left, 3.28, wide, 0.32, colour=SKY)
-    write(axis, left + 0.1, 3.44, "<start_of_turn>model", 9.5, code=True)
-    call = ("<start_function_call>", "call:get_weather{city:<escape>جدة<escape>}", "<end_function_call>")
-    part(right, 3.28, 0.95, "2 · call", call, BLUE, ("<start_function_response>", "id 50: generation stops"))
-    result = ("response:get_weather{degrees:34}", "<end_function_response>")
-    part(left, 4.55, 0.76, "3 · result of running it", result, GREEN)
-    reply = ("الحرارة في جدة 34 درجة.", "“It is 34 degrees in Jeddah.”")
-    part(right, 5.42, 0.76, "4 · reply", reply, PINK, ("<end_of_turn>", "id 106: generation stops"))
+    part(left, 0.43, 1.36, SKY, "tools", TOOLS)
+    part(left, 2.05, 1.16, SKY, "1 · request", REQUEST)
+    box(axis, left, 3.48, wide, 0.32, "<start_of_turn>model", colour=SKY, size=9.5, code=True)
+    part(right, 3.48, 1.15, BLUE, "2 · call", CALL, "<start_function_response>", "id 50: generation stops")
+    part(left, 4.95, 0.76, GREEN, "3 · result of running it", RESULT)
+    part(right, 5.8, 0.76, PINK, "4 · reply", REPLY, "<end_of_turn>", "id 106: generation stops")
     centre, end = left + wide / 2, left + wide
-    arrow(axis, (centre, 1.59), (centre, 1.85))
-    arrow(axis, (centre, 3.01), (centre, 3.28))
-    arrow(axis, (end, 3.44), (right, 3.44))
-    arrow(axis, (right + wide / 2, 4.69), (right + wide / 2, 4.93), (end, 4.93))
-    arrow(axis, (centre, 5.31), (centre, 5.8), (right, 5.8))
-    arrow(axis, (right + wide, 6.4), (7.89, 6.4), (7.89, 2.43), (end, 2.43), dashed=True)
-    write(axis, 6.1, 2.28, "the next request", ha="center", color=GREY)
+    arrow(axis, (centre, 1.79), (centre, 2.05))
+    arrow(axis, (centre, 3.21), (centre, 3.48))
+    arrow(axis, (end, 3.64), (right, 3.64))
+    arrow(axis, (right + wide / 2, 5.09), (right + wide / 2, 5.33), (end, 5.33))
+    arrow(axis, (centre, 5.71), (centre, 6.18), (right, 6.18))
+    arrow(axis, (right + wide, 6.79), (7.89, 6.79), (7.89, 2.63), (end, 2.63), dashed=True)
+    write(axis, 6.1, 2.48, "the next request", ha="center", color=GREY)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .canvas import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, arrow, box, byte_strip, knot, sheet, write
+from .canvas import BLUE, GREEN, GREY, ORANGE, RED, SKY, arrow, box, byte_strip, knot, sheet, write
 
 HIDDEN, HEADS, HEAD, INNER, LAYERS = 640, 4, 256, 2048, 18  # Gemma 3 270M
 
@@ -90,8 +90,14 @@ def lora_shapes(out: int = HEADS * HEAD, into: int = HIDDEN, rank: int = 32):
     figure, axis = sheet(7.5, 4.95)
     scale = 2.0 / out  # inches a number
     rows = (
-        (0.5, "as PyTorch and PEFT store it: (out, in)", (out, into), ("B", out, rank), ("A", rank, into)),
-        (3.2, "as the guide writes it: (in, out), for x · W", (into, out), ("A", into, rank), ("B", rank, out)),
+        (
+            0.5,
+            "W + α/r · B · A, as PyTorch and PEFT store it: (out, in)",
+            (out, into),
+            ("B", out, rank),
+            ("A", rank, into),
+        ),
+        (3.2, "W + α/r · A · B, as the guide writes it: (in, out)", (into, out), ("A", into, rank), ("B", rank, out)),
     )
     for y, title, (tall, wide), *factors in rows:
         write(axis, 0.05, y - 0.3, title, 12, fontweight="bold")
@@ -117,7 +123,7 @@ def quantized_blocks():
 
     Source: ``block_q8_0`` and ``block_q4_K`` in llama.cpp's ggml-common.h.
     """
-    figure, axis = sheet(7.5, 4.6)
+    figure, axis = sheet(7.5, 3.6)
     side, left = 0.165, 0.05
 
     def title(y, name, weights, count):
@@ -134,7 +140,7 @@ def quantized_blocks():
     end = left
     for count, colour, hatch in ((2, ORANGE, "//"), (2, RED, "xx"), (12, GREEN, "..")):
         end = byte_strip(axis, end, 1.6, count, side, colour, hatch)
-    write(axis, end + 0.12, 1.685, "d, dmin: float16; s, m: 8 of 6 bits each, in 12 bytes")
+    write(axis, end + 0.12, 1.685, "d and dmin, float16; 8 s and 8 m of 6 bits, 12 bytes")
     for row in range(4):
         y = 1.95 + 0.27 * row
         byte_strip(axis, left, y, 32, side, BLUE, halves=True)

@@ -16,85 +16,94 @@ HOLDS = {
     "optimizer": "AdamW’s two moments",
     "gradients": "of A and B",
     "saved": "for the backward pass",
-    "recomputed": "made once more for it",
+    "recomputed": "made again by checkpointing",
     "in flight": "while an operation runs",
 }
 #: A conversation token by token: what it is, whether it carries labels, its tokens (… for many).
 CONVERSATION = (
     (
-        "developer’s turn",
+        "developer",
         False,
         r"<bos> <start_of_turn> developer \n You are a model … <end_function_declaration> <end_of_turn> \n",
     ),
-    ("user’s turn", False, r"<start_of_turn> user \n ما حالة الط ق س في جد ة الآن ؟ <end_of_turn> \n"),
-    ("model’s turn", False, r"<start_of_turn> model \n"),
+    ("user", False, r"<start_of_turn> user \n ما حالة الط ق س في جد ة الآن ؟ <end_of_turn> \n"),
+    ("header", False, r"<start_of_turn> model \n"),
     (
-        "its call",
+        "call",
         True,
         "<start_function_call> call : get _ weather { city : <escape> جد ة <escape> } <end_function_call> "
         "<start_function_response>",
     ),
     ("tool’s result", False, "response : get _ weather { degrees : 3 4 } <end_function_response>"),
-    ("its reply", True, "الح ر ارة في جد ة ␣ 3 4 درجة . <end_of_turn>"),
-    ("template", False, r"\n"),
+    ("reply", True, "الح ر ارة في جد ة ␣ 3 4 درجة . <end_of_turn>"),
+    ("line break", False, r"\n"),
 )
 
 
 def checkpointing(width: int = 640, layers: int = 18):
     """What three ways of checkpointing keep of a model's layers, and what they run again. Returns the figure.
 
-    ``width``: bfloat16 numbers of a layer's input, for each token. Unsloth offloads an input of more than 2 MiB.
+    ``width``: bfloat16 numbers of a layer's input, for each token.
     """
-    figure, axis = sheet(8, 4.95)
-    token, first = 2 * width, 2 * 2**20 // (2 * width) + 1
+    figure, axis = sheet(8, 5.0)
     places = [(0.25, "1"), (1.2, "2"), (2.15, "3"), (3.65, f"{layers - 1}"), (4.6, f"{layers}")]
     ways = (
-        (0.1, "none", "all that a layer makes is kept\neach layer runs once"),
-        (1.15, "standard", f"a layer’s input is kept,\n{token:,} bytes a token\neach layer runs twice"),
-        (2.45, "Unsloth’s", "inputs wait in the host’s memory,\nthe last one stays\neach layer runs twice"),
+        (0.1, "no checkpointing", "all that a layer makes is kept\neach layer runs once"),
+        (
+            1.15,
+            "standard checkpointing",
+            f"a layer’s input is kept,\n{2 * width:,} bytes a token\neach layer runs twice",
+        ),
+        (
+            2.2,
+            "Unsloth’s checkpointing",
+            "inputs wait in the host’s memory,\nthe last one stays\neach layer runs twice",
+        ),
     )
     for y, name, told in ways:
         write(axis, 0.05, y + 0.05, name, 12, fontweight="bold")
         write(axis, 5.55, y + 0.5, told)
         write(axis, 3.28, y + 0.5, "…", 14, ha="center")
         for x, number in places:
-            if name == "none":
+            if y < 1:
                 box(axis, x, y + 0.25, 0.75, 0.5, number, colour=BLUE, share=0.5)
                 continue
             box(axis, x, y + 0.25, 0.75, 0.5, number, hatch="..", share=0.05, line="--")
-            if name == "standard" or number == f"{layers}":
+            if y < 2 or number == f"{layers}":
                 box(axis, x - 0.16, y + 0.25, 0.16, 0.5, colour=BLUE, share=0.5)
             else:
                 box(axis, x - 0.16, y + 1.15, 0.16, 0.4, colour=ORANGE, hatch="//", share=0.5)
                 arrow(axis, (x - 0.12, y + 0.3), (x - 0.12, y + 1.15))
                 arrow(axis, (x - 0.04, y + 1.15), (x - 0.04, y + 0.3), dashed=True)
-    write(axis, 5.55, 3.8, f"from {first:,} tokens a batch (2 MiB);\nbelow, it is the standard way")
+    write(axis, 5.55, 3.55, "small inputs stay: then it is\nthe standard way")
     keys = (
-        ("kept on the GPU", BLUE, "", 0.5),
-        ("dropped, run again", GREY, "..", 0.05),
-        ("in the host’s memory", ORANGE, "//", 0.5),
+        ("kept on the GPU", {"colour": BLUE, "share": 0.5}),
+        ("dropped, run again", {"hatch": "..", "share": 0.05, "line": "--"}),
+        ("in the host’s memory", {"colour": ORANGE, "hatch": "//", "share": 0.5}),
     )
-    for number, (told, colour, hatch, share) in enumerate(keys):
-        x = 0.1 + 2.5 * number
-        box(axis, x, 4.6, 0.3, 0.22, colour=colour, hatch=hatch, share=share, line="--" if hatch == ".." else "-")
-        write(axis, x + 0.4, 4.71, told)
+    for x, (told, look) in zip((0.1, 2.2, 4.5), keys, strict=True):
+        box(axis, x, 4.32, 0.3, 0.22, **look)
+        write(axis, x + 0.4, 4.43, told)
+    for x, told, dashed in ((0.1, "out, in the forward pass", False), (2.65, "back, in the backward pass", True)):
+        arrow(axis, (x, 4.78), (x + 0.3, 4.78), dashed=dashed)
+        write(axis, x + 0.4, 4.78, told)
     return figure
 
 
-def step_bytes(held: Mapping[str, int], capacity: float = T4):
-    """Where the bytes of a training step are at its peak, beside all that a GPU has: a T4's, by default.
+def step_bytes(held: Mapping[str, int]):
+    """Where the bytes of a training step are at its peak, beside all that a T4 has.
 
     ``held``: what for -> bytes, as ``Ledger.peak.by("category")`` counts them. Returns the figure.
     """
     total, left, right = sum(held.values()), 2.35, 6.2
-    figure, axis = sheet(7.5, 1.35 + 0.47 * len(held))
-    whole = 7.4 / max(capacity, total)  # inches a byte above, and in the rows below
+    figure, axis = sheet(7.5, 1.1 + 0.47 * len(held))
+    whole = 7.4 / max(T4, total)  # inches a byte above, and in the rows below
     near = (right - left) / total
-    told = f"{total / 2**30:.1f} GiB at the peak, on a GPU of {capacity / 2**30:.1f} GiB"
+    told = f"{total / 2**30:.1f} GiB at the peak; a T4 has {T4 / 2**30:.1f}"
     write(axis, 0.05, 0.17, told, 12, fontweight="bold")
-    box(axis, 0.05, 0.38, capacity * whole, 0.3, share=0.06)
+    box(axis, 0.05, 0.38, T4 * whole, 0.3, share=0.06)
     for x, down in ((0.05, left), (0.05 + total * whole, right)):
-        axis.plot([x, down], [0.68, 1.1], color=GREY, linewidth=0.8, linestyle=":")
+        axis.plot([x, down, down], [0.68, 1.05, 1.05 + 0.47 * len(held)], color=GREY, linewidth=0.9, linestyle=":")
     before = 0
     for row, ((name, size), colour, hatch) in enumerate(
         zip(held.items(), cycle(plots.OKABE_ITO[:7]), cycle(plots.HATCHES), strict=False)
