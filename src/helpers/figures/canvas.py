@@ -38,7 +38,7 @@ def write(axis, x: float, y: float, text: str, size: float = SIZE, code: bool = 
     arabic = any("\u0600" <= letter <= "\u06ff" for letter in text)
     families = [*(plots.naskh()[:1] if arabic else ()), "DejaVu Sans Mono" if code else "DejaVu Sans"]
     look = {"ha": "left", "va": "center", "color": INK, "fontfamily": families} | font
-    size *= 1.25 if "\u0600" <= text[:1] <= "\u06ff" else 1  # Naskh is a small hand
+    size *= 1.2 if arabic else 1  # Naskh is a small hand
     return axis.text(x, y, "\n".join(map(_drawable, text.split("\n"))), fontsize=size, **look)
 
 
