@@ -9,7 +9,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Text
 
 from helpers import chat, masking
-from helpers.figures import diagrams, diagrams_model, diagrams_training
+from helpers.figures import diagrams
 
 HELD = {
     "saved": 1_174_302_720,
@@ -18,8 +18,9 @@ HELD = {
     "optimizer": 60_751_872,
     "adapters": 30_375_936,
 }
-MUCH = dict.fromkeys(diagrams_training.HOLDS, 4 * 2**30)  # more than a T4 has
-DRAWN = {name: getattr(diagrams, name) for name in diagrams.__all__ if name != "step_bytes"}
+MUCH = dict.fromkeys(diagrams.HOLDS, 4 * 2**30)  # more than a T4 has
+NAMES = "course_map call_loop gemma_block shared_key_value_head lora_shapes checkpointing label_mask quantized_blocks"
+DRAWN = {name: getattr(diagrams, name) for name in NAMES.split()}
 DRAWN |= {"step_bytes": lambda: diagrams.step_bytes(HELD), "too many bytes": lambda: diagrams.step_bytes(MUCH)}
 
 
@@ -108,7 +109,7 @@ def test_the_mask_is_the_tokenizers_and_the_courses(tokenizer):
     found = [
         (names.get(p, p.strip()), label != masking.IGNORED) for p, label in zip(pieces, encoded.labels[0], strict=True)
     ]
-    drawn = [(piece, kept) for _, kept, text in diagrams_training.CONVERSATION for piece in text.split()]
+    drawn = [(piece, kept) for _, kept, text in diagrams.CONVERSATION for piece in text.split()]
     gap = drawn.index(("…", False))
     assert drawn[:gap] == found[:gap] and drawn[gap + 1 :] == found[-(len(drawn) - gap - 1) :]
 
@@ -124,7 +125,7 @@ def test_a_step_is_drawn_in_proportion():
 def test_the_models_numbers_are_its_configurations(checkpoint):
     config = json.loads(Path(checkpoint.path, "config.json").read_text(encoding="utf-8"))
     keys = ("hidden_size", "num_attention_heads", "head_dim", "intermediate_size", "num_hidden_layers")
-    drawn = [getattr(diagrams_model, name) for name in ("HIDDEN", "HEADS", "HEAD", "INNER", "LAYERS")]
+    drawn = [getattr(diagrams, name) for name in ("HIDDEN", "HEADS", "HEAD", "INNER", "LAYERS")]
     assert drawn == [config[key] for key in keys] and config["num_key_value_heads"] == 1
 
 

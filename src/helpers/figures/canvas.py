@@ -10,7 +10,7 @@ from .. import plots
 from ..probes import bidi
 
 INK, GREY = "#222222", "#666666"
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, _ = plots.OKABE_ITO
+BLUE, ORANGE, GREEN, PINK, SKY, RED, *_ = plots.OKABE_ITO
 SIZE = 10.5  # points; a diagram of 7.5 inches is then still legible at 400 pixels
 
 
@@ -51,9 +51,7 @@ def _drawable(line: str) -> str:
     return bidi.displayed("".join(bidi.joined(line)))
 
 
-def box(
-    axis, x, y, width, height, text="", note="", colour=GREY, hatch="", share=0.25, line="-", size=SIZE, **font
-) -> None:
+def box(axis, x, y, width, height, text="", note="", colour=GREY, hatch="", share=0.25, line="-", size=SIZE, **font):
     """A rectangle with its upper left corner at (x, y); ``text`` in its middle, bold if a ``note`` stands below it."""
     from matplotlib.patches import Rectangle
 
@@ -63,24 +61,19 @@ def box(
     look = {"ha": "center"} | font
     if hatch and text:  # letters on lines are hard to read
         look["bbox"] = {"facecolor": fill, "edgecolor": "none", "pad": 1.5}
-    middle = (x + width / 2, y + height / 2)
-    if note:
-        write(axis, middle[0], middle[1] - 0.1 - 0.08 * note.count("\n"), text, size, **look, fontweight="bold")
-        write(axis, middle[0], middle[1] + 0.1, note, size - 0.5, **look)
-    elif text:
-        write(axis, *middle, text, size, **look)
+    middle, centre, weight = x + width / 2, y + height / 2, "bold" if note else "normal"
+    up = 0.1 + 0.08 * note.count("\n") if note else 0
+    write(axis, middle, centre - up, text, size, fontweight=weight, **look)
+    write(axis, middle, centre + 0.1, note, size - 0.5, **look)
 
 
-def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = False, head: bool = True) -> None:
+def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = False) -> None:
     """A line through points, with a head at the last one."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    style, line = "-|>" if head else "-", "--" if dashed else "-"
-    look = {"mutation_scale": 11, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "joinstyle": "miter"}
-    axis.add_patch(
-        FancyArrowPatch(path=Path(points), arrowstyle=style, color=colour, linestyle=line, fill=head, **look)
-    )
+    look = {"mutation_scale": 11, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "linestyle": "--" if dashed else "-"}
+    axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle="-|>", color=colour, joinstyle="miter", **look))
 
 
 def knot(axis, x: float, y: float, sign: str) -> None:
