@@ -1,7 +1,6 @@
 """What diagrams are drawn with: a sheet measured in inches from its upper left corner, boxes, arrows, bytes, text.
 
-A diagram has no title: ``plots.show`` draws its sentence above it. Fills are pale and text is dark; whatever a colour
-says, a hatch or a word says too.
+Without a title: ``plots.show`` draws a sentence above. Whatever a colour says, a hatch or a word says too.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from ..probes import bidi
 
 INK, GREY = "#222222", "#666666"
 BLUE, ORANGE, GREEN, PINK, SKY, RED, *_ = plots.OKABE_ITO
+RING = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": INK}  # around a sign where two streams meet
 SIZE = 10.5  # points; a diagram of 7.5 inches is then still legible at 400 pixels
 
 
@@ -20,10 +20,8 @@ def sheet(width: float, height: float):
 
     plots.style()
     figure = plt.figure(figsize=(width, height), facecolor="white", layout="none")
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set(xlim=(0, width), ylim=(height, 0))
-    axis.axis("off")
-    return figure, axis
+    bare = {"frame_on": False, "xticks": [], "yticks": []}
+    return figure, figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), **bare)
 
 
 def pale(colour: str, share: float = 0.25) -> tuple:
@@ -76,22 +74,13 @@ def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = 
     axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle="-|>", color=colour, joinstyle="miter", **look))
 
 
-def knot(axis, x: float, y: float, sign: str) -> None:
-    """A small circle with a sign in it, where two streams meet."""
-    from matplotlib.patches import Circle
-
-    axis.add_patch(Circle((x, y), 0.15, facecolor="white", edgecolor=INK, linewidth=1.2, zorder=3))
-    write(axis, x, y, sign, 13, ha="center", zorder=4)
-
-
 def byte_strip(axis, x, y, count, side, colour, hatch="", halves=False) -> float:
     """A row of square bytes, each cut in two nibbles if ``halves``; returns where it ends."""
     from matplotlib.patches import Rectangle
 
+    look = {"facecolor": pale(colour, 0.35), "edgecolor": pale(colour, 0.9), "linewidth": 0.7, "hatch": hatch}
     for number in range(count):
-        left = x + number * side
-        look = {"facecolor": pale(colour, 0.35), "edgecolor": pale(colour, 0.9), "linewidth": 0.7}
-        axis.add_patch(Rectangle((left, y), side, side, hatch=hatch, **look))
-        if halves:
-            axis.plot([left, left + side], [y + side / 2] * 2, color=pale(colour, 0.9), linewidth=0.7)
+        axis.add_patch(Rectangle((x + number * side, y), side, side, **look))
+    if halves:
+        axis.plot([x, x + count * side], [y + side / 2] * 2, color=pale(colour, 0.9), linewidth=0.7)
     return x + count * side

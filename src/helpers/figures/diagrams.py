@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import cycle
 
 from .. import plots
-from .canvas import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SIZE, SKY, arrow, box, byte_strip, knot, sheet, write
+from .canvas import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, RING, SIZE, SKY, arrow, box, byte_strip, sheet, write
 
 HIDDEN, HEADS, HEAD, INNER, LAYERS = 640, 4, 256, 2048, 18  # Gemma 3 270M
 T4 = 14.7 * 2**30  # bytes that torch finds on Colab's T4
@@ -124,18 +124,17 @@ def gemma_block():
         arrow(axis, (x, 0.23), (x - 0.3, 0.23), (x - 0.3, 5.68))  # the residual stream goes around
         arrow(axis, (x + 1.425, 5.45), (x + 1.425, 5.83), (x - 0.15, 5.83))
         chain(x + 1.425, 0.41, 0.72, 4.78, 5.09)
-        knot(axis, x - 0.3, 5.83, "+")
+        write(axis, x - 0.3, 5.83, "+", 13, ha="center", bbox=RING)
     # attention
     norm(0.55, 0.72, 2.85, "1 · input_layernorm")
     for x, name, heads in ((0.55, "q_proj", HEADS), (1.525, "k_proj", 1), (2.5, "v_proj", 1)):
         box(axis, x, 1.4, 0.9, 0.48, name, f"{heads} × {HEAD}", BLUE)
         arrow(axis, (1.975, 1.24), (x + 0.45, 1.24), (x + 0.45, 1.4))
     chain(1.975, 1.08, 1.4)
-    norm(0.55, 2.12, 0.9, "2 · q_norm")
-    norm(1.525, 2.12, 0.9, "3 · k_norm")
-    box(axis, 0.55, 2.72, 1.875, 0.36, "RoPE", colour=GREY)
-    for x in (1.0, 1.975):
-        chain(x, 1.88, 2.12, 2.48, 2.72, 3.08, 3.32)
+    box(axis, 0.55, 2.72, 1.875, 0.36, "RoPE")
+    for x, name in ((0.55, "2 · q_norm"), (1.525, "3 · k_norm")):
+        norm(x, 2.12, 0.9, name)
+        chain(x + 0.45, 1.88, 2.12, 2.48, 2.72, 3.08, 3.32)
     chain(2.95, 1.88, 3.32)
     told = "15 layers: the last 512 tokens\n3 layers: all tokens before"
     box(axis, 0.55, 3.32, 2.85, 0.82, "softmax(QKᵀ / 16) · V", told, SKY)
@@ -148,11 +147,11 @@ def gemma_block():
     for x, name in ((4.6, "gate_proj"), (6.1, "up_proj")):
         box(axis, x, 1.4, 1.35, 0.48, name, f"{HIDDEN} → {INNER:,}", BLUE)
         arrow(axis, (6.025, 1.08), (6.025, 1.24), (x + 0.675, 1.24), (x + 0.675, 1.4))
-    box(axis, 4.6, 2.12, 1.35, 0.36, "GELU", colour=GREY)
+    box(axis, 4.6, 2.12, 1.35, 0.36, "GELU")
     chain(5.275, 1.88, 2.12)
     arrow(axis, (5.275, 2.48), (5.275, 2.9), (5.875, 2.9))
     arrow(axis, (6.775, 1.88), (6.775, 2.9), (6.175, 2.9))
-    knot(axis, 6.025, 2.9, "×")
+    write(axis, 6.025, 2.9, "×", 13, ha="center", bbox=RING)
     chain(6.025, 3.05, 4.42)
     write(axis, 6.15, 3.55, "GeGLU:\nGELU(gate) · up")
     box(axis, 4.6, 4.42, 2.85, 0.36, f"down_proj   {INNER:,} → {HIDDEN}", colour=BLUE)
@@ -325,11 +324,10 @@ def label_mask():
         y = max(y + 0.32, top + 0.46) + 0.12
     figure, axis = sheet(8, y)
     for x, y, wide, text, labelled in chips:
-        if wide and labelled:
-            box(axis, x, y, wide, 0.27, text, colour=BLUE, share=0.4, size=9.5, code=True)
-        elif wide:
-            box(axis, x, y, wide, 0.27, text, share=0, line=":", size=9.5, code=True, color=GREY)
+        colour, look = (BLUE, {"share": 0.4}) if labelled else (GREY, {"share": 0, "line": ":", "color": GREY})
+        if wide:
+            box(axis, x, y, wide, 0.27, text, colour=colour, size=9.5, code=True, **look)
         else:
             write(axis, x, y + 0.13, text, fontweight="bold")
-            write(axis, x, y + 0.34, "label: its id" if labelled else "label: −100", color=BLUE if labelled else GREY)
+            write(axis, x, y + 0.34, "label: its id" if labelled else "label: −100", color=colour)
     return figure
