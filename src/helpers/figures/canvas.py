@@ -10,7 +10,7 @@ from ..probes import bidi
 
 INK, GREY = "#222222", "#666666"
 BLUE, ORANGE, GREEN, PINK, SKY, RED, *_ = plots.OKABE_ITO
-RING = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": INK}  # around a sign where two streams meet
+RING = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": INK}  # around a sign where two streams meet
 SIZE = 10.5  # points; a diagram of 7.5 inches is then still legible at 400 pixels
 
 
@@ -20,7 +20,7 @@ def sheet(width: float, height: float):
 
     plots.style()
     figure = plt.figure(figsize=(width, height), facecolor="white", layout="none")
-    bare = {"frame_on": False, "xticks": [], "yticks": []}
+    bare: dict = {"frame_on": False, "xticks": [], "yticks": []}
     return figure, figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), **bare)
 
 
@@ -70,7 +70,13 @@ def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = 
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    look = {"mutation_scale": 11, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "linestyle": "--" if dashed else "-"}
+    look: dict = {
+        "mutation_scale": 11,
+        "linewidth": 1.2,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "linestyle": "--" if dashed else "-",
+    }
     axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle="-|>", color=colour, joinstyle="miter", **look))
 
 
