@@ -15,6 +15,7 @@ def test_a_token_table_counts_positions_in_the_row(tokenizer):
 
 def test_a_finding_is_drawn_above_the_figure_and_is_its_alt_text(monkeypatch):
     import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     display = importlib.import_module("IPython.display")
 
