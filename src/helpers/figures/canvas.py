@@ -70,14 +70,9 @@ def arrow(axis, *points: tuple[float, float], colour: str = INK, dashed: bool = 
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    look: dict = {
-        "mutation_scale": 11,
-        "linewidth": 1.2,
-        "shrinkA": 0,
-        "shrinkB": 0,
-        "linestyle": "--" if dashed else "-",
-    }
-    axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle="-|>", color=colour, joinstyle="miter", **look))
+    look: dict = {"mutation_scale": 11, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0, "joinstyle": "miter"}
+    line = "--" if dashed else "-"
+    axis.add_patch(FancyArrowPatch(path=Path(points), arrowstyle="-|>", color=colour, linestyle=line, **look))
 
 
 def byte_strip(axis, x, y, count, side, colour, hatch="", halves=False) -> float:
