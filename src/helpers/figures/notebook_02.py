@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from .. import plots
+from .. import plots, scoring
 from ..probes import lora, ranks
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _, BLACK = plots.OKABE_ITO
@@ -270,6 +270,28 @@ def alpha_and_rate(exact: dict):
     line.legend(loc="lower center", ncols=2)
     best = max(exact, key=lambda place: exact[place])
     return figure, f"The best of the sixteen is α/r = {best[0]:g} at a rate of {best[1]:g}. {_diagonals(exact)}"
+
+
+def new_tools(scores: dict):
+    """Right functions and exact calls of runs with Wilson 95 % intervals: name -> level -> [hits, n]."""
+    import matplotlib.pyplot as plt
+
+    plots.style()
+    figure, axis = plt.subplots(figsize=(7.5, 2.9))
+    looks = {"name": ("right function", BLUE, "o"), "exact": ("exact call", RED, "^")}
+    rates = {}
+    for level, (label, colour, marker) in looks.items():
+        counts = [levels[level] for levels in scores.values()]
+        rates[level] = [hits / n for hits, n in counts]
+        reach = _reach(rates[level], [scoring.wilson(hits, n) for hits, n in counts])
+        look = {"linestyle": "none", "color": colour, "marker": marker, "capsize": 3, "label": label}
+        axis.errorbar(rates[level], range(len(scores)), xerr=reach, **look)
+    axis.set_yticks(range(len(scores)), list(scores))
+    axis.invert_yaxis()
+    axis.set(xlabel="share of requests (95 % interval)", xlim=(0, 1))
+    axis.legend(loc="upper center")
+    told = "; ".join(f"{name} {rate:.0%}" for name, rate in zip(scores, rates["name"], strict=True))
+    return figure, f"New tools, right function: {told}."
 
 
 def along_diagonals(exact: dict) -> dict[float, list[float]]:
