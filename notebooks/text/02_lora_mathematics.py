@@ -755,8 +755,8 @@ verdict(
 )
 
 # %% [markdown]
-# So α = 2r is a strong signal at one rate, none in particular at another, and far too strong at a high rank. A rule that fixes α/r lets the update grow with the rank; rank-stabilized
-# LoRA divides by √r to prevent that. The grid has one seed in each cell, so differences of a few points in it mean little.
+# So α = 2r helps at a low rate, makes no clear difference at the guide's, and at that rate is far too strong for a high rank. A rule that fixes α/r lets the update grow with the rank;
+# dividing by √r, as rank-stabilized LoRA does, is meant to even that out. The grid has one seed in each cell, so differences of a few points in it mean little.
 #
 # ## 2.13 · What to do now
 #
@@ -788,7 +788,7 @@ decisions = [
     ("a smaller adapter", "r = 8, the same α",
      f"{behind[0]:+.1f} (α = 2r) or {fixed_behind[0]:+.1f} points (α = 64) from r = 32"),
     ("a higher rank", "leave α at 64; or rsLoRA, not measured here",
-     f"r = 128: α = 2r is {wide[0]:+.1f} points from α = 64"),
+     f"r = 128, rate 1e-3: α = 2r is {wide[0]:+.1f} points from α = 64"),
     ("a stronger signal", "turn α or the rate, not both; score on validation", "section 2.12"),
     ("the place for it", "all seven projections",
      f"right function {named['r = 32']}; attention alone {named['r = 32, attention alone']}"),
