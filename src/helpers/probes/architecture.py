@@ -152,7 +152,9 @@ def reach(model, ids, other: int, least: float = 0.0) -> list[int]:
     changed = ids.clone()
     changed[0, 0] = other
     with torch.no_grad():
-        states = zip(*(model.model(x, output_hidden_states=True).hidden_states[1:] for x in (ids, changed)), strict=True)
+        states = zip(
+            *(model.model(x, output_hidden_states=True).hidden_states[1:] for x in (ids, changed)), strict=True
+        )
     return [((a - b).abs().amax(-1)[0] > least).nonzero()[-1].item() for a, b in states]
 
 
