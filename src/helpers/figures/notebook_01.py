@@ -126,15 +126,15 @@ def norm_times(here: dict[str, list[float]], there: dict[str, float]):
     """Microseconds of each way to norm, on this processor (every round) and on a GPU; both: name -> time."""
     figure, axes = _axes(2.6, 2, 9)
     middle = {name: statistics.median(values) for name, values in here.items()}
+    there = {name: there[name] for name in here}  # one list of names serves both
     for axis, values, place in zip(axes, (middle, there), ("this processor", "an H200"), strict=True):
         layer = ["LayerNorm" in name for name in values]
         _rows(axis, values, color=[ORANGE if e else BLUE for e in layer], hatch=["//" if e else "" for e in layer])
         axis.set(title=place, xlabel="µs a call")
     axes[1].set(yticks=range(len(there)), yticklabels=[""] * len(there))
-    for row, (name, values) in enumerate(here.items()):
+    for row, values in enumerate(here.values()):
         quarter = statistics.quantiles(values, n=4)
         axes[0].plot([quarter[0], quarter[2]], [row, row], color=BLACK, linewidth=2)
-        assert name in there
     slow, fast = max(there, key=there.get), min(there, key=there.get)
     told = f"On the GPU the slowest way ({slow}) takes {there[slow] / there[fast]:.1f} times the fastest ({fast})"
     return figure, f"{told}; here {max(middle.values()) / min(middle.values()):.1f} times lie between the ends."
@@ -202,7 +202,7 @@ def lens_table(ranks: list[int], tokens: list[str], layers):
 
 
 def attention_maps(weights: dict, window: int):
-    """Attention weights (N, N) on a logarithmic scale side by side; ``weights``: name -> tensor, the sliding one first."""
+    """Attention weights (N, N) on a logarithmic scale side by side; ``weights``: name -> tensor."""
     figure, axes = _axes(4, 2, 9)
     for axis, (name, w) in zip(axes, weights.items(), strict=True):
         image = axis.imshow(w.clamp(min=1e-6).log10(), cmap="cividis", vmin=-6, vmax=0)
