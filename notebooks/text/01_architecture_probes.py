@@ -83,7 +83,7 @@ checkpoint = setup.prepare()
 # %%
 from helpers import exercises
 
-bet_share = exercises.bet("embedding-share", "the embedding's share", low=0, high=100, step=1, unit="%")
+bet_share = exercises.bet("embedding-share", "its share", low=0, high=100, step=1, unit="%")
 
 # %% [markdown]
 # We load the model in float32, because further down we compare to a hundred-thousandth, and count.
@@ -167,7 +167,7 @@ plots.show(
 # **Your bet:** what is the gain $g$?
 
 # %%
-bet_gain = exercises.bet("norm-gain", "the gain g, from the stored w", options=["w", "1 + w", "exp(w)"])
+bet_gain = exercises.bet("norm-gain", "the gain g", options=["w", "1 + w", "exp(w)"])
 
 # %% [markdown]
 # We write the equation down with the gain left open, and the place of $\epsilon$ too: beside the mean, as above, or
@@ -199,8 +199,8 @@ gains = {"w": w, "1 + w": 1 + w, "exp(w)": w.exp()}
 for size in (1.0, 1e-3):
     errors = {name: off(equation(size * a, gain), norm(size * a)) for name, gain in gains.items()}
     misplaced = off(equation(size * a, 1 + w, outside=True), norm(size * a))
-    told = ", ".join(f"g = {name} off by {error:.4%}" for name, error in errors.items())
-    print(f"numbers of size {size:g}: {told}; ε outside {misplaced:.1%}")
+    told = ", ".join(f"g = {name} {error:.2g}" for name, error in errors.items())
+    print(f"numbers of size {size:g}, off by: {told}; 1 + w, ε outside {misplaced:.2g}")
 the_gain = min(errors, key=errors.get)
 print(f"closest: g = {the_gain}")
 
@@ -260,7 +260,7 @@ bet_norms = exercises.bet("norm-count", "norms in the whole model", low=19, high
 # %%
 block = model.model.layers[0]
 per_block = [name for name, m in block.named_modules() if name.endswith("norm")]
-print(len(norms), "norms; in each block:", *per_block, sep="\n  ")
+print(f"{len(norms)} norms; in each block:", *per_block, sep="\n  ")
 
 # %%
 verdict("06-one-norm-per-sublayer", measured=len(norms), block=len(per_block))
@@ -466,7 +466,8 @@ verdict("42-decoder-only", measured=kept_still, n=100, later=later)
 # [g-cache]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kv-cache
 
 # %%
-bet_cache = exercises.bet("cache-saved", "divides the cache more", options=["one KV head", "the window"])
+savings = ["one KV head", "the window"]
+bet_cache = exercises.bet("cache-saved", "divides the cache more", options=savings)
 
 # %% [markdown]
 # **The formula.** A token in one layer takes two vectors, key and value, of 256 numbers for each head, 2 bytes a number.
@@ -612,7 +613,7 @@ print(f"an Arabic word: {spelled:.1f} bytes, and at most {largest:.2f} tokens in
 # **Your bet:** how long does Gemma's module take on this processor, with `F.layer_norm` as 1?
 
 # %%
-bet_norm = exercises.bet("norm-time", "time of Gemma's RMSNorm ÷ F.layer_norm", low=0.0, high=10.0, step=0.1)
+bet_norm = exercises.bet("norm-time", "Gemma's time ÷ F.layer_norm's", low=0, high=10, step=0.1)
 
 # %% [markdown]
 # Five ways to norm the same 512 × 640 numbers: Gemma's module, and each norm by hand and fused. A machine has other

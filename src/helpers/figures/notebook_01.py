@@ -41,7 +41,7 @@ def parameters(budget: dict[str, int]):
     axis.set(xlim=(0, 1), yticks=[], xlabel="share of the parameters")
     axis.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     largest = max(budget, key=budget.get)
-    told = f"The largest part is {largest}, {budget[largest] / total:.0%} of {total / 1e6:.0f} million"
+    told = f"The largest part is the {largest}, {budget[largest] / total:.0%} of {total / 1e6:.0f} million"
     return figure, f"{told}; all norms together have {budget['norms']:,} parameters."
 
 
@@ -62,8 +62,13 @@ def fertility(rates: dict[str, tuple[float, float, float]]):
     return figure, f"{told} to {middle[high]:.2f} ({high})."
 
 
+def _nats(value: float) -> str:
+    return f"{value:.1f}" if value >= 0.05 else f"{value:.0e}"
+
+
 def ingredients(damages: dict[str, tuple[float, float]]):
     """How far predictions move without each ingredient; ``damages``: name -> (KL in nats, share of top tokens kept)."""
+    damages = {name: (abs(kl), kept) for name, (kl, kept) in damages.items()}  # rounding may leave −1e-8
     figure, axis = _axes(3.3)
     names = list(damages)
     last = [name == names[-1] for name in names]
@@ -72,11 +77,11 @@ def ingredients(damages: dict[str, tuple[float, float]]):
         color=[RED if e else BLUE for e in last], hatch=["//" if e else "" for e in last],
     )  # fmt: skip
     for row, (kl, kept) in enumerate(damages.values()):
-        axis.text(kl, row, f"  {kl:.2g} nats, {kept:.0%} of top tokens kept", va="center", fontsize=8)
+        axis.text(kl, row, f"  {_nats(kl)} nats, {kept:.0%} of top tokens kept", va="center", fontsize=8)
     axis.set(xlabel="KL divergence from the real model (nats)", xlim=(0, 1.5 * max(kl for kl, _ in damages.values())))
     singles = names[1:-1]
     worst = max(singles, key=lambda name: damages[name][0])
-    told = f"With {names[0]} the rebuilt model is {damages[names[0]][0]:.1g} nats away from the real one"
+    told = f"With {names[0]} the rebuilt model is {_nats(damages[names[0]][0])} nats from the real one"
     return (
         figure,
         f"{told}; it is furthest {worst}, and {names[-1]} keeps {damages[names[-1]][1]:.0%} of its top tokens.",
