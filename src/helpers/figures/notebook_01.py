@@ -40,7 +40,7 @@ def parameters(budget: dict[str, int]):
         start += share
     axis.set(xlim=(0, 1), yticks=[], xlabel="share of the parameters")
     axis.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    largest = max(budget, key=budget.get)
+    largest = max(budget, key=lambda part: budget[part])
     told = f"The largest part is the {largest}, {budget[largest] / total:.0%} of {total / 1e6:.0f} million"
     return figure, f"{told}; all norms together have {budget['norms']:,} parameters."
 
@@ -56,7 +56,7 @@ def fertility(rates: dict[str, tuple[float, float, float]]):
         color=[ORANGE if e else BLUE for e in english], hatch=["//" if e else "" for e in english],
     )  # fmt: skip
     axis.set(xlabel="tokens per word")
-    arabic = sorted((name for name in rates if name != "english"), key=middle.get)
+    arabic = sorted((name for name in rates if name != "english"), key=lambda name: middle[name])
     low, high = arabic[0], arabic[-1]
     told = f"An English word takes {middle['english']:.2f} tokens, an Arabic one {middle[low]:.2f} ({low})"
     return figure, f"{told} to {middle[high]:.2f} ({high})."
@@ -137,10 +137,10 @@ def norm_times(here: dict[str, list[float]], there: dict[str, float]):
         _rows(axis, values, color=[ORANGE if e else BLUE for e in layer], hatch=["//" if e else "" for e in layer])
         axis.set(title=place, xlabel="µs a call")
     axes[1].set(yticks=range(len(there)), yticklabels=[""] * len(there))
-    for row, values in enumerate(here.values()):
-        quarter = statistics.quantiles(values, n=4)
+    for row, rounds in enumerate(here.values()):
+        quarter = statistics.quantiles(rounds, n=4)
         axes[0].plot([quarter[0], quarter[2]], [row, row], color=BLACK, linewidth=2)
-    slow, fast = max(there, key=there.get), min(there, key=there.get)
+    slow, fast = max(there, key=lambda name: there[name]), min(there, key=lambda name: there[name])
     told = f"On the GPU the slowest way ({slow}) takes {there[slow] / there[fast]:.1f} times the fastest ({fast})"
     return figure, f"{told}; here {max(middle.values()) / min(middle.values()):.1f} times lie between the ends."
 

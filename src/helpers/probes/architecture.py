@@ -168,7 +168,7 @@ def timed_in_turn(ways: dict[str, str], scope: dict, rounds: int = 40, calls: in
     timers = {name: benchmark.Timer(code, globals=scope, num_threads=1) for name, code in ways.items()}
     for timer in timers.values():
         timer.timeit(calls)  # the first calls allocate
-    spent = {name: [] for name in ways}
+    spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, timer in timers.items():
             spent[name].append(timer.timeit(calls).mean)
@@ -179,7 +179,7 @@ def time_in_norms(model, norms, ids) -> float:
     """Share of one forward pass over ids (1, N) that is spent inside the modules ``norms``."""
     import torch
 
-    spent = []
+    spent: list[float] = []
     hooks = [m.register_forward_pre_hook(lambda *_: spent.append(-time.perf_counter())) for m in norms]
     hooks += [m.register_forward_hook(lambda *_: spent.append(time.perf_counter())) for m in norms]
     try:
