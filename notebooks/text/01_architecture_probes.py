@@ -524,9 +524,9 @@ for heads in (1, 2, 4):
 # %% tags=["nbval-ignore-output"]
 lengths = [2**i for i in range(8, 16)]
 ways = {
-    "4 KV heads, no window": dict(kv_heads=4, window=None),
-    "1 KV head, no window": dict(window=None),
-    "1 KV head and window": {},
+    "4 KV heads without a window": dict(kv_heads=4, window=None),
+    "1 KV head without a window": dict(window=None),
+    "1 KV head with the window": {},
 }
 lines = {name: [kv_bytes(n, **how) / 2**20 for n in lengths] for name, how in ways.items()}
 crosses = {n: size / 2**20 for n, size in weighed.items()}

@@ -67,5 +67,5 @@ def test_the_lines_of_the_cache_are_named_at_their_ends_and_what_outweighs_is_sa
     ways = {"4 heads": [10.0, 40.0, 160.0], "1 head": [2.5, 10.0, 40.0], "window": [2.0, 5.0, 12.0]}
     figure, finding = notebook_01.cache([256, 512, 1024], ways, {512: 5.0}, weights=100.0)
     assert figure.axes[0].get_legend() is None and {*ways} <= {text.get_text() for text in figure.axes[0].texts}
-    assert finding.startswith("With 4 heads the cache outweighs the weights from 1,024 tokens") and "12 MiB" in finding
+    assert finding.startswith("The cache of 4 heads outweighs the weights at 1,024 tokens;") and "12 MiB" in finding
     assert "stays below" in notebook_01.cache([256, 512, 1024], ways, {512: 5.0}, weights=500.0)[1]

@@ -112,19 +112,18 @@ def cache(lengths: list[int], ways: dict[str, list[float]], measured: dict[int, 
     axis.plot(list(measured), list(measured.values()), "x", color=BLACK, markersize=9)
     at = min(measured)
     axis.annotate("measured: ×", (at, measured[at]), (4, -16), textcoords="offset points", fontsize=8)
-    axis.axhline(weights, color=BLACK, linestyle="--", linewidth=1)
+    axis.plot([lengths[0], lengths[-1]], [weights, weights], "--", color=BLACK, linewidth=1)
     axis.annotate("the weights", (lengths[0], weights), (0, 4), textcoords="offset points", fontsize=8)
     axis.set(
         xscale="log", yscale="log", xlabel="tokens", ylabel="MiB (bfloat16)", xlim=(lengths[0] * 0.85, lengths[-1] * 6)
     )
     axis.set_xticks(lengths[::2], [f"{n:,}" for n in lengths[::2]])
     axis.minorticks_off()
-    whole, kept = list(ways.items())[0], list(ways.items())[-1]
-    over = next(
-        (f"outweighs the weights from {n:,}" for n, v in zip(lengths, whole[1], strict=True) if v > weights), ""
-    )
-    told = f"With {whole[0]} the cache {over or 'stays below the weights'}"
-    return figure, f"{told} tokens; with {kept[0]} it is {kept[1][-1]:.0f} MiB at {lengths[-1]:,}, of {weights:.0f}."
+    (whole, most), (kept, least) = list(ways.items())[0], list(ways.items())[-1]
+    over = next((n for n, mib in zip(lengths, most, strict=True) if mib > weights), None)
+    told = f"outweighs the weights at {over:,} tokens" if over else "stays below the weights"
+    told = f"The cache of {whole} {told}; that of {kept} is {least[-1]:.0f} MiB at {lengths[-1]:,} tokens"
+    return figure, f"{told}, and the weights are {weights:.0f}."
 
 
 def norm_times(here: dict[str, list[float]], there: dict[str, float]):
