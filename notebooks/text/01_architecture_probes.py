@@ -648,12 +648,12 @@ print(f"by hand, RMSNorm takes {hand:.2f} of LayerNorm's time, less in {faster} 
 print(f"Gemma's module takes {module_ratio:.1f} of fused LayerNorm's time")
 
 # %% [markdown]
-# How much is there to save at all? We add up the time inside all norms of a forward pass, and take the median of five
+# How much is there to save at all? We add up the time inside all norms of a forward pass, and take the median of three
 # passes. Beside it stands their share of the arithmetic, counted from the shapes.
 
 # %% tags=["nbval-ignore-output"]
 flops = architecture.norm_share_of_flops(config)
-of_time = statistics.median(architecture.time_in_norms(model, norms, ids) for _ in range(5))
+of_time = statistics.median(architecture.time_in_norms(model, norms, ids) for _ in range(3))
 print(f"norms: {flops:.3%} of the arithmetic, {of_time:.1%} of the time")
 
 # %% [markdown]

@@ -54,7 +54,7 @@ def test_layers_are_counted_in_whole_numbers_and_maps_have_no_grid():
 
     figure, finding = notebook_01.lens([900, 20, 1, 1], [3.0, 10.0, 40.0])
     assert all(tick == int(tick) for axis in figure.axes for tick in axis.get_xticks())
-    assert "first after layer 2" in finding and "900 at worst" in finding
+    assert "1 for the first time after layer 2" in finding and "900 at worst" in finding
     whole = torch.ones(4, 4).tril()
     figure, finding = notebook_01.attention_maps({"layer 0, sliding": whole.triu(-1), "layer 5, global": whole}, 2)
     assert "layer 0 1 and layer 5 3" in finding

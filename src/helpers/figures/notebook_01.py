@@ -186,8 +186,8 @@ def lens(ranks: list[int], sizes: list[float]):
     for axis in (left, right):
         axis.set_xticks(range(0, len(ranks), 3))
     first = next((layer for layer, rank in enumerate(ranks) if rank == 1), None)
-    hit = f" and is first after layer {first}" if first is not None else ""
-    told = f"The answer’s rank is {max(ranks):,} at worst, {ranks[-1]:,} at the end{hit}"
+    hit = f", and 1 for the first time after layer {first}" if first is not None else ""
+    told = f"The answer’s rank is {max(ranks):,} at worst and {ranks[-1]:,} at the end{hit}"
     return figure, f"{told}; the residual stream grows from {sizes[0]:.0f} to {max(sizes):,.0f}."
 
 
