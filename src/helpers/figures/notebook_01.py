@@ -135,13 +135,15 @@ def norm_times(here: dict[str, list[float]], there: dict[str, float]):
         layer = ["LayerNorm" in name for name in values]
         _rows(axis, values, color=[ORANGE if e else BLUE for e in layer], hatch=["//" if e else "" for e in layer])
         axis.set(title=place, xlabel="µs a call")
+    axes[0].set_xlabel("µs a call, median; black: the middle half of the rounds", loc="right")
     axes[1].set(yticks=range(len(there)), yticklabels=[""] * len(there))
     for row, rounds in enumerate(here.values()):
         quarter = statistics.quantiles(rounds, n=4)
         axes[0].plot([quarter[0], quarter[2]], [row, row], color=BLACK, linewidth=2)
+    spread = max(middle.values()) / min(middle.values())
     slow, fast = max(there, key=lambda name: there[name]), min(there, key=lambda name: there[name])
-    told = f"On the GPU the slowest way ({slow}) takes {there[slow] / there[fast]:.1f} times the fastest ({fast})"
-    return figure, f"{told}; here {max(middle.values()) / min(middle.values()):.1f} times lie between the ends."
+    told = f"On the GPU {slow}, takes {there[slow] / there[fast]:.1f} times as long as {fast}"
+    return figure, f"{told}; on this processor the slowest way takes {spread:.1f} times as long as the fastest."
 
 
 def norm_twins(results: list[dict]):
@@ -157,7 +159,15 @@ def norm_twins(results: list[dict]):
         own = [r for r in results if r["norm"] == norm]
         axis.plot([r["rate"] * shift for r in own], [r["validation"] for r in own], marker, color=colour, markersize=5)
         means = [statistics.mean(r["validation"] for r in own if r["rate"] == rate) for rate in rates]
-        axis.plot([rate * shift for rate in rates], means, color=colour, marker=marker, linewidth=1.2, label=name)
+        axis.plot(
+            [rate * shift for rate in rates],
+            means,
+            color=colour,
+            linewidth=1.2,
+            label=name,
+            marker=marker,
+            markevery=[],
+        )
     axis.set(xscale="log", xlabel="peak learning rate", ylabel="loss on held-out text, nats", xticks=rates)
     axis.set_xticklabels([f"{rate:g}" for rate in rates])
     axis.minorticks_off()
@@ -219,4 +229,4 @@ def attention_maps(weights: dict, window: int):
         back.append((queries - keys).max().item())
     names = [name.split(",")[0] for name in weights]
     told = " and ".join(f"{name} {far}" for name, far in zip(names, back, strict=True))
-    return figure, f"How many tokens back a weight above zero lies at most: {told}; the window is {window}."
+    return figure, f"Farthest back that a token looks: {told} tokens; the window is {window}."
