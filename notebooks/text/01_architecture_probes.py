@@ -83,7 +83,8 @@ checkpoint = setup.prepare()
 # %%
 from helpers import exercises
 
-bet_share = exercises.bet("embedding-share", "its share", low=0, high=100, step=1, unit="%")
+asked = "share of the parameters that is the embedding"
+bet_share = exercises.bet("embedding-share", asked, low=0, high=100, step=1, unit="%")
 
 # %% [markdown]
 # We load the model in float32, because further down we compare to a hundred-thousandth, and count.
@@ -189,7 +190,7 @@ def off(ours, theirs):
 # Then we ask one of the model's norms. The numbers that go in are random, once of ordinary size, once a thousand times
 # smaller: there $\epsilon$ is as large as the squares themselves, and its place can be seen.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 import torch
 
 norm = model.model.layers[5].input_layernorm
@@ -331,7 +332,7 @@ def rope(x, theta, first=0):
 # Why turn? Two vectors turned by the same angle keep their product. So what a query and a key make of each other depends
 # on how far apart they stand, and not on where. Two lines show it: the same pair of tokens, moved 100 places.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 pair = torch.randn(2, 1, 1, 8, 256, generator=torch.Generator().manual_seed(1))
 here, moved_on = ((rope(pair[0], 1e4, at) @ rope(pair[1], 1e4, at).mT) for at in (0, 100))
 print(f"scores of the same pairs, 100 places on: off by {off(moved_on, here):.4%}")
@@ -355,7 +356,7 @@ k = rope(rms_norm(k, attention_0.k_norm.weight), theta=1e4)
 # **Steps three to five.** Scores, scaled by $1/16 = 1/\sqrt{256}$; the one key head serves all four queries. A query may
 # look back 511 tokens and never ahead. Then softmax, the mixture of values, and the projection back.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 scores = q @ k.mT / 16  # (1, 4, N, N)
 distance = torch.arange(N)[:, None] - torch.arange(N)  # (N, N): query minus key
 visible = (distance >= 0) & (distance < 512)
@@ -368,7 +369,7 @@ print(f"layer 0 by hand: off by {off(by_hand, from_module):.4%}")
 # Layer 5 is global: it has no window, and turns more slowly, with $\theta$ = 1,000,000. From here on we use
 # `architecture.attention`, which does the same steps; a test holds it to `transformers`.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 x5, from_module_5 = inputs[5]
 layer_5 = model.model.layers[5].self_attn
 same_0, weights_0 = architecture.attention(attention_0, x, config, layer=0)
@@ -467,7 +468,8 @@ verdict("42-decoder-only", measured=kept_still, n=100, later=later)
 
 # %%
 savings = ["one KV head", "the window"]
-bet_cache = exercises.bet("cache-saved", "divides the cache more", options=savings)
+asked = "what divides the cache more at 4,096 tokens"
+bet_cache = exercises.bet("cache-saved", asked, options=savings)
 
 # %% [markdown]
 # **The formula.** A token in one layer takes two vectors, key and value, of 256 numbers for each head, 2 bytes a number.
@@ -502,7 +504,7 @@ serving = cache = None
 # Does one head lose anything against four? We copy the head and see. The function stays the same, only the memory grows.
 # A *trained* model with four heads could use them for different things; that is what multi-query attention gives up.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def with_kv_heads(heads):
     """Layer 0's attention with its one KV head repeated: (output, numbers that a cache keeps)."""
     keys, values = k.repeat(1, heads, 1, 1), v.repeat(1, heads, 1, 1)  # (1, heads, N, 256)
@@ -613,7 +615,8 @@ print(f"an Arabic word: {spelled:.1f} bytes, and at most {largest:.2f} tokens in
 # **Your bet:** how long does Gemma's module take on this processor, with `F.layer_norm` as 1?
 
 # %%
-bet_norm = exercises.bet("norm-time", "Gemma's time ÷ F.layer_norm's", low=0, high=10, step=0.1)
+asked = "time of Gemma's RMSNorm ÷ time of F.layer_norm"
+bet_norm = exercises.bet("norm-time", asked, low=0, high=10, step=0.1)
 
 # %% [markdown]
 # Five ways to norm the same 512 × 640 numbers: Gemma's module, and each norm by hand and fused. A machine has other
