@@ -494,7 +494,7 @@ bet_cut = exercises.bet("cut-to-8", "share of exact calls left with 8 of 32 dire
 # %% tags=["nbval-ignore-output"]
 from helpers import scoring
 
-judged = dataset.load("test").select(range(300)).to_list()
+judged = reference.judged_rows("test", 300)
 cut = {k: scoring.score(reference.adapter_generations(judged, "test", rank_kept=None if k == 32 else k), judged) for k in (1, 2, 4, 8, 16, 32)}
 kept = cut[8].rate("exact") / cut[32].rate("exact")
 figure, axis = plt.subplots(figsize=(7.5, 3.2))
@@ -689,7 +689,7 @@ by_product.style.format("{:.0%}", subset=["lowest", "highest"]).format_index("{:
 # And the guide's α = 2r? Here is its row of the table against α = r, on the same rows.
 
 # %% tags=["nbval-ignore-output"]
-chosen = dataset.load("validation").select(range(300)).to_list()
+chosen = reference.judged_rows("validation", 300)
 (with_r,), (with_2r,) = (sweep.reports(chosen, name="alpha/r", alpha=alpha, learning_rate=0.001) for alpha in (32, 64))
 gain = scoring.compare(with_r, with_2r, "exact")
 of_scale = dict(zip(("half", "one", "two", "four"), table[0.001]))

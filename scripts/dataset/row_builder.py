@@ -31,8 +31,9 @@ THREE = 0.15  # share of parallel rows with three calls
 CORRECTED, EARLIER = 0.02, 0.03  # shares of single rows in which a value is corrected, or something was said before
 DISTRACTORS = (3, 6)
 FIRST_DAY, DAYS = date(2025, 1, 1), 365  # today, in the developer turn; full dates are of the two years after
-# estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones)
-_DECLARED = 790
+# estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones): less by
+# what each call needs in request and answer
+_DECLARED, _CALLED = 890, 75
 _LEAK = 0.55  # phrasings of one tool that are more alike than this stay in one split, whatever their dialect
 #: Tools one of which may serve a request meant for another: where the one is missing, the other is not declared.
 EITHER_SERVES = (
@@ -171,8 +172,8 @@ class Builder(Filler):
         count = rng.randint(*DISTRACTORS)
         chosen = rng.sample(close, min(len(close), (count + 1) // 2)) if gold or near else []
         chosen += rng.sample(far, count - len(chosen))
-        size = self.declaration_sizes
-        while len(chosen) > DISTRACTORS[0] and sum(size[t.name] for t in [*gold, *chosen]) > _DECLARED:
+        size, room = self.declaration_sizes, _DECLARED - _CALLED * max(1, len(gold))
+        while len(chosen) > DISTRACTORS[0] and sum(size[t.name] for t in [*gold, *chosen]) > room:
             chosen.remove(max(chosen, key=lambda t: size[t.name]))
         names = [t.name for t in [*gold, *chosen]]
         rng.shuffle(names)
@@ -244,7 +245,7 @@ class Builder(Filler):
         country = requests[0].country
         for number in range(2 if rng.random() < THREE else 1):
             if number == 0 and rng.random() < 0.25:
-                tool, phrasing = tool, rng.choice(self.phrasings(tool, dialect, split))
+                phrasing = rng.choice(self.phrasings(tool, dialect, split))
                 if country not in phrasing.countries:
                     return None
             else:
@@ -260,7 +261,7 @@ class Builder(Filler):
 
     def _is_long(self, requests: list[Request]) -> bool:
         """Whether the declarations of three tools leave no room for others."""
-        return sum(self.declaration_sizes[r.tool.name] for r in requests) > _DECLARED * 0.6
+        return sum(self.declaration_sizes[r.tool.name] for r in requests) > _DECLARED * 0.45
 
     def _followup(self, rng, split, dialect, index, today, _=None) -> dict | None:
         request = self._asked(rng, split, today, *self._pick(rng, split, dialect, index))

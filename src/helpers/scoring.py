@@ -201,6 +201,18 @@ def _default_false(row) -> dict[str, set[str]]:
     return found
 
 
+def declared_defaults(row) -> str:
+    """A row's ``tools`` cut down to what scoring reads of them, for whoever stores judged rows."""
+    schema = {"description": DEFAULT_FALSE}
+    return json.dumps(
+        [
+            {"function": {"name": name, "parameters": {"properties": dict.fromkeys(sorted(own), schema)}}}
+            for name, own in _default_false(row).items()
+            if own
+        ]
+    )
+
+
 def _without(call: FunctionCall, defaults: dict[str, set[str]]) -> FunctionCall:
     """A call without what is false by default."""
     own = defaults.get(call.name, set())
@@ -333,8 +345,8 @@ class NearestPhrasing:
         return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
 
 
-def retrieval_reports(train: str = "train", held_out=("test", "test_unseen_tools")) -> dict:
-    """Held-out split -> ``scoring.Report`` of the retriever that knows ``train``."""
+def retrieval_reports(train: str = "train", held_out=("test", "test_unseen_tools"), tests: dict | None = None) -> dict:
+    """Held-out split -> ``scoring.Report`` of the retriever that knows ``train``; ``tests`` gives other rows to it."""
     retriever = NearestPhrasing(dataset.load(train))
-    tests = {split: dataset.load(split) for split in held_out}
+    tests = tests or {split: dataset.load(split) for split in held_out}
     return {split: score(retriever.generate(rows), rows) for split, rows in tests.items()}
