@@ -102,7 +102,18 @@ def recipes() -> list[Run]:
         replace(fast, name="kl 3 at 5e-4", replay="kl", weight=3.0),
         replace(fast, name="tokens 0.1 at 5e-4", replay="tokens", weight=0.1),
         replace(base, name="1500 steps", steps=1500),
-        replace(fast, name="1500 steps at 5e-4", steps=1500),
+        replace(fast, name="1500 steps at 5e-4", steps=1500, watched=250),
+        replace(fast, name="kl 1 at 5e-4, 1500 steps", replay="kl", weight=1.0, steps=1500, watched=250),
+        replace(
+            fast,
+            name="kl 1 at 5e-4, dropout, 1500 steps",
+            replay="kl",
+            weight=1.0,
+            dropout=0.1,
+            steps=1500,
+            watched=250,
+        ),
+        replace(fast, name="r 128 at 5e-4", rank=128, alpha=256),
         replace(base, seed=2),
     ]
 

@@ -15,22 +15,20 @@ BRANCH = "main"
 SETUP_CELL = """\
 # @title Setup: find the course or fetch it, install what is missing, show what we run on
 REPOSITORY = "https://github.com/{repository}"  # @param {{type: "string"}}
-import importlib, itertools, os, pathlib, shutil, subprocess, sys, zipfile
+import importlib, itertools, os, pathlib, subprocess, sys, tempfile, zipfile
 
 HERE, MARK, told = pathlib.Path.cwd(), "helpers/setup.py", []
 PLACES = [HERE, pathlib.Path("/content/drive/MyDrive"), *pathlib.Path("/kaggle/input").glob("*")]
 
 
 def find():  # the folder that holds the package: above us, below one of the places, or installed
-    near = (p / "src" for p in HERE.parents)
     deep = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{{MARK}}"))
-    anywhere = itertools.chain(near, deep, map(pathlib.Path, sys.path))
-    return next((p for p in anywhere if (p / MARK).is_file()), None)
+    places = itertools.chain((p / "src" for p in HERE.parents), deep, map(pathlib.Path, sys.path))
+    return next((p for p in places if (p / MARK).is_file()), None)
 
 
 def sources():  # what to try, one after the other
-    yield from [z for p in PLACES for z in sorted(p.glob("*.zip"))]
-    yield REPOSITORY
+    yield from [*(z for p in PLACES for z in sorted(p.glob("*.zip"))), REPOSITORY]
     if "google.colab" in sys.modules and not find():
         print("No course here. Upload its zip (on GitHub: Code, Download ZIP):")
         importlib.import_module("google.colab.files").upload()
@@ -44,8 +42,9 @@ def fetch(source):
         done = subprocess.run(words, env=asks, stderr=subprocess.PIPE, text=True)
         told.extend(done.stderr.splitlines()[:1])
     elif inside := [n for n in zipfile.ZipFile(source).namelist() if n.endswith("src/" + MARK)]:
-        zipfile.ZipFile(source).extractall("course.part")  # then moved: half a zip leaves nothing
-        os.replace(pathlib.Path("course.part", inside[0]).parents[2], "course")
+        with tempfile.TemporaryDirectory(dir=HERE) as part:  # then moved: half a zip leaves nothing
+            zipfile.ZipFile(source).extractall(part)
+            os.replace(pathlib.Path(part, inside[0]).parents[2], "course")
 
 
 for source in sources():
@@ -53,13 +52,11 @@ for source in sources():
         find() or (source == REPOSITORY and "/OWNER/" in source) or fetch(source)
     except Exception as error:
         told.append(f"{{pathlib.PurePath(source).name}}: {{error}}")
-    finally:
-        shutil.rmtree("course.part", ignore_errors=True)
 if not find():
     remedy = "put its zip beside this notebook, or set REPOSITORY above, and run this cell again"
     raise RuntimeError("; ".join(["no course here", *told]) + f" → {{remedy}}")
-if not hasattr(sys.modules.get("helpers"), "__path__"):  # a file of that name, which is not ours
-    sys.modules.pop("helpers", None)
+# a file of that name, which is not ours, makes room
+hasattr(sys.modules.get("helpers"), "__path__") or sys.modules.pop("helpers", None)
 sys.path.insert(0, str(find()))
 from helpers import setup
 

@@ -2,7 +2,8 @@
 
 ``assets/claims.yaml`` holds for each claim: number, section, the guide's words under their heading (or why we ask what
 it does not say), what we test, the truth, what a measurement must be (``expect``: a ``band`` [low, high] or an exact
-``value``, per model where they differ), the sentence that its card says, the verdict, and the notebook.
+``value``, per model where they differ; ``also``: bands of further figures, by name), the sentence that its card says,
+the verdict, and the notebook.
 ``assets/measured.json`` holds the sentences of the stored notebooks' cards, claim by claim: ``verdict`` writes it where
 COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages
 read it.
@@ -171,7 +172,7 @@ def verdict(claim_id: str, measured, model: str | None = None, **figures) -> Car
     if claim_id not in ledger():
         raise CourseError(f"there is no claim {claim_id!r} in assets/claims.yaml", "see helpers.claims.ledger()")
     claim = ledger()[claim_id]
-    card = Card(claim, measured, _inside(claim, measured, model), figures)
+    card = Card(claim, measured, _inside(claim, measured, model, figures), figures)
     if target := os.environ.get("COURSE_MEASURED"):
         _note(Path(target), claim_id, card.shown)
     if not card.inside and os.environ.get("COURSE_STRICT") == "1":
@@ -189,7 +190,7 @@ def _note(path: Path, claim_id: str, shown: str) -> None:
     path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _inside(claim: Claim, measured, model: str | None) -> bool:
+def _inside(claim: Claim, measured, model: str | None, figures: dict) -> bool:
     expect = claim.expect
     if expect is not None and "by_model" in expect:
         expect = expect["by_model"].get(model or "", expect["by_model"].get("default"))
@@ -197,6 +198,11 @@ def _inside(claim: Claim, measured, model: str | None) -> bool:
         raise CourseError(
             f"claim {claim.id} has no expectation in the ledger yet", "add expect: {band: […]} or {value: …}"
         )
+    for name, (low, high) in expect.get("also", {}).items():
+        if name not in figures:
+            raise CourseError(f"claim {claim.id} expects a figure {name!r}", "hand it to verdict() by that name")
+        if not low <= figures[name] <= high:
+            return False
     if "band" in expect:
         low, high = expect["band"]
         return bool(low <= measured <= high)

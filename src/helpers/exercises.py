@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -98,6 +99,9 @@ def bet(
     return placed
 
 
+UNSET = "not placed"  # where a slider starts: no answer suggests itself
+
+
 def _widget(placed: Bet, options, low, high, step) -> None:
     try:
         import ipywidgets
@@ -107,20 +111,38 @@ def _widget(placed: Bet, options, low, high, step) -> None:
     if options:
         control = ipywidgets.RadioButtons(options=options, value=placed.guess if placed.guess in options else None)
     else:
-        known = placed.guess if isinstance(placed.guess, int | float) else (low + high) / 2
-        control = ipywidgets.FloatSlider(
-            min=low, max=high, step=step or (high - low) / 20, value=known, continuous_update=False
-        )
-    control.observe(lambda change: placed.place(change["new"]), names="value")
+        step = step or (high - low) / 20
+        values = [round(low + i * step, 10) for i in range(round((high - low) / step) + 1)]
+        named = [(UNSET, UNSET), *((f"{value:g}", value) for value in values)]
+        known = placed.guess if placed.guess in values else UNSET
+        control = ipywidgets.SelectionSlider(options=named, value=known, continuous_update=False)
+
+    def keep(change):
+        if change["new"] != UNSET:
+            placed.place(change["new"])
+
+    control.observe(keep, names="value")
     display(control)
 
 
 def recap(results: dict) -> None:
-    """Print each bet beside what was measured: ``results`` maps a bet's id to the measured value (or its words)."""
+    """Print each bet beside what was measured, and how far off it was.
+
+    ``results`` maps a bet's id to the measured number, or to its words; of words that begin with a number, the number
+    is compared with a bet that is one.
+    """
     kept = _kept()
     for bet_id, measured in results.items():
         shown = f"{measured:.3g}" if isinstance(measured, float) else str(measured)
-        print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}")
+        line = f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}"
+        print(f"{line}  ({_distance(kept[bet_id], measured)})" if bet_id in kept else line)
+
+
+def _distance(guess, measured) -> str:
+    number = re.match(r"[-+]?\d+(?:\.\d+)?(?:e-?\d+)?", str(measured).replace("−", "-"))
+    if isinstance(guess, int | float) and number:
+        return f"off by {abs(guess - float(number.group())):.3g}"
+    return "as you bet" if str(guess) == str(measured) else "not as you bet"
 
 
 # --- exercises --------------------------------------------------------------------------------------------------------

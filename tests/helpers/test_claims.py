@@ -141,3 +141,13 @@ def test_bands_can_fail(monkeypatch, claim_id, wrong, figures):
     monkeypatch.delenv("COURSE_STRICT", raising=False)
     card = claims.verdict(claim_id, wrong, **figures)
     assert not card.inside and card.shown
+
+
+def test_further_figures_have_bands_of_their_own(monkeypatch):
+    monkeypatch.delenv("COURSE_STRICT", raising=False)
+    expect = {"value": 0, "also": {"n": [5, 20]}}
+    bounded = replace(claims.ledger()["24-json-function-call"], expect=expect)
+    monkeypatch.setattr(claims, "ledger", lambda: {bounded.id: bounded})
+    assert claims.verdict(bounded.id, 0, n=9).inside and not claims.verdict(bounded.id, 0, n=30).inside
+    with pytest.raises(CourseError, match="expects a figure 'n' → hand it"):
+        claims.verdict(bounded.id, 0)

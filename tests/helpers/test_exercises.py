@@ -1,5 +1,6 @@
 """Bets kept and recalled, and answers checked without an exception; the checks themselves: test_checks."""
 
+import importlib
 import os
 
 import pytest
@@ -16,7 +17,32 @@ def test_a_bet_is_kept_and_recalled(capsys):
     exercises.bet("test-bet", "how many?", low=0, high=5, guess=4)
     exercises.recap({"test-bet": 2.0, "other": "x"})
     told = capsys.readouterr().out
-    assert "your bet: 4" in told and "measured: 2" in told and "none placed" in told
+    assert "your bet: 4" in told and "measured: 2" in told and "none placed" in told and "(off by 2)" in told
+
+
+@pytest.mark.parametrize(("guess", "measured", "said"), [
+    (60, "62.6%", "(off by 2.6)"), (0.25, 0.373, "(off by 0.123)"), (-1.5, "−2.0 dB", "(off by 0.5)"),
+    ("B @ A", "B @ A", "(as you bet)"), ("256", 256, "(as you bet)"), ("A", "both", "(not as you bet)"),
+])  # fmt: skip
+def test_a_recap_says_how_far_off_a_bet_was(guess, measured, said, capsys):
+    exercises.Bet("far", "").place(guess)
+    exercises.recap({"far": measured})
+    assert said in capsys.readouterr().out
+
+
+def test_a_slider_starts_unset_and_keeps_nothing_until_it_is_moved(monkeypatch):
+    display = importlib.import_module("IPython.display")
+
+    shown = []
+    monkeypatch.setenv("COURSE_WIDGETS", "1")
+    monkeypatch.setattr(display, "display", shown.append)
+    placed = exercises.bet("unset", "how many?", low=0.0, high=0.6, step=0.05)
+    (slider,) = shown
+    assert slider.value == "not placed" and placed.guess is None
+    slider.value = 0.35
+    assert placed.guess == 0.35
+    exercises.bet("unset", "how many?", low=0.0, high=0.6, step=0.05)
+    assert shown[1].value == 0.35
 
 
 @pytest.mark.parametrize("content", [b"{", b"", b"[1, 2]", b"\xff\xfe", b"null", b"[" * 100_000])
