@@ -163,7 +163,11 @@ class Builder(Filler):
     def _declared(
         self, rng, split: str, gold: list[Tool], near: str = "", barred: frozenset[str] = frozenset()
     ) -> list[str]:
-        """Names of the tools a row declares, shuffled: the gold ones and 3 to 6 others, half of the same domain."""
+        """Names of the tools a row declares, shuffled: the gold ones and 3 to 6 others, half of the same domain.
+
+        Beside three gold ones there may be room for one only. ``near`` is a domain from which others come where there
+        is no gold; ``barred`` names are not declared.
+        """
         known = {g.name for g in gold} | barred
         pool = [t for u in (False, True) for t in self.tools(split, u) if t.name not in known]
         domains = {g.domain for g in gold} | {near}
@@ -173,7 +177,8 @@ class Builder(Filler):
         chosen = rng.sample(close, min(len(close), (count + 1) // 2)) if gold or near else []
         chosen += rng.sample(far, count - len(chosen))
         size, room = self.declaration_sizes, _DECLARED - _CALLED * max(1, len(gold))
-        while len(chosen) > DISTRACTORS[0] and sum(size[t.name] for t in [*gold, *chosen]) > room:
+        least = DISTRACTORS[0] if len(gold) < 3 else 1
+        while len(chosen) > least and sum(size[t.name] for t in [*gold, *chosen]) > room:
             chosen.remove(max(chosen, key=lambda t: size[t.name]))
         names = [t.name for t in [*gold, *chosen]]
         rng.shuffle(names)
@@ -261,7 +266,7 @@ class Builder(Filler):
 
     def _is_long(self, requests: list[Request]) -> bool:
         """Whether the declarations of three tools leave no room for others."""
-        return sum(self.declaration_sizes[r.tool.name] for r in requests) > _DECLARED * 0.45
+        return sum(self.declaration_sizes[r.tool.name] for r in requests) > _DECLARED * 0.6
 
     def _followup(self, rng, split, dialect, index, today, _=None) -> dict | None:
         request = self._asked(rng, split, today, *self._pick(rng, split, dialect, index))
