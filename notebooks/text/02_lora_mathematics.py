@@ -526,7 +526,7 @@ bet_cut = exercises.bet(
 # %% tags=["nbval-ignore-output"]
 from helpers import generation, scoring
 
-judged = dataset.load("test").select(range(300)).to_list()
+judged = reference.judged_rows("test", 300)
 few = judged[:8]
 lora.truncate(tuned, 8)
 here = generation.generate(tuned, tuned_tokenizer, few)
@@ -715,7 +715,7 @@ bet_product = exercises.bet(
 )
 
 # %% tags=["nbval-ignore-output"]
-chosen = dataset.load("validation").select(range(300)).to_list()
+chosen = reference.judged_rows("validation", 300)
 grid = {}
 for told in sweep.results:
     if told["name"] == "alpha/r":

@@ -767,7 +767,7 @@ bet_rate = exercises.bet("learning-rate", "the rate with the most exact calls", 
 # suffer and Arabic should not. So every run also read 40 plain passages in each language, which have nothing to do with tools.
 
 # %% tags=["nbval-ignore-output"]
-judged = dataset.load("validation").select(range(300)).to_list()
+judged = reference.judged_rows("validation", 300)
 tried = sorted({(r["name"], r["learning_rate"]) for r in rates.results})
 scored = {(name, rate): rates.reports(judged, name=name, learning_rate=rate) for name, rate in tried}
 runs = pandas.DataFrame([r | {"exact": scored["cosine", r["learning_rate"]][r["seed"]].rate("exact")} for r in rates.results if r["name"] == "cosine"])
@@ -839,7 +839,7 @@ verdict("44-schedule-quality", measured=flat["difference"], low=flat["low"], hig
 # Now one change to the loss at a time, everything else as in the guide's recipe, on 300 test rows.
 
 # %% tags=["nbval-ignore-output"]
-judged = dataset.load("test").select(range(300)).to_list()
+judged = reference.judged_rows("test", 300)
 scored = {name: ablations.reports(judged, name=name) for name in sorted({r["name"] for r in ablations.results})}
 table = pandas.DataFrame({name: difference(scored["response only"], reports) for name, reports in scored.items()}).T
 table = table.drop(index="response only").sort_values("difference")
@@ -964,8 +964,8 @@ print(f"{chosen_run['name']}: rank {chosen_run['rank']}, alpha {chosen_run['alph
 # candidate from stored rows; the reference adapter.
 
 # %% tags=["nbval-ignore-output"]
-everything = dataset.load("test").to_list()
-unseen_rows = dataset.load("test_unseen_tools").to_list()
+everything = reference.judged_rows("test")
+unseen_rows = reference.judged_rows("test_unseen_tools")
 best_earlier = reference.chosen_adapter(earlier)
 
 
@@ -975,7 +975,7 @@ def stored(run, rows, split, source=candidates):
 
 
 untrained_run = next(r for r in candidates.results if r["name"] == "base")
-retrieved = scoring.retrieval_reports()
+retrieved = scoring.retrieval_reports(tests={"test": everything, "test_unseen_tools": unseen_rows})
 full = {
     "base": stored(untrained_run, everything, "test"), "nearest phrasing": retrieved["test"],
     "stored rows": stored(best_earlier, everything, "test", earlier), "reference": stored(chosen_run, everything, "test"),

@@ -347,7 +347,7 @@ for decode, tensor_name, size in ((q8_0, "token_embd.weight", 34), (q5_0, "blk.0
 from helpers import dataset, generation
 
 tokenizer = checkpoints.load_tokenizer(base)
-test_rows = dataset.load("test").to_list()
+test_rows = reference.judged_rows("test")
 hostile = [
     "مُحَمَّدٌ ﷺ", "مسافتان  وثلاث   مسافات", "٠٥٠١٢٣٤٥٦٧ و 0501234567", '<div class="x">نص</div>', "\n\n\n\tdef f():\n        return", "لاااا 😀 e\u0301",
     "\u200f\u202eabc\u202c", "<unused99> <pad> </s>", "<escape>جدة<escape>", "<start_of_turn>user\nأهلا<end_of_turn>\n", *map(generation.prompt, test_rows[:100]),

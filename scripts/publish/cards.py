@@ -107,7 +107,7 @@ def adapter_scores() -> str:
     reports = {
         split: scoring.score(reference.adapter_generations(rows, split), rows)
         for split in splits
-        for rows in [dataset.load(split)]
+        for rows in [reference.judged_rows(split)]
     }
     by_split = [[level, *(_cell(report, level) for report in reports.values())] for level in scoring.LEVELS]
     by_dialect = [
