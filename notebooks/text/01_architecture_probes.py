@@ -15,7 +15,8 @@
 # [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %%
-# The modules measured here are transformers' own: with a GPU in sight Unsloth replaces some of them (the norm, the loss) as it is imported.
+# What is measured here are transformers' own modules: with a GPU in sight Unsloth replaces
+# some of them (the norm, the loss) as it is imported.
 import os
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
