@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.errors import CourseError
-from helpers.probes import checkpointing
+from helpers.probes import checkpointing, memory
 
 
 @pytest.mark.slow
@@ -58,3 +58,24 @@ def test_three_losses_are_one(tiny_lora, few_ids):
 def test_what_there_is_not_is_named(tiny_lora, few_ids, call, words):
     with pytest.raises(CourseError, match=words):
         call(tiny_lora, few_ids)
+
+
+def test_the_loss_has_its_own_bytes_and_the_layers_theirs(tiny_lora, few_ids):
+    """Each cure takes from its own owner: checkpointing from the layers, logits at the labels from the loss."""
+    peaks = {
+        (mode, loss): memory.owners(checkpointing.step(tiny_lora, few_ids, mode, loss, 2)["ledger"].marks["forward"])
+        for mode in ("none", "layer")
+        for loss in ("full", "response")
+    }
+    plain = peaks["none", "full"]
+    assert peaks["layer", "full"]["layers"] < plain["layers"] and peaks["layer", "full"]["loss"] == plain["loss"] > 0
+    assert peaks["none", "response"]["loss"] < plain["loss"]
+    assert sum(plain.values()) == checkpointing.step(tiny_lora, few_ids)["ledger"].marks["forward"].total
+
+
+@pytest.mark.parametrize("loss", checkpointing.LOSSES)
+def test_a_step_is_marked_where_the_layers_end(tiny_lora, few_ids, loss):
+    marks = checkpointing.step(tiny_lora, few_ids, loss=loss)["ledger"].marks
+    assert list(marks) == ["start", "layers", "forward", "backward"]
+    assert memory.owners(marks["start"])["layers"] == memory.owners(marks["layers"])["loss"] == 0
+    assert not tiny_lora.get_base_model().lm_head._forward_pre_hooks

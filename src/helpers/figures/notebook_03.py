@@ -52,12 +52,13 @@ def loss_curves(losses, lengths):
 
     plots.style()
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
-    looks = {"full": ("o", "-", 8), "chunked": ("s", "-", 5), "response": ("^", "--", 5)}
+    looks = {"full": ("o", "-", 3), "chunked": ("s", "-", 3), "response": ("^", "--", 1)}  # the last lies on others
     for axis, few in zip(axes, (True, False), strict=True):
         shown = losses[(losses["labelled"] == 64) == few]
-        for (loss, (marker, line, size)), colour in zip(looks.items(), plots.OKABE_ITO, strict=False):
+        for (loss, (marker, line, width)), colour in zip(looks.items(), (*plots.OKABE_ITO[:2], "black"), strict=True):
             own = shown[shown["loss"] == loss]
-            axis.plot(own["tokens"], own["above"], line, marker=marker, markersize=size, color=colour, label=loss)
+            look = {"marker": marker, "markersize": 4 + width, "linewidth": width, "color": colour}
+            axis.plot(own["tokens"], own["above"], line, label=loss, **look)
         _token_axis(axis, lengths)
         axis.set(yscale="log", title="loss on 64 tokens" if few else "loss on all tokens")
     axes[0].set(ylabel="MiB above the model")
