@@ -77,5 +77,6 @@ def test_the_loss_has_its_own_bytes_and_the_layers_theirs(tiny_lora, few_ids):
 def test_a_step_is_marked_where_the_layers_end(tiny_lora, few_ids, loss):
     marks = checkpointing.step(tiny_lora, few_ids, loss=loss)["ledger"].marks
     assert list(marks) == ["start", "layers", "forward", "backward"]
-    assert memory.owners(marks["start"])["layers"] == memory.owners(marks["layers"])["loss"] == 0
+    assert memory.owners(marks["start"])["layers"] == 0
+    assert memory.owners(marks["layers"])["loss"] <= few_ids.nbytes  # nothing but the ids that the model was called on
     assert not tiny_lora.get_base_model().lm_head._forward_pre_hooks
