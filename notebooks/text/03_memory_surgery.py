@@ -149,7 +149,7 @@ at_peak = ledger.peak.by("category")
 biggest = max(at_peak, key=at_peak.get)
 finding = (
     f"Eight rows of 512 tokens: {ledger.peak.total / 2**30:.1f} GiB at the peak, of which the "
-    f"frozen weights are {at_peak['weights'] / ledger.peak.total:.0%}. The largest: “{biggest}”."
+    f"frozen weights are {at_peak['weights'] / ledger.peak.total:.0%}; “{biggest}” is the largest."
 )
 plots.show(diagrams.step_bytes(at_peak), finding)
 
@@ -1073,7 +1073,7 @@ shifts |= divergences(exact, {"bfloat16 (control)": full}, every=8)
 # Two questions are left. Would *our* NF4 give the same logits? We write it into a copy of the model and compare with bitsandbytes. And what does the old grid do to these figures? The weights that lie on it are dithered in a second copy, and the first is quantized from that, once to NF4 and once to the even grid.
 
 # %% tags=["nbval-ignore-output"]
-weights.loc["NF4, double"] = weigh(nf4_double)
+weights.loc["NF4, double"] = pandas.Series(weigh(nf4_double))
 exact = nf4_double = None  # the float32 linear layers stay
 copy = checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False)
 dithered = checkpoints.load_model(base, dtype="bfloat16", device="cpu").requires_grad_(False)
