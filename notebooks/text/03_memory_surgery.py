@@ -393,8 +393,8 @@ for name, mode, way in (
 ):
     cured[name] = memory.owners(ghost_step(mode, way).peak)
 told = [
-    f"{name}: layers {whose['layers'] / 2**30:.1f} → {cured[name]['layers'] / 2**30:.1f} GiB, "
-    f"loss {whose['loss'] / 2**30:.1f} → {cured[name]['loss'] / 2**30:.1f}"
+    f"{name.capitalize()}: layers {whose['layers'] / 2**30:.1f} → {cured[name]['layers'] / 2**30:.1f} GiB, "
+    f"loss {whose['loss'] / 2**30:.1f} → {cured[name]['loss'] / 2**30:.1f} GiB"
     for name in ("checkpointing", "logits at labels")
 ]
 plots.show(figures.held(cured, limit=T4), ". ".join(told) + ".")
