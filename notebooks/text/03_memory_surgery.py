@@ -99,7 +99,7 @@ def measured(kind, **chosen):
     """Stored GPU results of a kind, as a table; `above` is MiB above the model."""
     rows = [r for r in gpu.results if r["kind"] == kind]
     table = pandas.DataFrame([r for r in rows if all(r[k] == v for k, v in chosen.items())])
-    if "static_bytes" in table:
+    if {"static_bytes", "peak_bytes"} <= set(table):
         table["above"] = (table["peak_bytes"] - table["static_bytes"]) / 2**20
     return table
 
@@ -392,11 +392,13 @@ for name, mode, way in (
     ("both", "layer", "response"),
 ):
     cured[name] = memory.owners(ghost_step(mode, way).peak)
-told = [
-    f"{name.capitalize()}: layers {whose['layers'] / 2**30:.1f} → {cured[name]['layers'] / 2**30:.1f} GiB, "
-    f"loss {whose['loss'] / 2**30:.1f} → {cured[name]['loss'] / 2**30:.1f} GiB"
-    for name in ("checkpointing", "logits at labels")
-]
+told = []
+for name in ("checkpointing", "logits at labels"):
+    before_after = []
+    for owner in ("layers", "loss"):
+        sizes = (f"{held_by[owner] / 2**30:.1f}" for held_by in (whose, cured[name]))
+        before_after.append(f"{owner} {' → '.join(sizes)} GiB")
+    told.append(f"{name.capitalize()}: {', '.join(before_after)}")
 plots.show(figures.held(cured, limit=T4), ". ".join(told) + ".")
 
 # %% [markdown]
