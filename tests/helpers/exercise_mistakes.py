@@ -28,6 +28,14 @@ def _shifted(model, ending: str, by: float) -> int:
     return len(norms)
 
 
+def _losses(model, ids, labels, shift: int = 1):
+    """Losses of the labelled positions, (labels,), from logits at all of them."""
+    logits = model.lm_head(model.model(input_ids=ids).last_hidden_state)[:, : ids.shape[1] - shift]
+    wanted = labels[:, shift:]
+    kept = wanted != -100
+    return -logits.log_softmax(-1)[kept].gather(1, wanted[kept][:, None])
+
+
 MISTAKES = {
     "0.1": {
         "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
@@ -121,31 +129,36 @@ MISTAKES = {
         "do not multiply": lambda budget, bytes_each: budget // (bytes_each * 18 * 5_570_560),
     },
     "3.1": {
-        "Counted each view": lambda tensors: sum(t.untyped_storage().nbytes() for t in tensors),
-        "A view keeps its whole storage": lambda tensors: sum(
-            {t.untyped_storage().data_ptr(): t.numel() * t.element_size() for t in tensors}.values()
-        ),
-        "Those are numbers": lambda tensors: sum(
-            {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // t.element_size() for t in tensors}.values()
-        ),
+        "not for every row": lambda peak, budget: budget // peak(1),
+        "before the first row": lambda peak, budget: budget // (peak(2) - peak(1)),
+        "round down": lambda peak, budget: -(-(budget - 2 * peak(1) + peak(2)) // (peak(2) - peak(1))),
+        "to the last byte": lambda peak, budget: (budget - 1 - 2 * peak(1) + peak(2)) // (peak(2) - peak(1)),
+        "two points tell a line": lambda peak, budget: max(n for n in range(1, 40) if peak(n) <= budget),
+        "hold 20 rows": lambda peak, budget: 7,
     },
     "3.2": {
-        "2 MB is 2,000,000": lambda tokens, hidden: tokens * hidden * 2 > 2_000_000,
-        "it has to be more": lambda tokens, hidden: tokens * hidden * 2 >= 2 * 2**20,
-        "Count bytes": lambda tokens, hidden: tokens * hidden > 2 * 2**20,
-        "two bytes each": lambda tokens, hidden: tokens * hidden * 4 > 2 * 2**20,
+        "choose before it": lambda model, ids, labels: _losses(model, ids, labels).mean(),
+        "shift, then choose": lambda model, ids, labels: _losses(model, ids, labels, shift=0).mean(),
+        "that is the sum": lambda model, ids, labels: _losses(model, ids, labels).sum(),
+        "that is the loss of all tokens": lambda model, ids, labels: _losses(model, ids, ids).mean(),
+        "not over all positions": lambda model, ids, labels: _losses(model, ids, labels).sum() / ids[:, 1:].numel(),
+        "with the same mask": lambda model, ids, labels: _losses(model, ids, labels.flip(1)).mean(),
     },
     "3.3": {
-        "multiply by the scale": lambda x, levels: levels[(x[:, None] / x.abs().max() - levels).abs().argmin(1)],
-        "largest absolute value": lambda x, levels: levels[(x[:, None] / x.max() - levels).abs().argmin(1)] * x.max(),
-        "not divided by its scale": lambda x, levels: levels[(x[:, None] - levels).abs().argmin(1)],
-        "next level below": lambda x, levels: levels[(x[:, None] / x.abs().max() >= levels).sum(1) - 1] * x.abs().max(),
+        "still cost": lambda block, second_block: 8 / block + 32 / (block * second_block),
+        "something of it is left": lambda block, second_block: 32 / block,
+        "in all": lambda block, second_block: 4 + 8 / block + 32 / (block * second_block),
+        "nearly": lambda block, second_block: 24 / block,
+        "divide by both": lambda block, second_block: 24 / block - 32 / second_block,
+        "other way round": lambda block, second_block: 32 / (block * second_block) - 24 / block,
     },
     "3.4": {
-        "that is the overhead": lambda block, second_block: 8 / block + 32 / (block * second_block),
-        "divide by both": lambda block, second_block: 4 + 8 / block + 32 / second_block,
-        "that is one level": lambda block, second_block: 4 + 32 / block,
-        "wrong way round": lambda block, second_block: 4 + 32 / block + 8 / (block * second_block),
+        "take the same bytes": lambda layers, kept, inside: round(layers**0.5),
+        "k is at least 1": lambda layers, kept, inside: int((layers * kept / inside) ** 0.5),
+        "round up": lambda layers, kept, inside: min(
+            range(1, layers + 1), key=lambda k: layers // k * kept + k * inside
+        ),
+        "fewest inputs": lambda layers, kept, inside: layers,
     },
     "4.1": {
         "never learns to stop": lambda ids: [-100] * 10 + [48, 7, 49, -100],
