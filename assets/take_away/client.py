@@ -32,7 +32,7 @@ TOOLS = [{"type": "function", "function": WEATHER}]
 DEVELOPER = "You are a model that can do function calling with the following functions"
 CALL = re.compile(r"<start_function_call>call:([\w.-]+)(?=\{)")
 KEY = re.compile(r"(\w+):")
-PLAIN = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|true\b|false\b|null\b")
+PLAIN = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|true\b|false\b|null\b|None\b")
 TYPES = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "array": list, "object": dict}
 
 
@@ -45,7 +45,7 @@ def value(text, at):
         return group(text, at)
     if not (plain := PLAIN.match(text, at)):
         raise ValueError(f"no value at character {at}")
-    return json.loads(plain.group()), plain.end()
+    return None if plain.group() == "None" else json.loads(plain.group()), plain.end()
 
 
 def group(text, at):
