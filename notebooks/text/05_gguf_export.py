@@ -372,7 +372,7 @@ for stem, (decode, size) in tried.items():
     theirs = quants.dequantize(tensor.data[7], tensor.tensor_type)[: len(ours)]
     assert decode.__name__ == tensor.tensor_type.name.lower()
     assert np.allclose(ours, theirs, atol=1e-7)
-    print(f"{stem:<15} {tensor.tensor_type.name}: {len(ours)} weights in {size} bytes, as gguf has it")
+    print(f"{stem:<15} {tensor.tensor_type.name}: {len(ours)} weights in {size} bytes, as in gguf")
 
 # %% [markdown]
 # ## 5.5 · Run it in llama.cpp
@@ -488,7 +488,8 @@ verdict(
 
 # %%
 bet_rot = exercises.bet(
-    "syntax-rot", "of 1,000 calls that parse in F16, lost in Q4_K_M", low=0, high=300, step=1, unit="calls"
+    "syntax-rot", "of 1,000 calls that parse in F16, lost in Q4_K_M",
+    low=0, high=300, step=1, unit="calls",
 )
 
 # %% [markdown]
@@ -537,25 +538,31 @@ print(f"{len(both)} pairs of answers, {agreement:.1%} are the same text")
 # intervals of the rate.
 
 # %% tags=["nbval-ignore-output"]
-q4 = {level: scoring.compare(reports["F16"], reports["Q4_K_M"], level) for level in ("parse", "exact")}
-q2 = {level: scoring.compare(reports["F16"], reports["Q2_K"], level) for level in ("parse", "exact")}
+def from_f16(kind, level):
+    """The paired difference of a format from F16: scoring.Comparison."""
+    return scoring.compare(reports["F16"], reports[kind], level)
+
+
+points = {(k, x): 100 * from_f16(k, x).difference for k in reports for x in ("parse", "exact")}
 plots.show(
     figures.format_rates(reports),
-    f"From F16 to Q4_K_M parsing changes by {100 * q4['parse'].difference:+.1f} points, exact calls "
-    f"by {100 * q4['exact'].difference:+.1f}; to Q2_K by {100 * q2['parse'].difference:+.1f} "
-    f"and {100 * q2['exact'].difference:+.1f}.",
+    f"From F16 to Q4_K_M parsing changes by {points['Q4_K_M', 'parse']:+.1f} points, exact calls by "
+    f"{points['Q4_K_M', 'exact']:+.1f}; to Q2_K by {points['Q2_K', 'parse']:+.1f} and "
+    f"{points['Q2_K', 'exact']:+.1f}.",
 )
-assert q2["exact"].difference < 3 * q2["parse"].difference < 0
+assert points["Q2_K", "exact"] < 3 * points["Q2_K", "parse"] < 0
 
 # %% [markdown]
 # So coarse formats do cost something, and they lose values first and syntax last. Beside each other the intervals of the picture overlap more than they should:
 # every format answered the same rows, so the *difference* is known better than either rate. In points, with its 95 % interval:
 
 # %% tags=["nbval-ignore-output"]
-pandas.DataFrame({
-    kind: {level: figures.difference(reports["F16"], r, level) for level in ("parse", "stop", "exact")}
-    for kind, r in reports.items() if kind != "F16"
-}).T.style.format(escape="html")
+apart = {}
+for kind, report in reports.items():
+    if kind != "F16":
+        told = [figures.difference(reports["F16"], report, x) for x in ("parse", "stop", "exact")]
+        apart[kind] = dict(zip(("parse", "stop", "exact"), told))
+pandas.DataFrame(apart).T.style.format(escape="html")
 
 # %% [markdown]
 # The claim speaks of one thing only: a bracket that is not closed. An answer can hold no readable call in several ways, and only some are rot. There may be no call at
@@ -594,8 +601,8 @@ unread = {job: found.total() - found["no call"] for job, found in faults.items()
 left_open = {job: found["a bracket or end left open"] for job, found in faults.items()}
 plots.show(
     figures.unreadable_calls(faults),
-    f"Of {len(calling)} requests Q4_K_M leaves a bracket or an end open in {left_open['Q4_K_M']} on the dithered base "
-    f"and in {left_open['Q4_K_M as packaged']} on the packaged one; what grows down the list is answers without a call.",
+    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or an end open in {left_open['Q4_K_M']} on the "
+    f"dithered base and in {left_open['Q4_K_M as packaged']} on the packaged one.",
 )
 
 # %% [markdown]
@@ -604,9 +611,10 @@ plots.show(
 # %% tags=["nbval-ignore-output"]
 shares = {
     job: {"begun, cannot be read": unread[job], "left open": left_open[job],
-          "share left open": f"{left_open[job] / unread[job]:.0%}", "no call": faults[job]["no call"]}
+          "share left open": f"{left_open[job] / unread[job]:.0%}"}
     for job in jobs
 }
+assert max(left_open, key=left_open.get) in ("Q4_0", "Q2_K")
 pandas.DataFrame(shares).T.style.format(escape="html")
 
 # %% [markdown]
@@ -616,8 +624,8 @@ pandas.DataFrame(shares).T.style.format(escape="html")
 told = {}
 for suffix, ending in (("", ""), ("_p", " as packaged")):
     first, second = f"F16{ending}", f"Q4_K_M{ending}"
-    pair = [scoring.score(stored.generations(calling, job=j, **ENGINE), calling) for j in (first, second)]
-    c = scoring.compare(*pair, "parse")
+    texts = [stored.generations(calling, job=job, **ENGINE) for job in (first, second)]
+    c = scoring.compare(*(scoring.score(each, calling) for each in texts), "parse")
     told |= {f"before{suffix}": unread[first], f"after{suffix}": unread[second]}
     told |= {f"parse{suffix}": 100 * c.difference, f"low{suffix}": 100 * c.low}
     told |= {f"high{suffix}": 100 * c.high, f"grown{suffix}": unread[second] - unread[first]}
@@ -636,12 +644,12 @@ verdict(
 # > **On-Device Export:** Use **GGUF Q8_0**.
 
 # %% tags=["nbval-ignore-output"]
-q8 = scoring.compare(reports["F16"], reports["Q8_0"], "exact")
+q8, q4 = from_f16("Q8_0", "exact"), from_f16("Q4_K_M", "exact")
 megabytes = {r["name"]: r["bytes"] / 1e6 for r in stored.results}
 verdict(
     "34-export-q8", measured=100 * q8.difference, low=100 * q8.low, high=100 * q8.high,
     mb=megabytes["Q8_0"], f16=megabytes["F16"], saved=1 - megabytes["Q4_K_M"] / megabytes["Q8_0"],
-    q4=100 * q4["exact"].difference, q4_low=100 * q4["exact"].low, q4_high=100 * q4["exact"].high,
+    q4=100 * q4.difference, q4_low=100 * q4.low, q4_high=100 * q4.high,
 )
 
 # %% [markdown]
@@ -668,10 +676,11 @@ for other in ("Q4_0", "Q2_K"):
 from helpers import dataset
 
 shown = ("Q8_0", "Q4_K_M", "Q2_K", small)
-pandas.DataFrame({
-    kind: {d: f"{reports['F16'].rate('exact', d):.0%} → {reports[kind].rate('exact', d):.0%}" for d in dataset.DIALECTS}
-    for kind in shown
-}).T.style.format(escape="html")
+spoken = {}
+for d in dataset.DIALECTS:
+    before = reports["F16"].rate("exact", d)
+    spoken[d] = {kind: f"{before:.0%} → {reports[kind].rate('exact', d):.0%}" for kind in shown}
+pandas.DataFrame(spoken).style.format(escape="html")
 
 # %% [markdown]
 # Read what is lost. Requests that F16 answers exactly and Q4_K_M does not; none of these errors is one of syntax.
@@ -700,7 +709,8 @@ def mean_kl(result, kind):
 
 
 kinds = ("english", "arabic", "calls")
-kl = pandas.DataFrame({r["name"]: {k: mean_kl(r, k) for k in kinds} for r in stored.results if r["kl"]}).T
+with_kl = [r for r in stored.results if r["kl"]]
+kl = pandas.DataFrame({r["name"]: {k: mean_kl(r, k) for k in kinds} for r in with_kl}).T
 arabic_first, calls_last = (kl["arabic"] > kl["english"]).sum(), (kl["calls"] < kl["english"]).sum()
 plots.show(
     figures.divergence(kl),
@@ -717,11 +727,16 @@ plots.show(
 # %% tags=["nbval-ignore-output"]
 assert kl.loc[small, "arabic"] > 0.8 * kl.loc["Q4_0", "arabic"]
 assert kl.loc[small, "calls"] < 0.6 * kl.loc["Q4_0", "calls"]
+lines = {}
 for ending in ("", " as packaged"):
-    f16_texts, q4_texts = (stored.generations(judged, job=f"{k}{ending}", **ENGINE) for k in ("F16", "Q4_K_M"))
-    f16_report, q4_report = scoring.score(f16_texts, judged), scoring.score(q4_texts, judged)
-    print(f"{'dithered' if not ending else 'as packaged':<12} KL on Arabic {kl.loc[f'Q4_K_M{ending}', 'arabic']:.3f}, "
-          f"exact {f16_report.rate('exact'):.1%} in F16, in Q4_K_M {figures.difference(f16_report, q4_report, 'exact')} points")
+    names = [f"{kind}{ending}" for kind in ("F16", "Q4_K_M")]
+    texts = [stored.generations(judged, job=name, **ENGINE) for name in names]
+    first, second = (scoring.score(each, judged) for each in texts)
+    lines[ending.strip() or "dithered"] = {
+        "KL on Arabic": f"{kl.loc[names[1], 'arabic']:.3f}", "exact in F16": f"{first.rate('exact'):.1%}",
+        "in Q4_K_M, points": figures.difference(first, second, "exact"),
+    }
+pandas.DataFrame(lines).T.style.format(escape="html")
 
 # %% [markdown]
 # By the KL divergence the packaged weights are a little nearer to their own F16, as the grid made us expect. By calls they are not: there the intervals of both lines overlap. And the packaged
@@ -780,10 +795,11 @@ print("under the grammar nothing that ended by itself is unreadable")
 few = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
 few_rows, lines = [row for row in test_rows if row["id"] in few], {}
 for kind in gguf.FORMATS:
-    found = [stored.generations(few_rows, job=kind, engine="llama.cpp", grammar=g) for g in (False, True)]
+    asked = {"job": kind, "engine": "llama.cpp"}
+    found = [stored.generations(few_rows, grammar=held, **asked) for held in (False, True)]
     broken = [sum(map(unreadable, answers)) for answers in found]
-    exact = [scoring.score(answers, few_rows).rate("exact") for answers in found]
-    lines[kind] = {"unreadable, free": broken[0], "held": broken[1], "exact": f"{exact[0]:.0%} → {exact[1]:.0%}"}
+    exact = [f"{scoring.score(answers, few_rows).rate('exact'):.0%}" for answers in found]
+    lines[kind] = {"unreadable, free": broken[0], "held": broken[1], "exact": " → ".join(exact)}
 assert all(line["held"] == 0 for line in lines.values())
 print(f"{len(few_rows)} rows in each format")
 pandas.DataFrame(lines).T.style.format(escape="html")
@@ -801,7 +817,7 @@ pandas.DataFrame(lines).T.style.format(escape="html")
 # %%
 bet_braces = exercises.bet(
     "braces", "Arabic calls with braces out of order in the token ids",
-    options=["in all of them", "in about half", "in a few, where Arabic touches a brace", "in none"],
+    options=["in all", "in about half", "in a few, where Arabic touches a brace", "in none"],
 )
 
 # %% [markdown]
@@ -813,8 +829,9 @@ from helpers.probes import bidi
 call = "{مدينة:<escape>جدة<escape>}"
 call_ids = tokenizer(call, add_special_tokens=False).input_ids
 ends = [tokenizer.decode([call_ids[i]]) for i in (0, -1)]
-print("memory:", " ".join(f"{ord(c):04X}" for c in call[:6]), "…", f"first {call[0]}, last {call[-1]}")
-print("bytes: ", call.encode()[:6].hex(" "), "…", f"first {call.encode()[0]:x}, last {call.encode()[-1]:x}")
+data = call.encode()
+print("memory:", *(f"{ord(c):04X}" for c in call[:6]), f"… first {call[0]}, last {call[-1]}")
+print("bytes: ", data[:6].hex(" "), f"… first {data[0]:x}, last {data[-1]:x}")
 print("ids:   ", *call_ids, f"first {ends[0]}, last {ends[1]}")
 
 # %% [markdown]
@@ -825,8 +842,8 @@ print("ids:   ", *call_ids, f"first {ends[0]}, last {ends[1]}")
 order = bidi.drawing_order(call, base="R")  # places in memory, from the left of the screen on
 plots.show(
     figures.logical_and_drawn(call),
-    f"Memory holds the opening brace at place {call.index('{')}; the screen draws place {order[0]}, the closing one, "
-    f"first from the left and place {order[-1]} last, both mirrored.",
+    f"Memory holds the opening brace at place {call.index('{')}; the screen draws place {order[0]}, "
+    f"the closing one, first from the left and place {order[-1]} last, both mirrored.",
 )
 
 # %% [markdown]
@@ -905,7 +922,8 @@ print(f"character {hazard.position}: {hazard.name}, {hazard.kind}")
 
 # %%
 bet_spike = exercises.bet(
-    "spike", "loss of spiking batches, frozen weights ÷ the median batch's", low=0.0, high=6.0, step=0.1, unit="times"
+    "spike", "loss of spiking batches, frozen weights ÷ the median batch's",
+    low=0.0, high=6.0, step=0.1, unit="times",
 )
 
 # %% [markdown]
@@ -962,25 +980,30 @@ plots.show(
 # again, with replacement, ten thousand times, and look at the difference between the largest α/r and the smallest.
 
 # %% tags=["nbval-ignore-output"]
-by_factor = {f: sum(r["spiked"].astype(int) for r in runs if r["factor"] == f) for f in (0.5, 1, 2, 4)}
-each = (by_factor[4] - by_factor[0.5])[30:]  # (170,) what a batch adds to the difference
+def spikes_at(factor):
+    """How many of the four runs with that α/r spiked at each step: (steps,)."""
+    return sum(run["spiked"].astype(int) for run in runs if run["factor"] == factor)
+
+
+each = (spikes_at(4) - spikes_at(0.5))[30:]  # (170,) what a batch adds to the difference
 draws = np.random.default_rng(0).integers(len(each), size=(10_000, len(each)))
 low, high = np.quantile(each[draws].sum(1), (0.025, 0.975))
 table = pandas.DataFrame(runs).assign(spikes=lambda t: t["spiked"].map(np.sum))
 table.pivot(index="factor", columns="learning_rate", values="spikes").rename_axis(index="α/r")
 
 # %% tags=["nbval-ignore-output"]
-few, many = int(by_factor[0.5].sum()), int(by_factor[4].sum())
+few, many = int(spikes_at(0.5).sum()), int(spikes_at(4).sum())
 verdict(
-    "32-spike-means-alpha", measured=many - few, few=few, many=many, low=float(low), high=float(high),
-    runs=len(runs), where=where, late=all_steps, harder=harder,
+    "32-spike-means-alpha", measured=many - few, few=few, many=many, low=float(low),
+    high=float(high), runs=len(runs), where=where, late=all_steps, harder=harder,
 )
 
 # %% [markdown]
 # Too large a step does show, elsewhere: in the level of the loss, not in its spikes. The mean loss of the last 50 steps, with the largest α·η at the lower right:
 
 # %% tags=["nbval-ignore-output"]
-table.pivot(index="factor", columns="learning_rate", values="last 50 steps").rename_axis(index="α/r").round(2)
+levels = table.pivot(index="factor", columns="learning_rate", values="last 50 steps")
+levels.rename_axis(index="α/r").round(2)
 
 # %% [markdown]
 # **So, before you lower α:** replay the batch with frozen weights and read its rows. In small batches one hard row is a quarter of the step. If the loss stays high after it, or is
@@ -1018,7 +1041,7 @@ question = "كيف الطقس في جدة اليوم؟"
 words = [sys.executable, "client.py", "model.gguf", question]
 done = subprocess.run(words, cwd=away, env=alone, capture_output=True, text=True)
 wrote, returned = done.stdout.strip().splitlines()[-2:]
-plots.text_table([{"request": question, "the model wrote": wrote, "the function returned": returned}])
+plots.text_table([{"request": question, "it wrote": wrote, "the function returned": returned}])
 
 # %%
 assert done.returncode == 0 and "call:get_current_weather" in wrote
@@ -1036,10 +1059,10 @@ import requests
 same = 0
 with llama_server.Server(files["Q8_0"]) as server:
     for row in test_rows[:50]:
-        messages = [m for m in json.loads(row["messages"]) if m["role"] in ("developer", "user")][:2]
-        asked = {"messages": messages, "tools": json.loads(row["tools"])}
-        theirs = requests.post(f"{server.address}/apply-template", json=asked, timeout=60).json()["prompt"]
-        ours = chat.render(messages, asked["tools"], add_generation_prompt=True)
+        asked = {"messages": json.loads(row["messages"])[:2], "tools": json.loads(row["tools"])}
+        reply = requests.post(f"{server.address}/apply-template", json=asked, timeout=60)
+        theirs = reply.json()["prompt"]
+        ours = chat.render(asked["messages"], asked["tools"], add_generation_prompt=True)
         same += ours.removeprefix("<bos>") == theirs.removeprefix("<bos>")
 print(f"{same} of 50 prompts are equal")
 assert same == 50
@@ -1354,7 +1377,8 @@ for word in claims.VERDICTS:
     found = [c.number for c in own_words if c.verdict == word]
     if found:
         counted[word] = {"claims": len(found), "which": ", ".join(map(str, sorted(found)))}
-print(f"{len(own_words)} claims of the guide's own, and {len(claims.ledger()) - len(own_words)} questions of ours")
+ours = len(claims.ledger()) - len(own_words)
+print(f"{len(own_words)} claims of the guide's own, and {ours} questions of ours")
 pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-align": "left"})
 
 # %% [markdown]
