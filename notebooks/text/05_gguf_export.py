@@ -546,8 +546,8 @@ def from_f16(kind, level):
 points = {(k, x): 100 * from_f16(k, x).difference for k in reports for x in ("parse", "exact")}
 plots.show(
     figures.format_rates(reports),
-    f"From F16 to Q4_K_M parsing changes by {points['Q4_K_M', 'parse']:+.1f} points, exact calls by "
-    f"{points['Q4_K_M', 'exact']:+.1f}; to Q2_K by {points['Q2_K', 'parse']:+.1f} and "
+    f"From F16 to Q4_K_M parsing changes by {points['Q4_K_M', 'parse']:+.1f} points, exact calls "
+    f"by {points['Q4_K_M', 'exact']:+.1f}; to Q2_K by {points['Q2_K', 'parse']:+.1f} and "
     f"{points['Q2_K', 'exact']:+.1f}.",
 )
 assert points["Q2_K", "exact"] < 3 * points["Q2_K", "parse"] < 0
@@ -601,8 +601,8 @@ unread = {job: found.total() - found["no call"] for job, found in faults.items()
 left_open = {job: found["a bracket or end left open"] for job, found in faults.items()}
 plots.show(
     figures.unreadable_calls(faults),
-    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or an end open in {left_open['Q4_K_M']} on the "
-    f"dithered base and in {left_open['Q4_K_M as packaged']} on the packaged one.",
+    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or an end open in {left_open['Q4_K_M']} "
+    f"on the dithered base and in {left_open['Q4_K_M as packaged']} on the packaged one.",
 )
 
 # %% [markdown]
@@ -733,7 +733,8 @@ for ending in ("", " as packaged"):
     texts = [stored.generations(judged, job=name, **ENGINE) for name in names]
     first, second = (scoring.score(each, judged) for each in texts)
     lines[ending.strip() or "dithered"] = {
-        "KL on Arabic": f"{kl.loc[names[1], 'arabic']:.3f}", "exact in F16": f"{first.rate('exact'):.1%}",
+        "KL on Arabic": f"{kl.loc[names[1], 'arabic']:.3f}",
+        "exact in F16": f"{first.rate('exact'):.1%}",
         "in Q4_K_M, points": figures.difference(first, second, "exact"),
     }
 pandas.DataFrame(lines).T.style.format(escape="html")
@@ -842,8 +843,8 @@ print("ids:   ", *call_ids, f"first {ends[0]}, last {ends[1]}")
 order = bidi.drawing_order(call, base="R")  # places in memory, from the left of the screen on
 plots.show(
     figures.logical_and_drawn(call),
-    f"Memory holds the opening brace at place {call.index('{')}; the screen draws place {order[0]}, "
-    f"the closing one, first from the left and place {order[-1]} last, both mirrored.",
+    f"Memory holds the opening brace at place {call.index('{')}; the screen draws place {order[0]},"
+    f" the closing one, first from the left and place {order[-1]} last, both mirrored.",
 )
 
 # %% [markdown]
