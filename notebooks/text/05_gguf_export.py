@@ -277,10 +277,10 @@ from helpers import plots
 from helpers.figures import notebook_05 as figures
 
 lengths = {"FFN down: 2,048": 2048, "attention out: 1,024": 1024, "all else: 640": 640}
-broken = [label for label, length in lengths.items() if length % 256]
+broken = [f"{length:,}" for length in lengths.values() if length % 256]
 plots.show(
     figures.block_rows(lengths),
-    f"Rows of {' and of '.join(broken)} end in half a block, so K-quants cannot hold them.",
+    f"Rows of {' and of '.join(broken)} weights end within a block, so K-quants cannot hold them.",
 )
 
 # %% [markdown]
@@ -610,15 +610,18 @@ plots.show(
 
 # %% tags=["nbval-ignore-output"]
 shares = {
-    job: {"begun, cannot be read": unread[job], "left open": left_open[job],
-          "share left open": f"{left_open[job] / unread[job]:.0%}"}
+    job: {"begun, cannot be read": unread[job], "bracket or end left open": left_open[job],
+          "as a share": f"{left_open[job] / unread[job]:.0%}",
+          "string left open": faults[job]["a string left open"]}
     for job in jobs
 }
-assert max(left_open, key=left_open.get) in ("Q4_0", "Q2_K")
+assert {job for job, found in left_open.items() if found} <= {"Q4_0", "Q2_K"}
+assert faults["Q4_K_M"]["a string left open"] <= faults["F16"]["a string left open"]
 pandas.DataFrame(shares).T.style.format(escape="html")
 
 # %% [markdown]
-# Where something is left open at all, it is in the coarsest files, and there in a handful of answers. The claim's own format against F16, on each base:
+# Brackets and ends are left open in the two coarsest files alone, and there in a handful of answers. A string without its end is a slip of another kind, and F16 makes it too.
+# The claim's own format against F16, on each base:
 
 # %% tags=["nbval-ignore-output"]
 told = {}
@@ -687,7 +690,12 @@ pandas.DataFrame(spoken).style.format(escape="html")
 
 # %% tags=["nbval-ignore-output"]
 ENGLISH = {
-    "test-placeholder": "",
+    "test-00641": "Rami's Eid gift this year is 4,500 Algerian dinars, send it from my account, sir",
+    "test-00338": "No one is to buy with my card 7589 for now, keep it frozen until I say so; and on "
+                  "10 May 2027, from when to when in Gaza? I mean sunrise and sunset",
+    "test-01280": "Can you send Zeinab 3,900 Egyptian pounds? No hurry, an ordinary transfer will do.",
+    "test-01055": "Complete this purchase: a kettle, quantity 8, to Republic Street in Jeddah, paid by "
+                  "e-wallet.",
 }
 pairs = zip(judged, reports["F16"].rows, reports["Q4_K_M"].rows, written["Q4_K_M"])
 lost = [(row, answer) for row, a, b, answer in pairs if a["exact"] and b["exact"] is False]

@@ -34,6 +34,7 @@ def block_rows(rows: dict[str, int], block: int = 256):
             look = {"color": BLUE} if whole else {"color": RED, "hatch": "//"}
             axis.barh(place, min(block, width - start), left=start, edgecolor="white", **look)
     axis.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=f"weights of a row, cut into blocks of {block}")
+    axis.set_xticks(range(0, max(rows.values()) + 1, block))
     return figure
 
 
@@ -181,7 +182,7 @@ def decision_table(found: list[dict]):
 
 
 def spike_losses(loss, frozen, spikes):
-    """A run's loss by step, and the same batches under frozen weights; steps that spiked are marked. Arrays (steps,)."""
+    """A run's loss by step, and that of the same batches under frozen weights: arrays (steps,). Spikes are marked."""
     import matplotlib.pyplot as plt
 
     plots.style()
@@ -190,7 +191,10 @@ def spike_losses(loss, frozen, spikes):
     for axis, values, label in zip(axes, (loss, frozen), ("loss in training", "loss, frozen weights"), strict=True):
         axis.plot(values, color=BLUE, linewidth=0.8)
         axis.plot(steps, values[steps], "v", color=RED, label="steps that spiked in training")
-        axis.set(ylabel=label, yscale="log")
+        axis.set(
+            ylabel=f"{label}, nats", yscale="log", yticks=(0.2, 0.5, 1, 2, 5), yticklabels=("0.2", "0.5", "1", "2", "5")
+        )
+        axis.minorticks_off()
     axes[1].set(xlabel="step")
     axes[0].legend()
     return figure
