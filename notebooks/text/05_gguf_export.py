@@ -690,12 +690,12 @@ pandas.DataFrame(spoken).style.format(escape="html")
 
 # %% tags=["nbval-ignore-output"]
 ENGLISH = {
-    "test-00641": "Rami's Eid gift this year is 4,500 Algerian dinars, send it from my account, sir",
-    "test-00338": "No one is to buy with my card 7589 for now, keep it frozen until I say so; and on "
-                  "10 May 2027, from when to when in Gaza? I mean sunrise and sunset",
-    "test-01280": "Can you send Zeinab 3,900 Egyptian pounds? No hurry, an ordinary transfer will do.",
-    "test-01055": "Complete this purchase: a kettle, quantity 8, to Republic Street in Jeddah, paid by "
-                  "e-wallet.",
+    "test-00641": "Rami's Eid gift this year is 4,500 Algerian dinars, send it from my account",
+    "test-00338": "For now no one is to buy with my card 7589, keep it frozen until I say so; "
+                  "and on 10 May 2027, sunrise and sunset in Gaza?",
+    "test-01280": "Can you send Zeinab 3,900 Egyptian pounds? No hurry, the ordinary way will do.",
+    "test-01055": "Complete this purchase: a kettle, quantity 8, to Republic Street in Jeddah, "
+                  "paid by e-wallet.",
 }
 pairs = zip(judged, reports["F16"].rows, reports["Q4_K_M"].rows, written["Q4_K_M"])
 lost = [(row, answer) for row, a, b, answer in pairs if a["exact"] and b["exact"] is False]
