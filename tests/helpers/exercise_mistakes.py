@@ -1,5 +1,7 @@
 """Wrong answers to the exercises, each with words of the diagnosis that its check must give."""
 
+import struct
+
 from helpers.checks.notebook_00 import _score_interval
 
 
@@ -34,6 +36,12 @@ def _losses(model, ids, labels, shift: int = 1):
     wanted = labels[:, shift:]
     kept = wanted != -100
     return -logits.log_softmax(-1)[kept].gather(1, wanted[kept][:, None])
+
+
+def _block(stream, at):
+    """Scale and 32 integers of the Q8_0 block that begins at a byte."""
+    stream.seek(at)
+    return struct.unpack("<e32b", stream.read(34).ljust(34, b"\0"))
 
 
 MISTAKES = {
@@ -178,18 +186,36 @@ MISTAKES = {
         "neither does the tokenizer": lambda: "<end_\u200bof_turn>",
     },
     "5.1": {
-        "two and a half blocks": lambda kind, columns: kind,
-        "nothing falls back there": lambda kind, columns: {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}[kind],
-        "one size up": lambda kind, columns: kind if columns % 256 == 0 else kind.replace("K", "0"),
+        "the smaller one is as good": lambda formats, mb: max(
+            (f for f in formats if f["mb"] <= mb), key=lambda f: f["exact"], default={"name": "nothing"}
+        )["name"],
+        "calls were lost": lambda formats, mb: min(
+            (f for f in formats if f["mb"] <= mb), key=lambda f: f["mb"], default={"name": "nothing"}
+        )["name"],
+        "not the smallest": lambda formats, mb: {320: "middle", 245: "least"}.get(mb, "nothing"),
+        "more bytes are not more calls": lambda formats, mb: {320: "middle", 245: "small"}.get(mb, "nothing"),
+        "cannot be shipped": lambda formats, mb: "middle",
     },
     "5.2": {
-        "multiply each by the block's scale": lambda block: list(__import__("struct").unpack("<e32b", block)[1:]),
-        "signed": lambda block: [0.5 * n for n in block[2:]],
-        "holds 32 weights": lambda block: [0.5 * n for n in block],
+        "order of memory": lambda text: text,
+        "those are mirrored": lambda text: __import__("helpers.probes.bidi").probes.bidi.displayed(text, base="R"),
+        "epacse": lambda text: text[::-1],
+        "lost or added": lambda text: text[1:],
     },
     "5.3": {
-        "keep it text": lambda text: str(int(text)) if text.isdigit() else text,
-        "digits of their own": lambda text: text.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")),
+        "multiply it by its block's scale": lambda s, start, r, c: _block(s, start + 34 * (20 * r + c // 32))[
+            1 + c % 32
+        ],
+        "signed bytes": lambda s, start, r, c: (
+            _block(s, start + 34 * (20 * r + c // 32))[0]
+            * (_block(s, start + 34 * (20 * r + c // 32))[1 + c % 32] % 256)
+        ),
+        "20 blocks for each row": lambda s, start, r, c: (
+            _block(s, start + 34 * (r + c // 32))[0] * _block(s, start + 34 * (r + c // 32))[1 + c % 32]
+        ),
+        "34 bytes later": lambda s, start, r, c: (
+            _block(s, start + 32 * (20 * r + c // 32))[0] * _block(s, start + 32 * (20 * r + c // 32))[1 + c % 32]
+        ),
     },
     "5.4": {
         "one-sided": lambda lost, won: __import__("scipy.stats").stats.binom.cdf(min(lost, won), lost + won, 0.5),
