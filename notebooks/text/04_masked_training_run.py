@@ -216,7 +216,7 @@ from helpers.figures import diagrams
 
 plots.show(
     diagrams.call_loop(),
-    "A call ends on id 50, the program writes the result into the same turn, and a reply ends on id 106.",
+    "A call ends on id 50, the program writes the result into that turn, a reply ends on id 106.",
 )
 
 # %% [markdown]
@@ -251,7 +251,7 @@ plots.masked_tokens(pieces, [label != -100 for label in labels[tail]])
 
 # %%
 def mask_prompt(ids, header):
-    """(N,) ids -> (N,) labels: −100 up to the end of the model's header, the ids themselves after it."""
+    """(N,) ids -> (N,) labels: −100 up to the end of the model's header, then the ids."""
     start = max(i for i in range(len(ids)) if ids[i : i + len(header)] == header) + len(header)
     return [-100] * start + ids[start:]
 
@@ -360,12 +360,12 @@ print(f"{len(talks)} conversations, {labelled} tokens labelled by Unsloth; we le
 ours = sum(label != -100 for row in encoded.labels for label in row)
 after_call = [own[ids.index(50) + 1 :] for ids, own in zip(encoded.ids, encoded.labels)]
 reply_share = sum(label != -100 for own in after_call for label in own) / ours
-print(f"tool results are {foreign_share:.0%} of Unsloth's labels; replies are {reply_share:.0%} of ours")
+print(f"tool results: {foreign_share:.0%} of Unsloth's labels; replies: {reply_share:.0%} of ours")
 
 # %% tags=["nbval-ignore-output"]
 plots.show(
     diagrams.label_mask(),
-    "What the model has to write carries its id as label; what people and programs write carries −100.",
+    "What the model writes carries its id as label; what people and programs write, −100.",
 )
 
 # %% [markdown]
@@ -565,7 +565,8 @@ del untouched
 # %% tags=["nbval-ignore-output"]
 run = training.train(recipe, train_rows, checkpoint)
 taken = len(run.history) * sizes.batch_size * sizes.rows_per_prompt
-print(f"{len(run.history)} steps, {taken:,} rows taken from {len(train_rows):,}, {run.seconds:.0f} s")
+steps = len(run.history)
+print(f"{steps} steps, {taken:,} rows taken from {len(train_rows):,}, {run.seconds:.0f} s")
 print(f"peak memory {run.peak_bytes / 1e9:.1f} GB, {run.audit.share:.1%} of tokens carry loss")
 
 # %% [markdown]
@@ -578,8 +579,8 @@ late = run.history[3 * len(run.history) // 4]["learning_rate"]
 found["late-rate"] = f"{late / recipe.learning_rate:.0%}"
 plots.show(
     plots.training_curve(run.history),
-    f"The loss goes from {first:.1f} to {last:.2f} nats a token; the gradient norm peaks at {steepest:.0f} "
-    f"and ends at {run.history[-1]['grad_norm']:.1f}.",
+    f"The loss goes from {first:.1f} to {last:.2f} nats a token; the gradient norm peaks at "
+    f"{steepest:.0f} and ends at {run.history[-1]['grad_norm']:.1f}.",
 )
 
 # %% [markdown]
@@ -675,7 +676,8 @@ plots.token_table(tokenizer, ids, labels, last=with_loss + 8, **both)
 costs = {i: after_training[i] for i, label in enumerate(labels) if label != -100}
 dearest = max(costs, key=costs.get)
 piece = tokenizer.convert_ids_to_tokens(ids[dearest])
-print(f"dearest: position {dearest}, {piece}, {before_training[dearest]:.2f} → {costs[dearest]:.2f} nats")
+was = before_training[dearest]
+print(f"dearest: position {dearest}, {piece}, {was:.2f} → {costs[dearest]:.2f} nats")
 print(f"that is {costs[dearest] / sum(costs.values()):.0%} of what the call still costs")
 
 # %% [markdown]
@@ -707,11 +709,12 @@ for level in quiet:
 
 # %% tags=["nbval-ignore-output"]
 cells = [after.cell("name", d) for d in dataset.DIALECTS]
+few = min(c["n"] for c in cells)
 overlap = max(c["low"] for c in cells) <= min(c["high"] for c in cells)
 told = "all intervals overlap, so no dialect can be called harder" if overlap else "not all overlap"
 plots.show(
     plots.scores({"name": after}, ["name"], dialects=list(dataset.DIALECTS)),
-    f"Right function after training, by dialect, {min(c['n'] for c in cells)} rows or more each: {told}.",
+    f"Right function after training, by dialect, {few} rows or more each: {told}.",
 )
 
 # %% [markdown]
@@ -908,7 +911,7 @@ from helpers.probes import stored_runs
 
 rates, ablations = reference.load("learning_rate"), reference.load("masking")
 print(rates.source())
-print(f"{len(rates.results)} runs over learning rates and schedules, {len(ablations.results)} over labels")
+print(f"{len(rates.results)} runs over rates and schedules, {len(ablations.results)} over labels")
 
 # %% [markdown]
 # ### Is 1e-3 the right learning rate?
@@ -961,8 +964,10 @@ for rate in tried:
     english[rate] = stored_runs.per_row(reports, requests)
     arabic[rate] = stored_runs.per_row(scored["cosine", rate], judged)
 gaps = {rate: stored_runs.gap(english[rate], arabic[rate]) for rate in tried}
-clustered = [{rate: stored_runs.clustered(rows[rate]) for rate in tried} for rows in (english, arabic)]
-plots.show(*figures.languages_by_rate(*clustered, gaps))
+in_english, in_arabic = (
+    {rate: stored_runs.clustered(rows[rate]) for rate in tried} for rows in (english, arabic)
+)
+plots.show(*figures.languages_by_rate(in_english, in_arabic, gaps))
 
 # %% [markdown]
 # Two questions decide. Does the gap change between the lowest rate and the guide's by more than its interval? And does English itself gain from the higher rate? If it does, the
@@ -973,7 +978,10 @@ low, high = min(tried), 0.001
 rise = [stored_runs.change(rows[low], rows[high]) for rows in (english, arabic)]
 closing, gained = stored_runs.gap(*rise), stored_runs.clustered(rise[0])
 means = runs[runs["learning_rate"] == high].mean(numeric_only=True)
-prose = {f"prose_{t}": means[f"perplexity_{t}"] / untrained[f"perplexity_{t}"] for t in ("arabic", "english")}
+prose = {
+    f"prose_{name}": means[f"perplexity_{name}"] / untrained[f"perplexity_{name}"]
+    for name in ("arabic", "english")
+}
 told = {
     "gaps": ", ".join(f"{one.value:.0f} points at {rate:g}" for rate, one in gaps.items()),
     "low": closing.low, "high": closing.high, "gain": gained.value, "gain_low": gained.low,
@@ -994,7 +1002,7 @@ verdict("30-lr-escapes-english", measured=closing.value, **told, **prose)
 
 # %% tags=["nbval-ignore-output"]
 guide = scored["cosine", 0.001]
-lines = {f"{n}, {r:g}": stored_runs.difference(guide, reports) for (n, r), reports in scored.items()}
+lines = {f"{n}, {r:g}": stored_runs.difference(guide, s) for (n, r), s in scored.items()}
 against = pandas.DataFrame(lines).T
 undecided = against.index[(against["low"] < 0) & (against["high"] > 0)]
 print("not to be told from the guide's setting:", "; ".join(undecided))
@@ -1095,7 +1103,8 @@ for way, r in timed.items():
         continue
     loss, peak = r["steps"][-1]["loss"], r["peak_bytes"] / 1e9
     print(f"{way:<28}{r['median_seconds']:5.1f} s, loss {loss:.3f}, peak {peak:.1f} GB")
-slow, fast = (timed[way]["median_seconds"] for way in ("Trainer + PEFT", "+ one prompt for eight rows"))
+ways = ("Trainer + PEFT", "+ one prompt for eight rows")
+slow, fast = (timed[way]["median_seconds"] for way in ways)
 print(f"against transformers' Trainer with PEFT: {slow / fast:.1f} times as fast")
 
 # %% [markdown]
@@ -1227,7 +1236,7 @@ missing = {name: misses.missed(everything, texts[name], full[name]) for name in 
 fates = {name: misses.fates(pairs) for name, pairs in missing.items()}
 plots.show(
     figures.fates(fates),
-    f"The reference adapter misses {len(missing['reference'])} calls: {misses.told(fates['reference'])}.",
+    f"The reference adapter misses {len(missing['reference'])}: {misses.told(fates['reference'])}.",
 )
 
 # %% [markdown]
@@ -1407,8 +1416,9 @@ exercises.check("4.1", mended_mask)
 
 # %%
 sample = masking.encode(train_rows.select(range(200)), tokenizer)
-differing = [i for i in sample.ids if mended_mask(i, header) not in (None, colleague_mask(i, header))]
-print(f"labels differ on {len(differing)} of {len(sample.ids)} rows (0 until yours is written)")
+pairs = [(mended_mask(i, header), colleague_mask(i, header)) for i in sample.ids]
+differing = sum(mine is not None and mine != other for mine, other in pairs)
+print(f"labels differ on {differing} of {len(pairs)} rows (0 until yours is written)")
 
 # %% [markdown]
 # <!-- exercise 4.2 -->
