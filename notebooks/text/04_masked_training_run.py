@@ -596,7 +596,16 @@ verdict("38-base-frozen", measured=(len(hashes_before), changed))
 #
 # > Gradually decays the learning rate:
 #
-# says the guide, and gives a formula without a warm-up. The one below has one: linear up to the peak, then
+# says the guide, and gives a formula without a warm-up. A trainer has warm-up, rounding and a scheduler of its own.
+#
+# **Your bet:** at the worst step, how far was the rate of our run from a cosine written by hand?
+
+# %%
+distances = ["not to be measured", "less than a percent of the peak", "a percent or more"]
+bet_cosine = exercises.bet("cosine-distance", "how far from the formula?", options=distances)
+
+# %% [markdown]
+# The formula with a warm-up: linear up to the peak, then
 # $\eta_t = \tfrac{1}{2}\,\eta_{\max}\left(1 + \cos \pi\,\frac{t - w}{T - w}\right)$ with $w$ warm-up steps out of $T$.
 
 # %%
@@ -611,6 +620,8 @@ total, peak = len(run.history), recipe.learning_rate
 rates_used = [h["learning_rate"] for h in run.history]
 expected = [cosine(h["step"] - 1, peak, round(recipe.warmup * total), total) for h in run.history]
 deviation = max(abs(rate - e) for rate, e in zip(rates_used, expected))
+off = deviation / peak
+found["cosine-distance"] = distances[0 if off < 1e-6 else 1 if off < 0.01 else 2]
 
 # %% tags=["nbval-ignore-output"]
 verdict("31-cosine-schedule", measured=deviation, n=total)
@@ -924,8 +935,8 @@ print(f"{len(rates.results)} runs over rates and schedules, {len(ablations.resul
 
 # %%
 tried = sorted({r["learning_rate"] for r in rates.results})
-asked = "the rate with the most exact calls"
-bet_rate = exercises.bet("learning-rate", asked, options=[f"{rate:g}" for rate in tried])
+most = "the rate with the most exact calls"
+bet_rate = exercises.bet("learning-rate", most, options=[f"{rate:g}" for rate in tried])
 
 # %% [markdown]
 # Exact calls are judged on *validation* rows, because a learning rate is a choice. If English were what the rate escapes from, English should
@@ -1571,7 +1582,11 @@ if mine := hard_negative():
 # Your bets beside what was measured, for the sections that you ran.
 
 # %% tags=["nbval-ignore-output"]
-exercises.recap(found)
+asked = (
+    "json", "stop-token", "masked-loss", "tool-share", "prompt-gradient", "loss-divided",
+    "exact-after", "late-rate", "cosine-distance", "ran-on", "to-the-limit", "learning-rate",
+)  # fmt: skip
+exercises.recap({name: found[name] for name in asked if name in found})
 
 # %% [markdown]
 # **What this run cannot tell.** It is one seed, a few dozen rows per level, and no more than the rows that 4.8 printed. It shows that the method works, what is learned first, and what that costs. It does not
