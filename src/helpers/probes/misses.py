@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 
@@ -55,13 +56,13 @@ def wrong_values(row: dict, text: str) -> tuple[int, int]:
 
     Calls of the same name are paired so that as few values as possible differ.
     """
-    written, wrong, total = _written(text), 0, 0
-    for call in json.loads(row["calls"]):
-        alike = [other for other in written if other["name"] == call["name"]]
-        nearest = min(alike, key=lambda other: _differing(call, other))
-        wrong, total = wrong + _differing(call, nearest), total + len(call["arguments"])
-        written.remove(nearest)
-    return wrong, total
+    gold, written = json.loads(row["calls"]), _written(text)
+    wrong = 0
+    for name in {call["name"] for call in gold}:
+        ours, theirs = ([call for call in listed if call["name"] == name] for listed in (gold, written))
+        pairings = (zip(ours, order, strict=True) for order in itertools.permutations(theirs))
+        wrong += min(sum(_differing(*pair) for pair in pairing) for pairing in pairings)
+    return wrong, sum(len(call["arguments"]) for call in gold)
 
 
 def _differing(gold: dict, other: dict) -> int:
