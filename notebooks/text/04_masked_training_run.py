@@ -149,7 +149,8 @@ def model_turn(row):
     return text.split("<start_of_turn>model\n")[-1]
 
 
-plots.text_table([{"the model has to write": model_turn(row)}])
+call, closing, _ = model_turn(row).partition("<end_function_call>")
+plots.text_table([{"the model has to write, and then its last token": call + closing}])
 
 # %% [markdown]
 # Now count, over every test row that asks for a call. A call may be hidden between tokens, so we also try what stands between

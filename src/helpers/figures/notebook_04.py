@@ -135,8 +135,8 @@ def languages_by_rate(english: dict, arabic: dict, gaps: dict):
     axes[0].set(ylabel="exact calls, %")
     axes[1].set(ylabel="gap, points")
     axes[1].axhline(0, color="black", linestyle="--", linewidth=1)
-    told = ", ".join(f"{one.value:.0f} at {rate:g}" for rate, one in gaps.items())
-    return figure, f"English leads Arabic by these points of exact calls: {told}; whiskers are 95 % intervals."
+    leads = ", ".join(f"{one.value:.0f} at {rate:g}" for rate, one in gaps.items())
+    return figure, f"English leads Arabic by these points of exact calls: {leads}; whiskers are 95 % intervals."
 
 
 def ablations(table):
