@@ -502,13 +502,14 @@ before = scoring.score(before_texts, chosen)
 before.table().query("dialect == 'all'").round(3)
 
 # %% [markdown]
-# What does the model write instead of a call, or in it? Two of its answers, each in its own direction.
+# What does the model write where a call is wanted? Two of its answers, each in its own direction.
 
 # %% tags=["nbval-ignore-output"]
+pairs = [(r, g) for r, g in zip(chosen, before_texts) if r["kind"] == "single"]
 plots.text_table(
     [
-        {"request": r["query"], "asks for": misses.in_english(r), "before": g.text[:160]}
-        for r, g in list(zip(chosen, before_texts))[:: len(chosen) // 2][:2]
+        {"request": r["query"], "asks for": misses.in_english(r), "written before": g.text[:160]}
+        for r, g in pairs[:: len(pairs) // 2][:2]
     ]
 )
 
@@ -995,7 +996,7 @@ prose = {
     for name in ("arabic", "english")
 }
 told = {
-    "gaps": ", ".join(f"{one.value:.0f} points at {rate:g}" for rate, one in gaps.items()),
+    "gaps": ", ".join(f"{round(one.value)} points at {rate:g}" for rate, one in gaps.items()),
     "low": closing.low, "high": closing.high, "gain": gained.value, "gain_low": gained.low,
     "gain_high": gained.high, "arabic": 100 * rise[1].mean(),
 }  # fmt: skip

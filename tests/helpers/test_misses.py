@@ -44,6 +44,14 @@ def test_a_nested_argument_that_is_missing_is_left_out():
     assert misses.fate(row, text(("f", {"where": {"street": "x"}}))) == misses.LEFT_OUT
 
 
+def test_what_is_false_by_default_may_be_said_or_not():
+    schema = {"urgent": {"type": "boolean", "description": "Urgent (default false)"}}
+    tools = json.dumps([{"function": {"name": "f", "parameters": {"properties": schema}}}])
+    row = a_row(("f", {"city": "فاس"})) | {"tools": tools}
+    assert misses.fate(row, text(("f", {"city": "فا", "urgent": False}))) == misses.VALUE
+    assert misses.fate(row, text(("f", {"city": "فا", "urgent": True}))) == misses.PUT_IN
+
+
 def test_wrong_values_are_counted_and_calls_of_one_name_paired_by_likeness():
     assert misses.wrong_values(ROW, text(("f", {"city": "فا", "days": 3}))) == (1, 2)
     assert misses.wrong_values(ROW, text(("f", {"city": "فاس", "days": 3.0}))) == (0, 2)

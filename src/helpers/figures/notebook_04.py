@@ -135,7 +135,7 @@ def languages_by_rate(english: dict, arabic: dict, gaps: dict):
     axes[0].set(ylabel="exact calls, %")
     axes[1].set(ylabel="gap, points")
     axes[1].axhline(0, color="black", linestyle="--", linewidth=1)
-    leads = ", ".join(f"{one.value:.0f} at {rate:g}" for rate, one in gaps.items())
+    leads = ", ".join(f"{round(one.value)} at {rate:g}" for rate, one in gaps.items())
     return figure, f"English leads Arabic by these points of exact calls: {leads}; whiskers are 95 % intervals."
 
 

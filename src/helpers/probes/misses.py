@@ -28,7 +28,8 @@ def fate(row: dict, text: str) -> str:
         return names[0]
     if Counter(names) != Counter(call["name"] for call in gold):
         return FUNCTION
-    lost, added = _keys(gold), _keys(_written(text))
+    implied = _false_by_default(row)
+    lost, added = _keys(gold, implied), _keys(_written(text), implied)
     lost, added = lost - added, added - lost
     if lost or added:
         return BOTH if lost and added else LEFT_OUT if lost else PUT_IN
@@ -83,8 +84,25 @@ def _written(text: str) -> list[dict]:
     return [{"name": call.name, "arguments": call.arguments} for call in calls.parse(text)]
 
 
-def _keys(listed: list[dict]) -> Counter:
-    return Counter((call["name"], path) for call in listed for path in _paths(call["arguments"]))
+def _keys(listed: list[dict], implied: set[tuple]) -> Counter:
+    """(function, argument) of every argument in the calls, without those that say what goes without saying."""
+    return Counter(
+        (call["name"], path)
+        for call in listed
+        for path in _paths(call["arguments"])
+        if not ((call["name"], path) in implied and call["arguments"].get(path) is False)
+    )
+
+
+def _false_by_default(row: dict) -> set[tuple]:
+    """(function, argument) of the booleans whose description says "default false": false and absent are the same."""
+    found = set()
+    for tool in json.loads(row.get("tools", "[]")):
+        properties = tool["function"].get("parameters", {}).get("properties", {})
+        for name, schema in properties.items():
+            if "default false" in schema.get("description", "").lower():
+                found.add((tool["function"]["name"], name))
+    return found
 
 
 def _paths(value: dict, path: str = ""):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from .. import dataset, scoring
+from .. import dataset, reference, scoring
 
 DRAWS = 5000  # of whole clusters, for an interval
 
 
 def answered(stored, split: str) -> list[dict]:
-    """The rows of a split that stored predictions answered, in the split's order."""
+    """The rows of a split that stored predictions answered, as they were then, in the split's order."""
     known = {prediction["id"] for prediction in stored.predictions}
-    return [row for row in dataset.load(split).to_list() if row["id"] in known]
+    then = getattr(reference, "judged_rows", dataset.load)  # where rows have changed since, the old ones are kept
+    return [row for row in then(split) if row["id"] in known]
 
 
 def english_requests() -> list[dict]:
