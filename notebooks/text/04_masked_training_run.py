@@ -1659,7 +1659,7 @@ from pathlib import Path
 adapter = Path(run.adapter)
 print("saved at", str(adapter).replace(str(Path.home()), "~", 1))
 for file in sorted(adapter.glob("adapter_*")):
-    print(f"  {file.name:<28}{file.stat().st_size / 1e6:8.2f} MB")
+    print(f"  {file.name:<28}{file.stat().st_size / 1e3:10,.0f} kB")
 
 # %% [markdown]
 # On Colab that folder goes when the session ends. Copy it first: `shutil.copytree(run.adapter, "/content/drive/MyDrive/my-adapter")`. Anywhere else three lines of plain PEFT load it again:

@@ -24,7 +24,7 @@ def gradient_by_position(norms, carries_loss):
         at = chosen.nonzero()[:, 0].tolist()
         axis.plot(at, norms[chosen].tolist(), marker, color=colour, markersize=3, label=name)
     axis.set(xlabel="position in the row", ylabel="gradient norm", yscale="log")
-    axis.legend(ncols=2, loc="upper left")
+    figure.legend(loc="outside lower right", ncols=2)
     reached, prompt = int((norms[~carries_loss] > 0).sum()), int((~carries_loss).sum())
     finding = f"{reached} of {prompt} prompt positions receive a gradient, though none of them carries loss."
     return figure, finding
@@ -83,6 +83,7 @@ def fates(groups: dict[str, Counter]):
         axis.bar_label(bars, padding=3)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="rows without the exact call")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(axis="y", visible=False)
     if len(groups) > 1:
         axis.legend()
@@ -107,7 +108,8 @@ def rates_and_perplexity(runs, untrained: dict):
         axis.plot(mean.index, mean[key], color=colour, linewidth=1, label="mean")
         axis.axhline(untrained[key], color="black", linestyle="--", linewidth=1, label="before training")
         axis.set(xscale="log", xlabel=RATES, ylabel=label, yscale="linear" if key == "exact" else "log")
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=7, loc="upper left")
+    axes[0].set_ylim(top=1.3 * runs["exact"].max())
     best, worst = mean["exact"].idxmax(), mean["exact"].idxmin()
     told = f"Exact calls are most at {best:g} ({mean['exact'].max():.0%}), fewest at {worst:g}"
     arabic, english = (mean[key].iloc[-1] / untrained[key] for key in list(labels)[1:])
