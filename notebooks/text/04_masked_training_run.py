@@ -333,7 +333,8 @@ encoded = masking.encode(talks, tokenizer)  # text, ids and our labels of every 
 theirs = masking.unsloth_labels(encoded.ids, tokenizer)
 
 # %% [markdown]
-# One conversation from its call on, as Unsloth labels it, and below as the course does.
+# One conversation from its call on: the call, the tool's result, and the reply that tells the user of it. Above as Unsloth labels it, below as the
+# course does.
 
 # %% tags=["nbval-ignore-output"]
 start = encoded.ids[0].index(tokenizer.convert_tokens_to_ids("<start_function_call>"))
@@ -1356,8 +1357,8 @@ assert same_text >= 9
 # %% [markdown]
 # ## 4.15 · Exercises
 #
-# All four work on what is in your memory now: the mask, the losses of 4.6, and the model that you trained. Each begins with a prediction. The first two take you through the core; the third needs
-# section 4.6.
+# All four work on what is in your memory now: the mask, the losses of 4.6, and the model that you trained. Each begins with a prediction. The third needs
+# section 4.6, the others the core alone.
 #
 # For the first, here is a colleague's mask. It walks through the conversation and remembers whether the model is speaking.
 
