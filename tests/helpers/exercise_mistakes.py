@@ -3,6 +3,17 @@
 import struct
 
 from helpers.checks.notebook_00 import _score_interval
+from helpers.checks.notebook_04 import _requests
+
+
+def _declared(name: str) -> dict:
+    """A declaration of one parameter under a name."""
+    plant = {"type": "string", "description": "Name of the plant"}
+    parameters = {"type": "object", "properties": {"plant": plant}, "required": ["plant"]}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": "Water a plant.", "parameters": parameters},
+    }
 
 
 def lora_layer(linear, r, alpha, both_zero=False, cut=False, random_b=False, frozen=True, plain=False):
@@ -169,21 +180,39 @@ MISTAKES = {
         "fewest inputs": lambda layers, kept, inside: layers,
     },
     "4.1": {
-        "never learns to stop": lambda ids: [-100] * 10 + [48, 7, 49, -100],
-        "header": lambda ids: [-100] * 7 + list(ids[7:]),
-        "nothing is masked": lambda ids: list(ids),
+        "that is the colleague's mask": lambda ids, header: [
+            token if i in (10, 11, 23, 24, 25) else -100 for i, token in enumerate(ids)
+        ],
+        "line break": lambda ids, header: [
+            token if i in (10, 11, 12, 13, 23, 24, 25) else -100 for i, token in enumerate(ids)
+        ],
+        "second user's turn": lambda ids, header: [-100] * 10 + ids[10:],
+        "not for the last": lambda ids, header: [-100] * 23 + ids[23:],
+        "not for the first": lambda ids, header: [-100] * 10 + ids[10:13] + [-100] * 13,
+        "no call learns to end": lambda ids, header: [
+            token if i in (10, 11, 12, 23, 24) else -100 for i, token in enumerate(ids)
+        ],
+        "at its own place": lambda ids, header: [*ids[1:], -100],
+        "every position needs one": lambda ids, header: ids[10:],
     },
     "4.2": {
-        "mean of the two batch means": lambda parts: sum(m for _, m in parts) / len(parts),
-        "that is the sum": lambda parts: sum(n * m for n, m in parts),
+        "return two things": lambda: "water_plant",
+        "stands bare": lambda: ({"name": "water_plant", "description": "Water a plant."}, "اسق الشجرة"),
+        "one of the course's tools": lambda: (_declared("get_forecast"), "اسق الشجرة"),
+        "in Arabic letters": lambda: (_declared("water_plant"), "Water the lemon tree"),
+        "the template cannot hold": lambda: (_declared("water plant!"), "اسق الشجرة"),
     },
     "4.3": {
-        "where is the warm-up": lambda s: 1e-3 * 0.5 * (1 + __import__("math").cos(__import__("math").pi * s / 100)),
-        "after the warm-up": lambda s: 1e-3 * s / 10 if s < 10 else 1e-3 if s == 10 else 1e-3 * (100 - s) / 100 * 0.9,
+        "that is the author's": lambda labelled, window: 1 / len(window),
+        "a mean already": lambda labelled, window: 1 / sum(window),
+        "the sum of all losses": lambda labelled, window: labelled,
+        "add up to 1": lambda labelled, window: labelled / max(window),
     },
     "4.4": {
-        "nothing is left": lambda: "<end_of_turn>",
-        "neither does the tokenizer": lambda: "<end_\u200bof_turn>",
+        "return two texts": lambda: "كيف الطقس",
+        "no training row calls": lambda: ("كيف كان الطقس أمس", "write_poem"),
+        "is not near": lambda: ("xyz", "get_forecast"),
+        "word for word": lambda: (_requests()["get_forecast"][0], "get_forecast"),
     },
     "5.1": {
         "the smaller one is as good": lambda formats, mb: max(
