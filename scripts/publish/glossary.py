@@ -16,7 +16,7 @@ import yaml
 from helpers.errors import CourseError
 from helpers.paths import ASSETS, ROOT
 
-from . import outline
+from . import books
 
 PAGE = ROOT / "docs" / "glossary.md"
 TWINS = ROOT / "notebooks" / "text"
@@ -79,7 +79,7 @@ def prose(source: str) -> str:
 
 def first_use(term: Term) -> Use | None:
     """The first place in the stored notebooks whose prose uses a term."""
-    for number, book in enumerate(outline.books()):
+    for number, book in enumerate(books.books()):
         position = 0
         for section in book.sections:
             for cell in section.cells:

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.errors import CourseError
 from helpers.paths import ROOT
-from scripts.publish import glossary, outline
+from scripts.publish import books, glossary
 
 ARABIC = re.compile(r"[\u0621-\u064a]")
 HAZARDS = re.compile(
@@ -27,7 +27,7 @@ def test_every_listed_term_occurs_in_the_notebook_it_names():
     assert len(listed) >= 40
     for term, use in listed:
         text = " ".join(
-            cell.source for cell in outline.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown")
+            cell.source for cell in books.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown")
         )
         assert term.pattern.search(" ".join(text.split())), term.id
 
