@@ -54,7 +54,8 @@ def spoiled(each: Book, known: dict[str, str]) -> list[str]:
 
     A sentence or a line of output gives a bet away when it holds the answer beside words of the question: two of them,
     one for a number of three digits or more. An option gives it away only where no other option stands beside it. A
-    control token among the options gives it away in any output, since it needs no words. A number that the question names itself is no answer.
+    control token among the options gives it away in any output, since it needs no words. A number that the question
+    names itself is no answer.
     """
     found, before = [], []
     for cell in each.cells():
@@ -125,7 +126,7 @@ def suggested(each: Book, known: dict[str, str]) -> list[str]:
             low, high = bet["low"], bet["high"]
             step = bet.get("step") or (high - low) / 20
             near = low + step * round((measured - low) / step)
-            if not low < near < high:
+            if min(near - low, high - near) < step / 2:
                 found.append(f"bet {bet['id']!r}: {answer} lies at an end of its slider, {low} to {high}, or past it")
             elif abs(near - measured) > _REACH * (high - low):
                 found.append(f"bet {bet['id']!r}: steps of {step:g} from {low} do not come near {answer}")
