@@ -65,7 +65,7 @@ def check_prayer_tool(prayer_tool) -> str:
     if sorted(declared["prayer"].get("enum") or ()) != _PRAYERS:
         return f"prayer is one of a few words: give it an enum of {', '.join(_PRAYERS)}"
     if not function.get("description") or not all(part.get("description") for part in declared.values()):
-        return "without descriptions the model has nothing but names to choose by: describe the function and both arguments"
+        return "without descriptions the model has nothing but names to choose by: describe function and arguments"
     try:
         chat.render([{"role": "user", "content": "متى الفجر؟"}], [tool])
     except CourseError as error:
@@ -112,7 +112,7 @@ def check_requests_needed(requests_needed) -> str:
     if got == {rate: max(1, math.floor(n)) for rate, n in exact.items()}:
         return f"one too few: {got[0.1]} requests without a call still happen {(1 - 0.1) ** got[0.1]:.1%} of the time"
     if got[0.1] == 10:
-        return "that is how many requests bring one call on average; not one call among them still happens a third of the time"
+        return "that many bring one call on average; not one call among them still happens a third of the time"
     if got[0.1] in (1, 2):
         return "that is rate ** n, a call for every request: here none of them gets one, (1 - rate) ** n"
     if got[0.1] == math.ceil(3 / 0.1):

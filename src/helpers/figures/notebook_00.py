@@ -9,12 +9,12 @@ from .. import plots
 from ..control_tokens import CONTROL_TOKENS
 
 _CONTROL = re.compile("(" + "|".join(map(re.escape, CONTROL_TOKENS)) + ")")
-_TOKEN = '<bdi dir="ltr" style="color:#0072B2;font-weight:bold">{}</bdi>'
+_TOKEN = '<bdi dir="ltr" style="border-bottom:2px solid #0072B2;font-weight:bold">{}</bdi>'
 _LINE = '<div dir="ltr" style="white-space:pre-wrap;overflow-wrap:anywhere;text-align:left">{}</div>'
 
 
 def marked(text: str) -> str:
-    """Text as HTML: control tokens bold and blue, every piece between them in its own direction."""
+    """Text as HTML: control tokens bold and underlined, every piece between them in its own direction."""
     pieces = _CONTROL.split(text)
     return "".join(
         _TOKEN.format(html.escape(piece)) if piece in CONTROL_TOKENS else f"<bdi>{html.escape(piece)}</bdi>"
@@ -71,8 +71,8 @@ def claims_by_notebook(agenda):
         left = [a + b for a, b in zip(left, counts[kind], strict=True)]
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.set(xlabel="claims", xlim=(0, max(left) * 1.4))
-    axis.legend(loc="lower right")
+    axis.set(xlabel="claims", xticks=range(0, max(left) + 1, 2))
+    figure.legend(loc="outside lower center", ncols=len(counts.columns))
     told = ", ".join(f"{counts[kind].sum()} by {NAMES[kind]}" for kind in counts)
     return figure, f"{len(agenda)} claims are settled in {len(counts)} notebooks: {told}."
 
