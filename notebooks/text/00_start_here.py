@@ -110,7 +110,8 @@ get_weather = {
 
 # %% [markdown]
 # And here is one wish in five dialects, as people there would type it. In English it is "What is the weather in Jeddah
-# now?" each time. Only one word is the same in all five: <bdi>جدة</bdi>, Jeddah.
+# now?" each time. Jeddah, <bdi>جدة</bdi>, is in all five, twice with a short preposition written onto it. Almost every
+# other word changes.
 
 # %%
 from helpers import plots
@@ -145,19 +146,20 @@ plots.text_table(table)
 # %%
 from helpers import exercises
 
-numbers = [str(n) for n in range(6)]
-exercises.bet("baseline-calls", "valid calls among five answers", options=numbers)
-exercises.bet("json", "of 100 correct calls, how many does json.loads read?",
-              options=["0", "25", "50", "75", "100"])
-exercises.bet("stop-token", "which token ends a call turn?",
-              options=["<end_of_turn>", "<start_function_response>", "<eos>"])
+counts = ["0", "1", "2", "3", "4", "5"]
+bet_calls = exercises.bet("baseline-calls", "valid calls among five answers", options=counts)
+shares = ["0", "25", "50", "75", "100"]
+question = "of 100 correct calls, how many can json.loads read?"
+bet_json = exercises.bet("json", question, options=shares)
+tokens = ["<end_of_turn>", "<start_function_response>", "<eos>"]
+bet_stop = exercises.bet("stop-token", "which token ends a call turn?", options=tokens)
 
 # %% [markdown]
 # ## 0.3 · What the model reads
 #
 # A language model reads one text and nothing else. So the request and the tool are written into one text, the *prompt*,
 # by a [chat template][g-chat-template]. FunctionGemma has [control tokens][g-control-token] for the parts: single
-# tokens that no ordinary text contains. They are underlined here.
+# tokens that are kept for this alone. They are underlined here.
 #
 # Watch for three things. A `developer` speaks first and declares the tool between `<start_function_declaration>` and its
 # end. Every string stands between two `<escape>` tokens. The text breaks off where the model's turn begins: what comes
@@ -266,15 +268,15 @@ if checkpoint.name == "gemma-3-270m":
 # %%
 from helpers.figures import diagrams
 
-loop = "The model writes a call and stops; the program runs it and writes the result; the model replies."
-plots.show(diagrams.call_loop(), loop)
+finding = "The model writes a call and stops; the program runs it and writes the result."
+plots.show(diagrams.call_loop(), f"{finding} Then the model replies.")
 
 # %% [markdown]
 # Here is the program's half, for the call that we hoped for. `dispatch` refuses what was not declared and arguments that
 # do not fit, before anything runs. The function is ours, and its answer is made up.
 #
-# Below it is the text that the model reads next. The second token from the call's end answers your third bet: it opens
-# the tool's result, and the model stops right after writing it.
+# It shows the text that the model reads next. The token right after `<end_function_call>` answers your third bet. It opens
+# the tool's result, and the model stops once it has written it.
 
 # %%
 from helpers import dispatch
@@ -296,15 +298,16 @@ notebook_00.shown(chat.render(turns, tools=[get_weather]))
 # names the right function and has every argument right.
 
 # %%
-question = "exact calls after a few minutes of training, on wordings that were not trained"
-exercises.bet("exact-after", question, low=0, high=100, step=1, unit="%")
+question = "exact calls after a few minutes of training, on wordings that are new to it"
+bet_exact = exercises.bet("exact-after", question, low=0, high=100, step=1, unit="%")
 
 # %% [markdown]
 # The guide has five sections, and a notebook tests each of them. Any of the five can be opened first. Those who want the
 # whole story go in order.
 
 # %%
-plots.show(diagrams.course_map(), "Each section of the guide is tested by the notebook beside it; this one comes first.")
+finding = "Each section of the guide is tested by the notebook beside it."
+plots.show(diagrams.course_map(), f"{finding} This notebook comes first.")
 
 # %% [markdown]
 # Not all claims can be settled in the same way, and the difference matters for how much you should believe.
@@ -328,7 +331,8 @@ plots.show(*notebook_00.claims_by_notebook(agenda))
 # %% tags=["nbval-ignore-output"]
 guides = claims.of_the_guide()
 done = (agenda["your card"] != "").sum()
-print(f"{guides} claims of the guide, {len(agenda) - guides} questions of ours; {done} settled by you so far")
+print(f"{guides} claims of the guide, {len(agenda) - guides} questions of ours")
+print(f"{done} of them settled by you so far")
 notebook_00.agenda_table(agenda, claims.link)
 
 # %% [markdown]
@@ -519,8 +523,9 @@ exercises.check("0.4", requests_needed)
 if n := requests_needed(0.1):
     from helpers import dataset
 
-    rows = dataset.load("test", tools_per_row=1).filter(lambda row: row["kind"] == "single").select(range(n))
-    answers = generation.generate(model, tokenizer, rows.to_list(), max_new_tokens=40)
+    rows = dataset.load("test", tools_per_row=1).to_list()
+    rows = [row for row in rows if row["kind"] == "single"][:n]
+    answers = generation.generate(model, tokenizer, rows, max_new_tokens=40)
     hits = sum(outcome(g.text) in ("right call", "other call") for g in answers)
     low, high = scoring.wilson(hits, n)
     print(f"{hits} of {n} answers hold a valid call; 95 % interval {low:.0%} to {high:.0%}")

@@ -39,10 +39,11 @@ def bets(cell: Cell) -> list[dict]:
     found = []
     for node in ast.walk(ast.parse(cell.source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "exercises.bet":
-            bet = dict(zip(("id", "question"), (ast.literal_eval(value) for value in node.args), strict=False))
-            for keyword in node.keywords:
+            named = [*zip(("id", "question"), node.args, strict=False), *((k.arg, k.value) for k in node.keywords)]
+            bet = {"question": ""}
+            for name, value in named:
                 try:
-                    bet[keyword.arg] = ast.literal_eval(keyword.value)
+                    bet[name] = ast.literal_eval(value)
                 except ValueError:  # computed in the notebook: nothing to hold an answer against
                     continue
             found.append(bet)
