@@ -59,6 +59,15 @@ def recipes() -> str:
     return f"{stored.source()}. Intervals: 95 %, Wilson.\n\n{table}"
 
 
+def watched() -> str:
+    """The loss of validation families while the longer recipes trained, a column a run, and what each came to."""
+    stored = reference.load("recipe_search")
+    runs = {told["name"]: dict(told["watched"]) for told in stored.results if told.get("watched")}
+    steps = sorted({step for told in runs.values() for step in told})
+    lines = [[f"{step:,}", *(f"{told[step]:.3f}" for told in runs.values())] for step in steps]
+    return generated.markdown_table(["step", *runs], lines)
+
+
 def long_run() -> str:
     """The training loss of the run that ended with its lease."""
     stored = reference.load("long_run")
@@ -78,6 +87,7 @@ def yardstick() -> str:
 
 def written(text: str) -> str:
     """The page with its blocks as they are now."""
-    for name, block in (("step", step), ("recipes", recipes), ("long run", long_run), ("yardstick", yardstick)):
+    blocks = {"step": step, "recipes": recipes, "watched": watched, "long run": long_run, "yardstick": yardstick}
+    for name, block in blocks.items():
         text = generated.replaced(text, name, block())
     return text
