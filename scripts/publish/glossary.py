@@ -70,7 +70,11 @@ def terms() -> list[Term]:
 
 def prose(source: str) -> str:
     """A markdown cell's text on one line, without what no reader sees as prose: code, comments, link targets."""
-    return " ".join(re.sub(r"```.*?```|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)", " ", source, flags=re.S).split())
+    return " ".join(
+        re.sub(
+            r"```.*?```|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)|\]\[g-[^\]]*\]|\[g-[^\]]*\]: \S+", " ", source, flags=re.S
+        ).split()
+    )
 
 
 def first_use(term: Term) -> Use | None:

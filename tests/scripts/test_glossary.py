@@ -58,7 +58,9 @@ def test_latin_words_in_arabic_are_isolated():
 
 
 def test_links_in_prose_do_not_count_as_a_use():
-    assert "gguf" not in glossary.prose("[05](05_gguf_export.ipynb) <!-- GGUF -->").lower()
+    assert (
+        "gguf" not in glossary.prose("[05](05_gguf_export.ipynb) <!-- GGUF --> [x][g-gguf]\n\n[g-gguf]: a#gguf").lower()
+    )
 
 
 @pytest.mark.parametrize("name", sorted(glossary.read_twins()))
