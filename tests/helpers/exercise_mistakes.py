@@ -23,6 +23,14 @@ def _prayer(wrapped=True, types="string", required=("city",), enum=True, descrip
     return {"type": "function", "function": function} if wrapped else function
 
 
+
+def _shifted(model, ending: str, by: float) -> int:
+    norms = [m for name, m in model.named_modules() if name.endswith(ending) and hasattr(m, "weight")]
+    for norm in norms:
+        norm.weight += by
+    return len(norms)
+
+
 MISTAKES = {
     "0.1": {
         "written as text": lambda r, c: _turns(r, c, calls={"role": "assistant", "content": "call:get_weather{}"}),
@@ -59,26 +67,37 @@ MISTAKES = {
         "rule of thumb": lambda rate: __import__("math").ceil(3 / rate),
     },
     "1.1": {
-        "Gemma stores w": lambda x, w: x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * w,
-        "outside the root": lambda x, w: x / (x.pow(2).mean(-1, keepdim=True).sqrt() + 1e-6) * (1 + w),
-        "that is LayerNorm": lambda x, w: (
-            (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-6).sqrt() * (1 + w)
+        "stand before the keys of their own layer": lambda norm, layer: (layer + 1, 0 if norm != "q_norm" else 1),
+        "nothing that q_norm makes": lambda norm, layer: (layer, 0),
+        "looks at itself alone": lambda norm, layer: (layer + (norm not in ("k_norm", "input_layernorm")), 0),
+        "the first one (position 0) included": lambda norm, layer: (
+            layer + (norm not in ("k_norm", "input_layernorm")),
+            1,
         ),
+        "give a pair": lambda norm, layer: layer + 1,
     },
     "1.2": {
-        "keeps window - 1": lambda n, window: (15 * min(n, window) + 3 * n) * 1024,
-        "without a window": lambda n, window: 18 * n * 1024,
-        "both kept": lambda n, window: (15 * min(n, window - 1) + 3 * n) * 512,
+        "one wider": lambda n, budget: (budget // 1024 - 3 * n) // 15,
+        "go off first": lambda n, budget: budget // 1024 // 15 + 1,
+        "only 15 layers": lambda n, budget: budget // 1024 // 18 + 1,
+        "both kept": lambda n, budget: (budget // 512 - 3 * n) // 15 + 1,
+        "rounded down": lambda n, budget: (budget / 1024 - 3 * n) / 15 + 1,
     },
     "1.3": {
-        "norms are missing": lambda: 640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048,
-        "not four": lambda: 4 * 640 * 1024 + 3 * 640 * 2048 + 4 * 640 + 2 * 256,
-        "three matrices": lambda: 640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 2 * 640 * 2048 + 4 * 640 + 2 * 256,
+        "changes every norm": lambda model, kind, by: _shifted(model, "norm", by),
+        "no weight changed": lambda model, kind, by: sum(
+            (m.weight + by).numel() > 0 for name, m in model.named_modules() if name.endswith("." + kind)
+        ),
+        "these changed": lambda model, kind, by: _shifted(model, "_norm", by),
+        "puts it back": lambda model, kind, by: _shifted(model, "." + kind, 2 * by),
+        "return how many": lambda model, kind, by: bool(_shifted(model, "." + kind, by)),
     },
     "1.4": {
-        "counts the query itself": lambda i, window: list(range(max(0, i - window), i + 1)),
-        "sees itself": lambda i, window: list(range(max(0, i - window + 1), i)),
-        "where is the window": lambda i, window: list(range(i + 1)),
+        "counts the query itself": lambda blocks, window, n: n - 1 if blocks > 5 else min(n - 1, blocks * window),
+        "the reaches add up": lambda blocks, window, n: n - 1 if blocks > 5 else window - 1,
+        "the sixth block is global": lambda blocks, window, n: min(n - 1, blocks * (window - 1)),
+        "the last of n is n − 1": lambda blocks, window, n: n if blocks > 5 else min(n, blocks * (window - 1)),
+        "no position lies behind": lambda blocks, window, n: n - 1 if blocks > 5 else blocks * (window - 1),
     },
     "2.1": {
         "do not multiply": lambda r: r * 18 * (640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048),
