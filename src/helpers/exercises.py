@@ -140,9 +140,13 @@ def recap(results: dict) -> None:
 
 def _distance(guess, measured) -> str:
     number = re.match(r"[-+]?\d+(?:\.\d+)?(?:e-?\d+)?", str(measured).replace("−", "-"))
-    if isinstance(guess, int | float) and number:
-        return f"off by {abs(guess - float(number.group())):.3g}"
-    return "as you bet" if str(guess) == str(measured) else "not as you bet"
+    try:
+        mine = float(guess)  # an option may be a number in words: "3"
+    except ValueError:
+        mine = None
+    if (isinstance(guess, str) and guess == str(measured)) or mine is None or not number:
+        return "as you bet" if str(guess) == str(measured) else "not as you bet"
+    return f"off by {abs(mine - float(number.group())):.3g}"
 
 
 # --- exercises --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import struct
 
-from helpers.checks.notebook_00 import _score_interval
 from helpers.checks.notebook_04 import _requests
 
 
@@ -34,6 +33,28 @@ def lora_layer(linear, r, alpha, both_zero=False, cut=False, random_b=False, fro
     return Faulty()
 
 
+def _turns(request, city, **change):
+    """The four messages of exercise 0.1, with some of them changed: place -> message, or None to leave it out."""
+    call = {"function": {"name": "get_weather", "arguments": {"city": city}}}
+    turns = {
+        "asks": {"role": "user", "content": request},
+        "calls": {"role": "assistant", "tool_calls": [call]},
+        "returns": {"role": "tool", "name": "get_weather", "content": {"degrees": 21}},
+        "replies": {"role": "assistant", "content": city},
+    }
+    return [turn for turn in (turns | change).values() if turn]
+
+
+def _prayer(wrapped=True, types="string", required=("city",), enum=True, description="…", names=("city", "prayer")):
+    """The declaration of exercise 0.2, with one thing changed."""
+    words = {"enum": ["fajr", "dhuhr", "asr", "maghrib", "isha"]} if enum else {}
+    parts = {name: {"type": types, "description": description} for name in names}
+    parts[names[-1]] |= words
+    schema = {"type": "object", "properties": parts, "required": list(required)}
+    function = {"name": "get_prayer_time", "description": description, "parameters": schema}
+    return {"type": "function", "function": function} if wrapped else function
+
+
 def _shifted(model, ending: str, by: float) -> int:
     norms = [m for name, m in model.named_modules() if name.endswith(ending) and hasattr(m, "weight")]
     for norm in norms:
@@ -57,15 +78,22 @@ def _block(stream, at):
 
 MISTAKES = {
     "0.1": {
-        "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
-        "only strings are escaped": lambda n, a: (
-            "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:<escape>3<escape>}"
-        ),
-        "sorts the keys": lambda n, a: (
-            "<start_function_call>call:get_forecast{days:3,city:<escape>جدة<escape>}<end_function_call>"
-        ),
+        "written as text": lambda r, c: _turns(r, c, calls={"role": "assistant", "content": "call:get_weather{}"}),
+        "no turn of the assistant calls": lambda r, c: _turns(r, c, calls=None, returns=None),
+        "stops halfway": lambda r, c: _turns(r, c, returns=None, replies=None),
+        "unchanged": lambda r, c: _turns("الطقس؟", c),
+        "not that of get_weather for the city": lambda r, c: _turns(r, "جدة"),
+        "the template refuses it": lambda r, c: _turns(r, c, returns={"role": "tool", "content": {}}),
     },
     "0.2": {
+        "is wrapped": lambda: _prayer(wrapped=False),
+        "small letters": lambda: _prayer(types="STRING"),
+        "prayer is not": lambda: _prayer(required=("city", "prayer")),
+        "give it an enum": lambda: _prayer(enum=False),
+        "nothing but names": lambda: _prayer(description=""),
+        "with the properties": lambda: _prayer(names=("town", "prayer")),
+    },
+    "0.3": {
         "not declared went through": lambda a, s: [name for name in s["required"] if name not in a],
         "required argument may be missing": lambda a, s: [name for name in a if name not in s["properties"]],
         "may be left out": lambda a, s: [n for n in {*a, *s["properties"]} if (n in a) != (n in s["properties"])],
@@ -76,18 +104,12 @@ MISTAKES = {
             if n not in s["properties"] or n not in a or not isinstance(a[n], str if n == "city" else int)
         ],
     },
-    "0.3": {
-        "comes first in the list": lambda ids, stops: next((ids[: ids.index(s) + 1], s) for s in stops if s in ids),
-        "stop token itself is missing": lambda ids, stops: (ids[: min(ids.index(s) for s in stops if s in ids)], 50),
-        "without a stop token all ids are kept": lambda ids, stops: (ids[:4], 50) if 50 in ids else ([], None),
-    },
     "0.4": {
-        "has no width": lambda hits, n: tuple(
-            hits / n + sign * 1.96 * (hits / n * (1 - hits / n) / n) ** 0.5 for sign in (-1, 1)
-        ),
-        "shares between 0 and 1": lambda hits, n: tuple(100 * bound for bound in _score_interval(hits, n, 1.96)),
-        "z = 1.645": lambda hits, n: _score_interval(hits, n, 1.645),
-        "one standard error": lambda hits, n: _score_interval(hits, n, 1.0),
+        "one too few": lambda rate: max(1, int(__import__("math").log(0.05) / __import__("math").log(1 - rate))),
+        "whole numbers": lambda rate: __import__("math").log(0.05) / __import__("math").log(1 - rate),
+        "on average": lambda rate: round(1 / rate),
+        "a call for every request": lambda rate: next(n for n in range(1, 100) if rate**n <= 0.05),
+        "rule of thumb": lambda rate: __import__("math").ceil(3 / rate),
     },
     "1.1": {
         "stand before the keys of their own layer": lambda norm, layer: (layer + 1, 0 if norm != "q_norm" else 1),

@@ -173,3 +173,28 @@ def test_further_figures_have_bands_of_their_own(monkeypatch):
     assert claims.verdict(bounded.id, 0, n=9).inside and not claims.verdict(bounded.id, 0, n=30).inside
     with pytest.raises(CourseError, match="expects a figure 'n' → hand it"):
         claims.verdict(bounded.id, 0)
+
+
+def test_the_map_shows_nothing_but_the_readers_own_cards(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_BETS", str(tmp_path / "kept" / "bets.json"))
+    before = claims.agenda()
+    assert len(before) == len(claims.ledger()) and set(before["your card"]) == {""}
+    told = " ".join(before.drop(columns="notebook").to_csv().split())
+    assert not [text for text in claims.measurements().values() if text in told]
+    claims.verdict("24-json-function-call", 0, n=9)
+    after = claims.agenda()["your card"]
+    assert after[24].startswith("0 of 9 parts") and after[24].endswith("does not hold")
+    assert sum(after != "") == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_cards_that_cannot_be_read_or_kept_stop_nothing(content, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_BETS", str(tmp_path / "bets.json"))
+    (tmp_path / claims.CARDS).write_text(content, encoding="utf-8")
+    assert claims.own() == {}
+    monkeypatch.setenv("COURSE_BETS", str(tmp_path / claims.CARDS / "no folder" / "bets.json"))
+    assert claims.verdict("24-json-function-call", 0, n=9).inside
+
+
+def test_every_kind_has_its_short_name():
+    assert claims.SHORT.keys() == claims.KINDS.keys()
