@@ -263,8 +263,9 @@ def _code_point(axis, column, height, place, glyph, character, marked, also) -> 
 
     letter = unicodedata.bidirectional(character) == "AL"  # an Arabic letter
     colour = ORANGE if character in marked else PINK if character in also else SKY if letter else "white"
-    look = {"facecolor": colour, "edgecolor": "#555555", "linewidth": 0.6, "alpha": 0.55}
-    axis.add_patch(Rectangle((column - 0.5, height - 0.36), 1, 0.72, **look))
+    box = Rectangle((column - 0.5, height - 0.36), 1, 0.72, facecolor=colour, edgecolor="#555555", linewidth=0.6)
+    box.set_alpha(0.55)
+    axis.add_patch(box)
     size = 20 if letter else 14
     axis.text(column, height, glyph, ha="center", va="center", fontsize=size, fontfamily=plots.naskh())
     axis.text(column, height + 0.4, str(place), ha="center", va="bottom", fontsize=6.5)
