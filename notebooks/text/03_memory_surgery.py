@@ -1472,7 +1472,7 @@ on_t4.insert(1, "a row, MiB", on_t4.pop("row") / 2**20)
 on_t4.style.format({"a row, MiB": "{:.0f}", "rows that fit": "{:.0f}"}, precision=1)
 
 # %% [markdown]
-# So try the cures in this order. In this course they are `training.Recipe(label_logits_only=…, batch_size=…, accumulation=…, gradient_checkpointing=…, load_in_4bit=…)`.
+# The first two cures are the large ones, and the last line shows how little four bits add for this model. So try the cures in this order. In this course they are `training.Recipe(label_logits_only=…, batch_size=…, accumulation=…, gradient_checkpointing=…, load_in_4bit=…)`.
 #
 # | your goal | checkpointing | batch | 4-bit | logits |
 # |---|---|---|---|---|
