@@ -1167,9 +1167,11 @@ print(f"{picked['name']}:", ", ".join(f"{key} {value}" for key, value in told.it
 # come back, and cannot fill in values.
 
 # %% tags=["nbval-ignore-output"]
-everything = [r for r in stored_runs.answered(candidates, "test")]
+from helpers.probes import retrieval
+
+everything = stored_runs.answered(candidates, "test")
 unseen_rows = stored_runs.answered(candidates, "test_unseen_tools")
-retriever = scoring.NearestPhrasing(dataset.load("train"))
+retriever = retrieval.NearestPhrasing(dataset.load("train"))
 
 
 def answers_of(run, rows, split, source=candidates):
