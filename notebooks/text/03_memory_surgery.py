@@ -240,6 +240,8 @@ verdict("18-what-the-hog-is", measured=100 * logits_share)
 # %% [markdown]
 # ## 3.3 · What checkpointing keeps
 #
+# Two things are easily mixed. What is *kept* stands in memory when the backward pass begins; the *peak* is the highest point of a whole step. Checkpointing lowers the first, and pays by computing again. Whether the second falls as well depends on where the peak stands. In section 3.2 it stood in the loss, and there no way of checkpointing helps.
+#
 # Now to the layers. The backward pass needs what the forward pass computed, so autograd saves it. Which tensors are these? `torch.autograd.graph.saved_tensors_hooks` calls a function with every tensor that is saved. Two of them may be views of the same memory,
 # and weights are saved too, though they take no new bytes. So count each *storage* once, and leave the parameters out.
 
@@ -341,8 +343,8 @@ for mode in checkpointing.MODES:
     one = checkpointing.step(model, short, mode, "response", labelled=16)
     first = first or one["gradients"]
     same = all(torch.equal(one["gradients"][name], first[name]) for name in first)
-    saved = one["ledger"].marks["forward"].by("category")["saved"]
-    rows.append({"way": mode, "MiB saved": saved / 2**20, **one["calls"], "same gradients": same})
+    held = one["ledger"].marks["forward"].by("category")["saved"]
+    rows.append({"way": mode, "MiB saved": held / 2**20, **one["calls"], "same gradients": same})
 side_by_side = pandas.DataFrame(rows).set_index("way")
 assert side_by_side["same gradients"].all()
 side_by_side.style.format({"MiB saved": "{:.0f}"})
@@ -704,7 +706,7 @@ precise = unsloth_model = model = None  # their memory is wanted below
 
 # %%
 bet_left = exercises.bet(
-    "bytes-left", "of the bytes are left after a 4-bit load", low=20, high=100, step=5, unit="%"
+    "bytes-left", "of the bytes are left after a 4-bit load", low=20, high=100, step=2, unit="%"
 )
 
 # %% [markdown]
@@ -739,11 +741,11 @@ weights.assign(total=weights.sum(axis=1)).style.format("{:.2f} MB")
 # The table as a figure, and with the share that is left:
 
 # %%
-left_after = weights.sum(axis=1) / weights.loc["bfloat16"].sum()
+left_first = weights.sum(axis=1) / weights.loc["bfloat16"].sum()
 in_linears = weights.loc["bfloat16", "linear layers"] / weights.loc["bfloat16"].sum()
 finding = (
     f"The linear layers are {in_linears:.0%} of the model's bytes, the embedding nearly all the "
-    f"rest: in 4 bits {left_after['NF4']:.0%} of the bytes are left."
+    f"rest: in 4 bits {left_first['NF4']:.0%} of the bytes are left."
 )
 plots.show(figures.parts(weights.T.to_dict(), "MB"), finding)
 
@@ -869,6 +871,8 @@ finding = (
 plots.show(figures.comb_and_bell(inside_scale, used, grids), finding)
 
 # %% [markdown]
+# The synthetic numbers are a control. On normal ones NF4 should win, since it was made for them; on uniform ones the even grid should. If either failed, the fault would be in our code and not in the weights.
+#
 # Now four kinds of numbers and two grids. An interval is over 24 draws for the synthetic ones, and over matrices for the real ones, whose dither is averaged over three seeds.
 
 # %% tags=["nbval-ignore-output"]
@@ -969,10 +973,12 @@ print("a fitted level at 0:", bool((fitted == 0).any()))
 # %%
 bet_saving = exercises.bet(
     "dq-saving", "bits per weight that double quantization saves",
-    low=0.0, high=0.6, step=0.05, unit="bits",
+    low=0.0, high=0.6, step=0.025, unit="bits",
 )
 
 # %% [markdown]
+# Note what is not in question. The sixteen levels stay, and so do the blocks of 64. Only the way in which their scales are stored changes.
+#
 # We ask the library that does it. `quantize_4bit` returns a `QuantState` with all that is needed to undo it. Its tensors are the overhead, and tensors can be weighed.
 
 # %%
