@@ -62,8 +62,9 @@ class FreshBuilder(row_builder.Builder):
         written = self.training_values[vocabulary]
         known = [entry["value"] for entry in stored] + written
         wanted, draw = round(len(known) * INVENTED / (1 - INVENTED)), random.Random(f"{self.seed}|{vocabulary}")
-        elsewhere = [entry for split in ("validation", "test") for entry in row_builder.Builder.entries(self, vocabulary, split)]
-        others = [*self.sources.vocabularies[vocabulary], *elsewhere]
+        others = list(self.sources.vocabularies[vocabulary])
+        for held_out in ("validation", "test"):
+            others += super().entries(vocabulary, held_out)
         kept_away = {folded(entry["value"]) for entry in others} | set(map(folded, written))
         invented = [
             w
