@@ -1395,7 +1395,8 @@ for word in claims.VERDICTS:
 verdicts = {c.number: c.verdict for c in own_words}  # the essay leans on these
 assert {verdicts[n] for n in (1, 10, 11, 19, 26, 34, 38, 41)} == {"holds"}
 assert {verdicts[n] for n in (2, 5, 8, 20, 23, 25, 27, 31, 44)} == {"holds with corrections"}
-assert {verdicts[n] for n in (12, 13, 15, 17, 24, 30, 32, 33, 35, 36, 45)} <= set(claims.VERDICTS[2:4])
+rewritten = (12, 13, 15, 17, 24, 30, 32, 33, 35, 36, 45)
+assert {verdicts[n] for n in rewritten} <= {"misleading", "does not hold"}
 ours = len(claims.ledger()) - len(own_words)
 print(f"{len(own_words)} claims of the guide's own, and {ours} questions of ours")
 pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-align": "left"})
