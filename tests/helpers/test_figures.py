@@ -92,3 +92,31 @@ def test_the_lines_of_the_cache_are_named_at_their_ends_and_what_outweighs_is_sa
     assert figure.axes[0].get_legend() is None and {*ways} <= {text.get_text() for text in figure.axes[0].texts}
     assert finding.startswith("The cache of 4 heads outweighs the weights at 1,024 tokens;") and "12 MiB" in finding
     assert "stays below" in notebook_01.cache([256, 512, 1024], ways, {512: 5.0}, weights=500.0)[1]
+
+
+def test_the_table_of_formats_advises_by_rule():
+    from helpers.figures import notebook_05
+
+    told = ("F16", 540, 0.70, 0.0, 0.0), ("Q8", 290, 0.70, -1.0, 1.0), ("Q5", 260, 0.69, -2.0, 0.5)
+    told += ("Q4", 250, 0.70, -1.5, 1.5), ("Q3", 240, 0.60, -13.0, -8.0), ("tiny", 170, 0.66, -6.0, -2.0)
+    found = [dict(zip(("name", "mb", "exact", "low", "high"), each, strict=True)) for each in told]
+    advice = notebook_05.decision_table(found)["use when"]
+    assert advice["F16"].startswith("other formats") and advice["Q8"].startswith("you want room")
+    assert advice["Q5"].startswith("no reason here: Q4") and advice["Q4"].startswith("every megabyte")
+    assert advice["Q3"].startswith("never here: tiny") and advice["tiny"].startswith("170 MB is all there is")
+
+
+def test_unreadable_calls_and_the_packaged_base_are_drawn():
+    import numpy as np
+    import pandas
+
+    from helpers.figures import notebook_05
+
+    counts = {"F16": {"no call": 3, "a key twice": 1}, "Q2_K": {"a bracket or end left open": 2}}
+    axis = notebook_05.unreadable_calls(counts).axes[0]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == list(notebook_05.FAULTS)
+    names = ["Q8_0", "Q4_K_M", "Q4_K_M as packaged"]
+    kl = pandas.DataFrame(np.full((3, 2), 0.1), index=names, columns=["english", "arabic"])
+    axis = notebook_05.divergence(kl).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == names[:2]
+    assert sum(line.get_fillstyle() == "none" for line in axis.lines) == 2 + 1  # two texts, and the legend's
