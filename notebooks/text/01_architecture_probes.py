@@ -15,7 +15,8 @@
 # [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %%
-# The modules measured here are transformers' own: with a GPU in sight Unsloth replaces some of them (the norm, the loss) as it is imported.
+# What is measured here are transformers' own modules: with a GPU in sight Unsloth replaces
+# some of them (the norm, the loss) as it is imported.
 import os
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -439,6 +440,16 @@ verdict("02-attention-equation", measured=apart, kept=kept)
 #
 # Then no position may depend on a later one, in any layer. We replace the last hundred tokens by others, keep all
 # before them, and see what moves.
+#
+# **Your bet:** how many of the positions before the replaced ones end up with other numbers?
+
+# %%
+bet_ahead = exercises.bet(
+    "look-ahead", "earlier positions that move", options=["none", "the nearest few", "all"]
+)
+
+# %% [markdown]
+# The last layer's output at each position, with the old end and with the new one:
 
 # %% tags=["nbval-ignore-output"]
 other_end = torch.cat([ids[:, :-100], ids[:, :100]], dim=1)
@@ -449,6 +460,8 @@ plots.show(*figures.moved(moved, replaced=100))
 
 # %% tags=["nbval-ignore-output"]
 kept_still, later = moved[:-100].max().item(), moved[-100:].max().item()
+share_moved = (moved[:-100] > 1e-4).float().mean().item()
+ahead = "none" if share_moved == 0 else "all" if share_moved == 1 else "the nearest few"
 verdict("42-decoder-only", measured=kept_still, n=100, later=later)
 
 # %% [markdown]
@@ -1034,6 +1047,7 @@ exercises.recap({
     "norm-gain": the_gain,
     "norm-count": len(norms),
     "attention-missing": worst,
+    "look-ahead": ahead,
     "cache-saved": "one KV head" if heads_factor > window_factor else "the window",
     "norm-time": round(module_ratio, 1),
     "mean-energy": energy_bin,

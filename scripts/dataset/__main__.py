@@ -15,7 +15,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from helpers import dataset
+from helpers import dataset, universe
 from helpers.errors import CourseError
 from helpers.paths import encode
 
@@ -38,7 +38,18 @@ def build(folder: Path = dataset.FOLDER) -> dict[str, int]:
         (folder / name).write_bytes(data)
         sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
     (folder / dataset.CHECKSUMS).write_text("".join(sums), encoding="utf-8")
+    if folder == dataset.FOLDER:
+        (folder / "universe" / dataset.CHECKSUMS).write_text("".join(universe_sums()), encoding="utf-8")
     return {split: len(files[f"{split}.jsonl"]) for split in dataset.STORED}
+
+
+def universe_sums() -> list[str]:
+    """A checksum of the rows that each of the universe's splits gives when it is loaded, in the form of sha256sum."""
+    sums = []
+    for split in universe.SPLITS:
+        drawn = "".join(encode(row) + "\n" for row in universe.rows(split))
+        sums.append(f"{hashlib.sha256(drawn.encode()).hexdigest()}  {split}\n")
+    return sums
 
 
 def check() -> None:

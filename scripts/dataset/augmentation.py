@@ -62,9 +62,9 @@ class FreshBuilder(row_builder.Builder):
         written = self.training_values[vocabulary]
         known = [entry["value"] for entry in stored] + written
         wanted, draw = round(len(known) * INVENTED / (1 - INVENTED)), random.Random(f"{self.seed}|{vocabulary}")
-        kept_away = {folded(entry["value"]) for entry in self.sources.vocabularies[vocabulary]} | set(
-            map(folded, written)
-        )
+        elsewhere = [entry for split in ("validation", "test") for entry in row_builder.Builder.entries(self, vocabulary, split)]
+        others = [*self.sources.vocabularies[vocabulary], *elsewhere]
+        kept_away = {folded(entry["value"]) for entry in others} | set(map(folded, written))
         invented = [
             w
             for w in dict.fromkeys(invented_like(known, draw, 3 * wanted))

@@ -9,41 +9,46 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from functools import cached_property
+from itertools import cycle
 
 from helpers import chat
 from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
 
-from . import wording
-from .sources import PLACEHOLDER, Phrasing, Sources, Tool, similarity
+from . import countries, wording
+from .filling import Filler, Request
+from .sources import PLACEHOLDER, Phrasing, Tool, Unclear, similarity
 
-SIZES = {"train": 6400, "validation": 500, "test": 1500, "test_unseen_tools": 500}
+#: Rows of each split; the test has a row of kind ``single`` for each of its phrasings, and other kinds by their shares.
+SIZES = {"train": 6400, "validation": 500, "test_unseen_tools": 500}
 #: Share of each kind in every split; the rest is ``single``.
-SHARES = {"none": 0.13, "parallel": 0.12, "followup": 0.07}
+SHARES = {"none": 0.12, "parallel": 0.12, "followup": 0.07, "ask_back": 0.025}
+THREE = 0.15  # share of parallel rows with three calls
+CORRECTED, EARLIER = 0.02, 0.03  # shares of single rows in which a value is corrected, or something was said before
 DISTRACTORS = (3, 6)
-# estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones)
-_DECLARED = 840
-_VALUE_SHARES = {"validation": 0.12, "test": 0.22}  # of a vocabulary's free-text values; the rest is for training
+FIRST_DAY, DAYS = date(2025, 1, 1), 365  # today, in the developer turn; full dates are of the two years after
+# estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones): less by
+# what each call needs in request and answer
+_DECLARED, _CALLED = 890, 75
 _LEAK = 0.55  # phrasings of one tool that are more alike than this stay in one split, whatever their dialect
-
-
-def _order(items, salt: str):
-    """Items in an order that depends on nothing but their own text."""
-    return sorted(items, key=lambda item: hashlib.sha256(f"{salt}|{item}".encode()).hexdigest())
-
-
-def _values_split(split: str) -> str:
-    """Unseen tools are asked for with the test's slot values."""
-    return "test" if split == "test_unseen_tools" else split
+#: Tools one of which may serve a request meant for another: where the one is missing, the other is not declared.
+EITHER_SERVES = (
+    {"get_current_weather", "get_forecast", "set_weather_alert"},
+    {"create_reminder", "set_alarm", "set_timer", "set_medication_reminder", "book_doctor_appointment"},
+    {"search_products", "place_order", "add_to_cart"},
+    {"get_sun_times", "get_prayer_times"},
+    {"renew_document", "book_office_visit"},
+    {"track_application", "book_office_visit"},
+)
 
 
 @dataclass
-class Builder:
+class Builder(Filler):
     """Makes rows from ``sources``. Rows hold tool names; ``helpers.dataset`` joins the declarations at load."""
-
-    sources: Sources
 
     # --- what belongs to which split
 
@@ -64,10 +69,11 @@ class Builder:
         return found
 
     def _assign(self, tool: Tool) -> dict[str, str]:
-        """For each dialect two phrasings to test and one to validation, near-copies kept together."""
+        """Besides those held for the test, for each dialect two to the test and one to validation, near-copies
+        together."""
         wanted = {d: {"test": 2, "validation": 1} for d in DIALECTS}
-        found = {}
-        groups = _groups(tool.phrasings)
+        found = {p.id: "test" for p in tool.phrasings if p.held}
+        groups = _groups([p for p in tool.phrasings if not p.held])
         for group in sorted(groups, key=lambda g: (len(g), _hash(g[0].id))):
             room = {s: min(wanted[p.dialect][s] for p in group) for s in ("test", "validation")}
             split = max(room, key=room.get)
@@ -82,20 +88,16 @@ class Builder:
         """A tool's phrasings in a dialect that belong to a split."""
         return [p for p in tool.phrasings if p.dialect == dialect and self.phrasing_split[p.id] == split]
 
-    def entries(self, vocabulary: str, split: str, enum: bool = False) -> list[dict]:
-        """The entries of a vocabulary that a split may use: all of a closed one, its own part of free text."""
-        entries = self.sources.vocabularies[vocabulary]
-        if enum or not all(isinstance(e["value"], str) for e in entries) or len(entries) < 16:
-            return entries
-        values = _order([e["value"] for e in entries], vocabulary)
-        n_test, n_validation = (round(len(values) * _VALUE_SHARES[s]) for s in ("test", "validation"))
-        parts = {
-            "test": values[:n_test],
-            "validation": values[n_test : n_test + n_validation],
-            "train": values[n_test + n_validation :],
-        }
-        chosen = set(parts[_values_split(split)])
-        return [e for e in entries if e["value"] in chosen]
+    def unclear(self, dialect: str, split: str) -> list[tuple[Tool, Unclear]]:
+        """Requests that leave something out, of a split: of unseen tools all, of others two thirds to training."""
+        found = []
+        for tool in self.tools(split, unseen=split == "test_unseen_tools"):
+            for one in tool.unclear:
+                place = int(_hash(one.id), 16) % 12
+                own = "test" if place < 3 else "validation" if place < 4 else "train"
+                if one.dialect == dialect and (tool.unseen or own == split):
+                    found.append((tool, one))
+        return found
 
     def tools(self, split: str, unseen: bool) -> list[Tool]:
         """Tools that may be declared in a split: unseen ones appear in ``test_unseen_tools`` only."""
@@ -105,75 +107,37 @@ class Builder:
             if t.unseen == unseen and (not unseen or split == "test_unseen_tools")
         ]
 
-    # --- filling a phrasing
-
-    def fill(self, rng, tool: Tool, phrasing: Phrasing, split: str) -> tuple[str, dict, dict]:
-        """A phrasing with values in place: ``(query, arguments, texts by placeholder)``."""
-        values, texts, used = {}, {}, set()
-        for name in phrasing.placeholders:
-            values[name], texts[name] = self._slot(rng, tool, name, phrasing.dialect, split, used)
-        query = wording.filled(phrasing.text, PLACEHOLDER, texts)
-        return query, _nested({**values, **phrasing.args}), texts
-
-    def _slot(self, rng, tool: Tool, name: str, dialect: str, split: str, used: set):
-        return self._made(rng, tool.slots[name], dialect, split, used, enum="enum" in _schema(tool, name))
-
-    def _made(self, rng, slot, dialect: str, split: str, used: set, enum: bool = False):
-        """A value for a slot of any form, and its text: ``(value, text)``."""
-        if slot == "date":
-            return wording.calendar_date(rng, dialect)
-        if slot == "time":
-            return wording.clock_time(rng, dialect)
-        if isinstance(slot, dict) and "choice" in slot:
-            slot = slot["choice"]
-        if isinstance(slot, str):
-            entries = self.entries(slot, split, enum)
-            entry = rng.choice([e for e in entries if str(e["value"]) not in used] or entries)
-            used.add(str(entry["value"]))  # two slots of one row never get the same value: no flight from Fes to Fes
-            return entry["value"], rng.choice(entry["text"][dialect])
-        return self._generated(rng, slot, dialect, split)
-
-    def _generated(self, rng, slot: dict, dialect: str, split: str):
-        if "number" in slot:
-            return wording.number(rng, slot, dialect)
-        if "list" in slot:
-            low, high = slot.get("size", [2, 3])
-            entries = self.entries(slot["list"], split)
-            chosen = rng.sample(entries, min(rng.randint(low, high), len(entries)))
-            return [e["value"] for e in chosen], wording.joined([rng.choice(e["text"][dialect]) for e in chosen])
-        if "digits" in slot:
-            prefix = slot.get("prefix", "")
-            value = prefix + "".join(str(rng.randrange(10)) for _ in range(slot["digits"] - len(prefix)))
-            return value, wording.digits(rng, value)
-        if "code" in slot:
-            pattern = rng.choice(slot["code"]) if isinstance(slot["code"], list) else slot["code"]
-            value = "".join(str(rng.randrange(10)) if c == "#" else c for c in pattern)
-            return value, value
-        raise CourseError(f"unknown slot form {slot}", "see assets/data/sources/README.md")
-
-    def _result(self, rng, tool: Tool, dialect: str, split: str) -> tuple[dict, dict]:
-        """What a tool gives back: ``(values, texts)``. Numbers are written as the tool gave them."""
-        values, texts = {}, {}
-        for name, slot in tool.result.items():
-            values[name], texts[name] = self._made(rng, slot, dialect, split, set())
-            if isinstance(values[name], int | float):
-                texts[name] = f"{values[name]:g}" if isinstance(values[name], float) else str(values[name])
-        return values, texts
-
     # --- rows
 
     def _generator(self, row: str) -> random.Random:
         return random.Random(row)
 
+    def _plan(self, split: str) -> Iterator[tuple[str, str, Phrasing | None]]:
+        """Kind, dialect and, where it is settled, the phrasing of every row."""
+        held: list[Phrasing] = []
+        if split == "test":
+            by_dialect = [
+                [p for t in self.tools(split, False) for p in self.phrasings(t, dialect, split)] for dialect in DIALECTS
+            ]
+            held = [phrasing for group in by_dialect for phrasing in group]
+        size = SIZES.get(split) or round(len(held) / (1 - sum(SHARES.values())))
+        turn = cycle(DIALECTS)
+        for kind, share in SHARES.items():
+            for _ in range(round(share * size)):
+                yield kind, next(turn), None
+        for phrasing in held:
+            yield "single", phrasing.dialect, phrasing
+        for _ in range(0 if held else size - sum(round(share * size) for share in SHARES.values())):
+            yield "single", next(turn), None
+
     def rows(self, split: str) -> list[dict]:
         """All rows of a split, queries unique. Raises CourseError when 200 attempts give no new query for a row."""
-        kinds = [kind for kind, share in SHARES.items() for _ in range(round(share * SIZES[split]))]
-        kinds += ["single"] * (SIZES[split] - len(kinds))
         rows, seen = [], set()
-        for index, kind in enumerate(kinds):
+        for index, (kind, dialect, phrasing) in enumerate(self._plan(split)):
             for attempt in range(200):
                 rng = self._generator(f"{split}|{kind}|{index}|{attempt}")
-                row = getattr(self, f"_{kind}")(rng, split, DIALECTS[index % len(DIALECTS)], index)
+                today = FIRST_DAY + timedelta(days=rng.randrange(DAYS))
+                row = getattr(self, f"_{kind}")(rng, split, dialect, index, today, phrasing)
                 if row and row["query"] not in seen:
                     break
             else:
@@ -181,105 +145,149 @@ class Builder:
                     f"split {split}: no new query for a row of kind {kind}", "write more phrasings or slot values"
                 )
             seen.add(row["query"])
-            rows.append({"id": f"{split}-{index:05d}", "split": split, "kind": kind, **row})
+            rows.append({"id": f"{split}/{index:05d}", "split": split, "kind": kind, "dialect": dialect,
+                         "today": today.isoformat(), **row})  # fmt: skip
         random.Random(split).shuffle(rows)
         return rows
 
-    def _pick(self, rng, split: str, dialect: str, index: int) -> tuple[Tool, Phrasing]:
-        """Tools in turn, so that each has its share of every dialect; then one of its phrasings."""
-        tools = [t for t in self.tools(split, unseen=split == "test_unseen_tools") if self.phrasings(t, dialect, split)]
-        tool = tools[index // len(DIALECTS) % len(tools)]
-        return tool, rng.choice(self.phrasings(tool, dialect, split))
+    def _pick(self, rng, split: str, dialect: str, index: int, country: str = "") -> tuple[Tool, Phrasing]:
+        """Tools in turn, so that each has its share of every dialect; then one of its phrasings, of a country."""
+        choices = {
+            tool.name: [p for p in self.phrasings(tool, dialect, split) if not country or country in p.countries]
+            for tool in self.tools(split, unseen=split == "test_unseen_tools")
+        }
+        names = [name for name, phrasings in choices.items() if phrasings]
+        name = names[index // len(DIALECTS) % len(names)]
+        return self.sources.tools[name], rng.choice(choices[name])
 
-    def _declared(self, rng, split: str, gold: list[Tool], near: bool = True) -> list[str]:
-        """Names of the tools a row declares, shuffled: the gold ones and 3 to 6 others, half of the same domain."""
-        pool = [t for u in (False, True) for t in self.tools(split, u) if t.name not in {g.name for g in gold}]
-        domains = {g.domain for g in gold}
+    def _declared(
+        self, rng, split: str, gold: list[Tool], near: str = "", barred: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Names of the tools a row declares, shuffled: the gold ones and 3 to 6 others, half of the same domain.
+
+        Beside three gold ones there may be room for one only. ``near`` is a domain from which others come where there
+        is no gold; ``barred`` names are not declared.
+        """
+        known = {g.name for g in gold} | barred
+        pool = [t for u in (False, True) for t in self.tools(split, u) if t.name not in known]
+        domains = {g.domain for g in gold} | {near}
         close = [t for t in pool if t.domain in domains]
         far = [t for t in pool if t.domain not in domains]
         count = rng.randint(*DISTRACTORS)
-        chosen = rng.sample(close, min(len(close), (count + 1) // 2)) if near else []
+        chosen = rng.sample(close, min(len(close), (count + 1) // 2)) if gold or near else []
         chosen += rng.sample(far, count - len(chosen))
-        size = self.declaration_sizes
-        while len(chosen) > DISTRACTORS[0] and sum(size[t.name] for t in [*gold, *chosen]) > _DECLARED:
+        size, room = self.declaration_sizes, _DECLARED - _CALLED * max(1, len(gold))
+        least = DISTRACTORS[0] if len(gold) < 3 else 1
+        while len(chosen) > least and sum(size[t.name] for t in [*gold, *chosen]) > room:
             chosen.remove(max(chosen, key=lambda t: size[t.name]))
         names = [t.name for t in [*gold, *chosen]]
         rng.shuffle(names)
         return names
 
-    def _dress(self, rng, text: str, dialect: str) -> str:
-        """Sometimes a greeting before, a courtesy after, or a habit of quick typing in the words of the phrasing."""
-        talk = self.sources.conversation
-        if rng.random() < 0.15:
-            text = f"{rng.choice(talk['openers'][dialect])} {text}"
-        if rng.random() < 0.15:
-            text = f"{text.rstrip('.')} {rng.choice(talk['closers'][dialect])}"
-        return text
+    def _dress(self, rng, text: str, dialect: str, country: str) -> str:
+        """Sometimes a greeting before, a courtesy after, and marks as people type them."""
+        polite = countries.is_polite(text)
+        if not polite and rng.random() < 0.15:
+            text, polite = f"{rng.choice(countries.talk(dialect, country, 'openers'))} {text}", True
+        if not polite and rng.random() < 0.15:
+            closer = rng.choice(countries.talk(dialect, country, "closers"))
+            text = f"{text} {closer}" if text[-1] in "؟?!" else f"{text.rstrip('.')}، {closer}"
+        return wording.as_typed(rng, text, countries.known()["emoji"] if dialect != "msa" else ["🙏"])
 
-    def _asked(self, rng, split, dialect, index, tool=None, phrasing=None):
-        """One dressed request: ``(tool, phrasing id, query, arguments, texts)``."""
-        if tool is None:
-            tool, phrasing = self._pick(rng, split, dialect, index)
-        worn = replace(phrasing, text=self._worn(rng, phrasing.text))
-        query, arguments, texts = self.fill(rng, tool, worn, split)
-        return tool, phrasing.id, query, arguments, texts
+    def _asked(self, rng, split: str, today: date, tool: Tool, phrasing: Phrasing, country: str = "") -> Request:
+        """One request, filled, before anything is put around it."""
+        country = country or rng.choice(phrasing.countries)
+        request = Request(tool, phrasing.id, phrasing.dialect, country, today)
+        self.fill(rng, replace(phrasing, text=self._worn(rng, phrasing.text, phrasing.dialect)), split, request)
+        return request
 
-    def _worn(self, rng, text: str) -> str:
-        """The wording, not its placeholders, as people type it: mostly as is, at times hasty, or with diacritics."""
+    def _worn(self, rng, text: str, dialect: str) -> str:
+        """The wording, not its placeholders, as people type it: mostly as is, at times hasty; in MSA with marks."""
         habit = rng.random()
-        if habit >= 0.2:
+        if habit >= 0.24:
             return text
         parts = PLACEHOLDER.split(text)  # wording and placeholder names in turn
-        rewrite = self._diacritized if habit < 0.05 else lambda part: wording.vary_spelling(rng, part)
+        if habit < 0.05 and dialect == "msa":
+            rewrite = self._diacritized
+        elif habit < 0.2:
+            rewrite = lambda part: wording.vary_spelling(rng, part, dialect)  # noqa: E731
+        else:
+            rewrite = lambda part: wording.stretched(rng, part, countries.known()["stretched"])  # noqa: E731
         return "".join(f"{{{part}}}" if i % 2 else rewrite(part) for i, part in enumerate(parts))
 
     def _diacritized(self, text: str) -> str:
         known = self.sources.conversation["diacritics"]
         return re.sub(r"\w+", lambda m: known.get(m.group(), m.group()), text)
 
-    def _single(self, rng, split, dialect, index) -> dict:
-        tool, phrasing, query, arguments, _ = self._asked(rng, split, dialect, index)
+    def _row(self, rng, split: str, requests: list[Request], **more) -> dict:
+        """A row in which something is called."""
+        gold = list({r.tool.name: r.tool for r in requests}.values())
+        relative = {f"{i}.{name}": day for i, r in enumerate(requests) for name, day in r.relative.items()}
         return {
-            "domain": tool.domain, "dialect": dialect, "query": self._dress(rng, query, dialect),
-            "tools": self._declared(rng, split, [tool]), "calls": [{"name": tool.name, "arguments": arguments}],
-            "reply": "", "phrasing": phrasing,
+            "domain": requests[0].tool.domain, "tools": self._declared(rng, split, gold),
+            "calls": [r.call for r in requests], "reply": "", "phrasing": "+".join(r.phrasing for r in requests),
+            **({"relative": relative} if relative else {}), **more,
         }  # fmt: skip
 
-    def _parallel(self, rng, split, dialect, index) -> dict | None:
-        first = self._asked(rng, split, dialect, index)
-        same = rng.random() < 0.25
-        if same:
-            options = self.phrasings(first[0], dialect, split)
-            second = self._asked(rng, split, dialect, index, first[0], rng.choice(options))
-        else:
-            second = self._asked(rng, split, dialect, rng.randrange(10**6))
-        calls = [{"name": s[0].name, "arguments": s[3]} for s in (first, second)]
-        if calls[0] == calls[1] or (same and first[1] == second[1]):
+    def _single(self, rng, split, dialect, index, today, phrasing=None) -> dict:
+        tool, phrasing = (
+            (self.sources.tools[phrasing.id.split(".")[0]], phrasing)
+            if phrasing
+            else self._pick(rng, split, dialect, index)
+        )
+        request = self._asked(rng, split, today, tool, phrasing)
+        corrected = rng.random() < CORRECTED and self.correct(rng, phrasing, split, request)
+        query = request.query if corrected else self._dress(rng, request.query, dialect, request.country)
+        more = {}
+        if rng.random() < EARLIER:
+            _, entry = rng.choice(_share(list(enumerate(self.sources.conversation["chat"][dialect], 1)), split))
+            more = {"earlier": [entry["query"], entry["reply"]]}
+        return self._row(rng, split, [request], query=query, **more)
+
+    def _parallel(self, rng, split, dialect, index, today, _=None) -> dict | None:
+        tool, phrasing = self._pick(rng, split, dialect, index)
+        requests = [self._asked(rng, split, today, tool, phrasing)]
+        country = requests[0].country
+        for number in range(2 if rng.random() < THREE else 1):
+            if number == 0 and rng.random() < 0.25:
+                phrasing = rng.choice(self.phrasings(tool, dialect, split))
+                if country not in phrasing.countries:
+                    return None
+            else:
+                tool, phrasing = self._pick(rng, split, dialect, rng.randrange(10**6), country)
+            requests.append(self._asked(rng, split, today, tool, phrasing, country))
+        if len({r.phrasing for r in requests}) < len(requests) or len(requests) > 2 and self._is_long(requests):
             return None
-        connector = rng.choice(self.sources.conversation["connectors"][dialect])
-        query = f"{first[2].rstrip(' .؟?!')}{connector}{second[2]}"
-        gold = list({s[0].name: s[0] for s in (first, second)}.values())
-        return {
-            "domain": first[0].domain,
-            "dialect": dialect,
-            "query": self._dress(rng, query, dialect),
-            "tools": self._declared(rng, split, gold),
-            "calls": calls,
-            "reply": "",
-            "phrasing": f"{first[1]}+{second[1]}",
-        }
+        connectors = rng.sample(countries.talk(dialect, country, "connectors"), len(requests) - 1)
+        query = requests[0].query
+        for connector, request in zip(connectors, requests[1:], strict=True):
+            query = f"{query.rstrip(' .؟?!')}{connector}{request.query}"
+        return self._row(rng, split, requests, query=self._dress(rng, query, dialect, country))
 
-    def _followup(self, rng, split, dialect, index) -> dict | None:
-        tool, phrasing, query, arguments, texts = self._asked(rng, split, dialect, index)
-        values, said = self._result(rng, tool, dialect, split)
-        reply = wording.filled(rng.choice(tool.replies[dialect]), PLACEHOLDER, {**texts, **said})
+    def _is_long(self, requests: list[Request]) -> bool:
+        """Whether the declarations of three tools leave no room for others."""
+        return sum(self.declaration_sizes[r.tool.name] for r in requests) > _DECLARED * 0.6
+
+    def _followup(self, rng, split, dialect, index, today, _=None) -> dict | None:
+        request = self._asked(rng, split, today, *self._pick(rng, split, dialect, index))
+        values, said = self.result(rng, request, split)
+        reply = wording.filled(rng.choice(request.tool.replies[dialect]), PLACEHOLDER, {**request.texts, **said})
+        query = self._dress(rng, request.query, dialect, request.country)
+        return self._row(rng, split, [request], query=query, result=values, reply=reply)
+
+    def _ask_back(self, rng, split, dialect, index, today, _=None) -> dict:
+        """A request without something required: what it does not say is asked for, and nothing is called."""
+        tool, one = rng.choice(self.unclear(dialect, split))
+        country = rng.choice(countries.possible(PLACEHOLDER.sub("", f"{one.text} {one.question}"), dialect) or
+                             countries.of_dialect(dialect))  # fmt: skip
+        request = self._asked(rng, split, today, tool, Phrasing(one.id, one.text, dialect, country=country))
         return {
-            "domain": tool.domain, "dialect": dialect, "query": self._dress(rng, query, dialect),
-            "tools": self._declared(rng, split, [tool]), "calls": [{"name": tool.name, "arguments": arguments}],
-            "result": values, "reply": reply, "phrasing": phrasing,
+            "domain": tool.domain, "query": self._dress(rng, request.query, dialect, country),
+            "tools": self._declared(rng, split, [tool]), "calls": [], "reply": one.question, "phrasing": one.id,
+            "asks": list(one.stems),
         }  # fmt: skip
 
-    def _none(self, rng, split, dialect, index) -> dict:
+    def _none(self, rng, split, dialect, index, today, _=None) -> dict:
         """A request that no declared tool can serve: talk, something that already happened, or a missing capability."""
         # there are two remarks for each tool and dialect: one to train on, one to test
         past = 0.0 if split == "validation" else 0.3
@@ -288,26 +296,30 @@ class Builder:
         if form == "chat":
             number, entry = rng.choice(_share(list(enumerate(talk["chat"][dialect], 1)), split))
             query, reply, identity = entry["query"], entry["reply"], f"chat.{dialect}.{number}"
-            gold, domain, near = [rng.choice(self.tools(split, False))], "conversation", True
+            domain, names = "conversation", self._declared(rng, split, [rng.choice(self.tools(split, False))])
+        elif form == "past":
+            tool = rng.choice(self.tools(split, split == "test_unseen_tools"))
+            number, query = rng.choice(_share(list(enumerate(tool.past[dialect], 1)), split, pair=True))
+            reply, identity = rng.choice(talk["past"][dialect]), f"past.{tool.name}.{dialect}.{number}"
+            domain, names = tool.domain, self._declared(rng, split, [tool])
         else:
-            tool, phrasing, query, _, _ = self._asked(rng, split, dialect, rng.randrange(10**6))
-            domain, gold, near, identity = tool.domain, [], False, f"missing.{phrasing}"
-            reply = rng.choice(talk["missing"][dialect])
-            if form == "past":
-                number, query = rng.choice(_share(list(enumerate(tool.past[dialect], 1)), split, pair=True))
-                reply, identity, gold, near = (
-                    rng.choice(talk["past"][dialect]),
-                    f"past.{tool.name}.{dialect}.{number}",
-                    [tool],
-                    True,
-                )
-        names = self._declared(rng, split, gold, near)
-        if form == "missing":
-            names = [n for n in names if self.sources.tools[n].domain != domain]
+            tool, phrasing = self._pick(rng, split, dialect, rng.randrange(10**6))
+            request = self._asked(rng, split, today, tool, phrasing)
+            query, reply, identity = request.query, rng.choice(talk["missing"][dialect]), f"missing.{phrasing.id}"
+            domain, names = tool.domain, self._without(rng, split, tool)
+        place = rng.choice(countries.possible(query, dialect) or countries.of_dialect(dialect))
         return {
-            "domain": domain, "dialect": dialect, "query": self._dress(rng, query, dialect), "tools": names,
-            "calls": [], "reply": reply, "phrasing": identity,
+            "domain": domain, "query": self._dress(rng, query, dialect, place), "tools": names, "calls": [],
+            "reply": reply, "phrasing": identity,
         }  # fmt: skip
+
+    def _without(self, rng, split: str, tool: Tool) -> list[str]:
+        """Tools beside a request whose own is missing: in half of the rows some of its domain, near and wrong."""
+        either = {name for group in EITHER_SERVES if tool.name in group for name in group}
+        near = rng.random() < 0.5
+        domain = {t.name for t in self.sources.tools.values() if t.domain == tool.domain}
+        barred = frozenset({tool.name} | either | (set() if near else domain))
+        return self._declared(rng, split, [], tool.domain if near else "", barred)
 
 
 def _estimated_tokens(tool: Tool) -> int:
@@ -339,22 +351,3 @@ def _share(numbered: list, split: str, pair: bool = False) -> list:
         "validation": numbered[cut : cut + middle], "train": numbered[cut + middle :],
     }  # fmt: skip
     return parts[split]
-
-
-def _schema(tool: Tool, name: str) -> dict:
-    schema = tool.parameters
-    for part in name.split("."):
-        schema = schema["properties"][part]
-    return schema
-
-
-def _nested(flat: dict) -> dict:
-    """``{"address.city": x}`` -> ``{"address": {"city": x}}``."""
-    found: dict = {}
-    for path, value in flat.items():
-        *parents, leaf = path.split(".")
-        place = found
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = value
-    return found

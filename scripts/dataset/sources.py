@@ -7,7 +7,7 @@ The form of the files is described in ``assets/data/sources/README.md``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +16,8 @@ from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
 from helpers.paths import ASSETS, read_yaml
 from helpers.schemas import DROPPED_NAMES, SCHEMA_TYPES
+
+from . import countries
 
 SOURCES = ASSETS / "data" / "sources"
 PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.[a-z_]+)?)\}")
@@ -28,17 +30,44 @@ SIMILARITY_CEILING = 0.5  # between two phrasings of one tool and dialect (Jacca
 
 @dataclass(frozen=True)
 class Phrasing:
-    """One way to ask: ``text`` with placeholders, and ``args`` that the wording says without one."""
+    """One way to ask: ``text`` with placeholders, and ``args`` that the wording says without one.
+
+    ``slots`` fill placeholders otherwise than the tool's; ``country`` overrides what the words show; a wording that is
+    ``held`` belongs to the test, whatever its hash.
+    """
 
     id: str
     text: str
     dialect: str
     args: dict = field(default_factory=dict)
+    slots: dict = field(default_factory=dict)
+    country: str = ""
+    held: bool = False
+
+    @property
+    def countries(self) -> tuple[str, ...]:
+        """The countries that people who write so may come from."""
+        return (self.country,) if self.country else countries.possible(PLACEHOLDER.sub("", self.text), self.dialect)
 
     @property
     def placeholders(self) -> list[str]:
         """Names of the placeholders in ``text``, in order."""
         return PLACEHOLDER.findall(self.text)
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """A request that leaves a required value out (``missing``), and the question that is the right answer.
+
+    ``stems``: parts of words of which a question for the missing value holds one.
+    """
+
+    id: str
+    text: str
+    dialect: str
+    missing: str
+    question: str
+    stems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +84,7 @@ class Tool:
     past: dict
     result: dict
     replies: dict
+    unclear: tuple[Unclear, ...] = ()
 
     @property
     def declaration(self) -> dict:
@@ -65,11 +95,15 @@ class Tool:
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything under ``assets/data/sources``, parsed. ``vocabularies`` maps a name to its entries."""
+    """Everything under ``assets/data/sources``, parsed. ``vocabularies`` maps a name to its entries.
+
+    ``test_values`` are further entries of vocabularies, which only the tests use.
+    """
 
     tools: dict[str, Tool]
     vocabularies: dict[str, list[dict]]
     conversation: dict
+    test_values: dict[str, list[dict]] = field(default_factory=dict)
 
 
 def trigrams(text: str) -> set[str]:
@@ -92,7 +126,14 @@ def _texts(text, value) -> dict[str, list[str]]:
     return {d: [t] if isinstance(t, str) else [str(x) for x in t] for d, t in per_dialect.items()}
 
 
-def _entries(items: list) -> list[dict]:
+def _entries(items: list | dict) -> list[dict]:
+    """Entries of a vocabulary. A mapping groups values by the dialect in which they are said (``all``: in every)."""
+    if isinstance(items, dict):
+        return [
+            {"value": value, "text": dict.fromkeys(DIALECTS if dialect == "all" else (dialect,), [str(value)])}
+            for dialect, values in items.items()
+            for value in values
+        ]
     entries = []
     for item in items:
         value, text = (item["value"], item.get("text")) if isinstance(item, dict) else (item, None)
@@ -100,17 +141,22 @@ def _entries(items: list) -> list[dict]:
     return entries
 
 
-def _tool(name: str, body: dict, domain: str) -> Tool:
-    phrasings = []
-    for dialect, items in body.get("phrasings", {}).items():
+def _phrasings(name: str, by_dialect: dict, held: bool = False) -> tuple[Phrasing, ...]:
+    found = []
+    for dialect, items in by_dialect.items():
         for number, item in enumerate(items, 1):
             item = {"text": item} if isinstance(item, str) else item
-            phrasings.append(
-                Phrasing(f"{name}.{dialect}.{number}", item["text"].strip(), dialect, item.get("args", {}))
-            )
+            identity = f"{name}.{dialect}.{'t' if held else ''}{number}"
+            more = {key: item[key] for key in ("args", "slots", "country") if key in item}
+            found.append(Phrasing(identity, item["text"].strip(), dialect, held=held, **more))
+    return tuple(found)
+
+
+def _tool(name: str, body: dict, domain: str) -> Tool:
     return Tool(
         name, domain, bool(body.get("unseen", False)), body.get("description", ""), body.get("parameters", {}),
-        body.get("slots", {}), tuple(phrasings), body.get("past", {}), body.get("result", {}), body.get("replies", {}),
+        body.get("slots", {}), _phrasings(name, body.get("phrasings", {})), body.get("past", {}),
+        body.get("result", {}), body.get("replies", {}),
     )  # fmt: skip
 
 
@@ -118,7 +164,32 @@ def read_domain(path: Path) -> tuple[dict[str, Tool], dict[str, list[dict]]]:
     """The tools and the vocabularies of one domain file."""
     body = read_yaml(path)
     tools = {name: _tool(name, tool, body["domain"]) for name, tool in body["tools"].items()}
+    for name, tool in tools.items():
+        tools[name] = replace(tool, phrasings=tool.phrasings + _held(path, name), unclear=_unclear(path, name))
     return tools, {name: _entries(items) for name, items in (body.get("vocabularies") or {}).items()}
+
+
+def _held(path: Path, tool: str) -> tuple[Phrasing, ...]:
+    """A tool's wordings that only the test has."""
+    file = path.parent.parent / "test_phrasings" / path.name
+    return _phrasings(tool, _yaml(file).get(tool, {}), held=True)
+
+
+def _unclear(path: Path, tool: str) -> tuple[Unclear, ...]:
+    found = _yaml(path.parent.parent / "ask_back.yaml").get(tool)
+    if not found:
+        return ()
+    return tuple(
+        Unclear(f"ask_back.{tool}.{d}.{number}", text, d, found["missing"], question, tuple(found["stems"]))
+        for d in DIALECTS
+        for number, (text, question) in enumerate(found[d], 1)
+    )
+
+
+@cache
+def _yaml(path: Path) -> dict:
+    """A source file that need not be there."""
+    return read_yaml(path) if path.exists() else {}
 
 
 @cache
@@ -132,7 +203,8 @@ def read(folder: Path = SOURCES) -> Sources:
             raise CourseError(f"{path.name} names again what another file has: {', '.join(sorted(twice))}", "rename it")
         tools.update(found)
         vocabularies.update(own)
-    return Sources(tools, vocabularies, read_yaml(folder / "conversation.yaml"))
+    values = {name: _entries(items) for name, items in _yaml(folder / "test_values.yaml").items()}
+    return Sources(tools, vocabularies, read_yaml(folder / "conversation.yaml"), values)
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------
@@ -181,9 +253,9 @@ def _vocabulary_faults(name: str, entries: list[dict], enum: list | None):
         yield f"vocabulary {name}: its values are not those of the enum {enum}"
     if enum is None and all(isinstance(v, str) for v in values) and len(values) < MINIMUM_OPEN_VALUES:
         yield f"vocabulary {name}: {len(values)} free-text values, fewer than {MINIMUM_OPEN_VALUES}"
-    for entry in entries:
-        for dialect in set(DIALECTS) - entry["text"].keys():
-            yield f"vocabulary {name}: {entry['value']} has no text for {dialect}"
+    for dialect in DIALECTS:
+        if not any(dialect in entry["text"] for entry in entries):
+            yield f"vocabulary {name} has nothing for {dialect}"
 
 
 def _slot_faults(tool: Tool, vocabularies: dict):
@@ -212,6 +284,8 @@ def _phrasing_faults(tool: Tool):
             yield f"{p.id}: no slot for {', '.join(sorted(unknown))}"
         if FORBIDDEN.search(p.text):
             yield f"{p.id}: tatweel or an invisible control character"
+        if not p.countries:
+            yield f"{p.id}: mixes words of several countries: {p.text}"
         if "{" in PLACEHOLDER.sub("", p.text):
             yield f"{p.id}: a brace that is no placeholder"
     for a, b in combinations(tool.phrasings, 2):

@@ -19,7 +19,7 @@ from helpers.checkpoints import without_adapter
 from . import lines
 
 LEVELS = ("parse", "name", "keys", "exact", "no_call", "asks")
-GOLD = ("split", "id", "kind", "dialect", "phrasing", "calls", "asks")
+GOLD = ("split", "id", "kind", "dialect", "phrasing", "calls", "asks", "tools")  # of tools, what scoring reads
 RINGS = ("ring_1_new_tool", "ring_2_new_family", "ring_3_no_neighbours")
 #: What a group's runs are judged on: split -> rows (None: all). Recipes never see a ring or a test.
 JUDGED: dict[str, dict[str, int | None]] = {
@@ -140,7 +140,8 @@ def keep(out: Path, group: str, target: Path) -> None:
     """
     rows = judged(group)
     found = []
-    predictions = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in rows]
+    read = [row | {"tools": scoring.declared_defaults(row)} for row in rows]
+    predictions = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in read]
     for told, texts in results(out, group):
         found.append(told | {"scores": rates(rows, texts)})
         predictions += [{"run": told["file"], "text": text} for text in texts]

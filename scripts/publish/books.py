@@ -52,7 +52,7 @@ class Section:
     @property
     def claims(self) -> list[str]:
         """Ids of the claims it settles."""
-        return self.found(r'\bverdict\("([^"]+)"', "code")
+        return self.found(r'\bverdict\(\s*"([^"]+)"', "code")
 
     @property
     def exercises(self) -> list[str]:

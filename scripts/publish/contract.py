@@ -12,6 +12,8 @@ import re
 import statistics
 from collections import Counter
 
+from helpers import claims
+
 from . import spoilers
 from .books import Book, Cell
 
@@ -91,11 +93,7 @@ def _bet_gaps(each: Book, among: list[Book]) -> list[str]:
     found = [
         f"{number} {what}, {LIMITS[what]} are asked for" for what, number in asked.items() if number < LIMITS[what]
     ]
-    found += [
-        f"section {s.title!r} settles {', '.join(s.claims)} without a bet"
-        for s in each.sections
-        if s.claims and not s.bets
-    ]
+    found += _unbet(each)
     recaps = "".join(cell.source for other in among for cell in other.cells("code") if "exercises.recap" in cell.source)
     return found + [
         f"bet {bet!r} of section {s.title!r} is in no recap"
@@ -103,6 +101,17 @@ def _bet_gaps(each: Book, among: list[Book]) -> list[str]:
         for bet in s.bets
         if f'"{bet}"' not in recaps
     ]
+
+
+def _unbet(each: Book) -> list[str]:
+    """Sections that settle something before as many bets were placed. True by construction needs none."""
+    known, found, bets, settled = claims.ledger(), [], 0, 0
+    for s in each.sections:
+        bets += len(s.bets)
+        settled += any(name not in known or known[name].kind != "identity" for name in s.claims)
+        if s.claims and settled > bets:
+            found.append(f"section {s.title!r} settles {', '.join(s.claims)} without a bet")
+    return found
 
 
 def bound(source: str) -> set[str]:

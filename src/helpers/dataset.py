@@ -15,7 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 from . import chat, universe
@@ -146,12 +148,15 @@ def _read(split: str, folder: Path = FOLDER) -> list[dict]:
 
 def _row(stored: dict, declarations: dict, tools_per_row: int | None) -> dict:
     """A stored row (tool names) as a row of the contract (declarations, whole conversation)."""
+    today = date.fromisoformat(stored["today"]) if "today" in stored else None
     names = _kept(stored, tools_per_row)
     if unknown := [name for name in names if name not in declarations]:
         raise CourseError(
             f"row {stored['id']} names the tool {unknown[0]}, which tools.jsonl does not declare", "add it there"
         )
-    messages = conversation(stored["query"], stored["calls"], stored["reply"], stored.get("result"))
+    messages = conversation(
+        stored["query"], stored["calls"], stored["reply"], stored.get("result"), today, stored.get("earlier", ())
+    )
     return {
         **{
             column: stored[column]
@@ -160,7 +165,7 @@ def _row(stored: dict, declarations: dict, tools_per_row: int | None) -> dict:
         "messages": encode(messages),
         "tools": encode([declarations[n] for n in names]),
         "calls": encode(stored["calls"]),
-        "asks": "[]",
+        "asks": encode(stored.get("asks", [])),
     }
 
 
@@ -190,7 +195,7 @@ def _of_domains(stored: list[dict], domains: tuple[str, ...]) -> list[dict]:
 
 
 def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> list[dict]:
-    """Stored rows in runs that declare the same tools.
+    """Stored rows in runs that declare the same tools and have the same day, so that their prompts begin alike.
 
     Each run begins with the next row that has not been used and the tools that row declares (its distractors were
     chosen near); the run is filled with rows that call only these tools. Of every eight rows about one calls nothing.
@@ -206,7 +211,7 @@ def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> 
             fits = called <= set(names) if called else silent < quota and _needs_nothing(row, names)
             if len(run) < rows_per_prompt and (fits or row is waiting[0]):
                 silent += not called
-                run.append({**row, "tools": names})
+                run.append(_on_day({**row, "tools": names}, waiting[0].get("today")))
             else:
                 rest.append(row)
         if len(run) < rows_per_prompt:
@@ -217,15 +222,40 @@ def _regrouped(stored: list[dict], tools_per_row: int, rows_per_prompt: int) -> 
     return [row for run in runs for row in run]
 
 
+def _on_day(row: dict, today: str | None) -> dict:
+    """A stored row as it is on another day: what its gold counts from today is counted anew."""
+    if today is None or row.get("today") == today:
+        return row
+    calls = [{**call, "arguments": dict(call["arguments"])} for call in row["calls"]]
+    for place, counted in row.get("relative", {}).items():
+        number, parameter = place.split(".", 1)
+        day = universe.resolve_date(counted, date.fromisoformat(today))
+        calls[int(number)]["arguments"][parameter] = day
+    return {**row, "today": today, "calls": calls}
+
+
 def _needs_nothing(row: dict, names: list[str]) -> bool:
-    """Whether a row without calls stays one beside other tools: talk does, and a remark about a declared tool."""
+    """Whether a row without calls stays one beside other tools: talk does, and what is about a declared tool."""
     form, subject = row["phrasing"].split(".")[:2]
-    return form == "chat" or (form == "past" and subject in names)
+    return form == "chat" or (form in ("past", "ask_back") and subject in names)
 
 
-def conversation(query: str, calls: list[dict], reply: str = "", result: dict | None = None) -> list[dict]:
-    """The messages of a row: developer, user, then calls, a tool's result and a reply as far as there are any."""
-    messages: list[dict] = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}]
+def conversation(
+    query: str,
+    calls: list[dict],
+    reply: str = "",
+    result: dict | None = None,
+    today: date | None = None,
+    earlier: Sequence[str] = (),
+) -> list[dict]:
+    """The messages of a row: developer (who says the day, if given), what was said ``earlier``, the user's request.
+
+    Then calls, a tool's result and a reply, as far as there are any.
+    """
+    developer = f"{universe.today_line(today)}\n{chat.DEVELOPER_PROMPT}" if today else chat.DEVELOPER_PROMPT
+    messages: list[dict] = [{"role": "developer", "content": developer}]
+    for number, said in enumerate(earlier):
+        messages.append({"role": "assistant" if number % 2 else "user", "content": said})
     messages.append({"role": "user", "content": query})
     if calls:
         messages.append({"role": "assistant", "tool_calls": [{"type": "function", "function": call} for call in calls]})

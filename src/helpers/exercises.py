@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from .checks import NotAttempted
+from .checks import CORRECT, NotAttempted
 from .errors import CourseError
 from .paths import ASSETS, cache_folder, set_aside
 
@@ -226,3 +226,8 @@ def check(exercise_id: str, answer) -> None:
     if exercise_id not in bank():
         raise CourseError(f"there is no exercise {exercise_id!r}", f"use one of {', '.join(bank())}")
     print(f"Exercise {exercise_id}: {bank()[exercise_id].judge(answer)}")
+
+
+def solved(exercise_id: str, answer) -> bool:
+    """Whether an answer (a function) is right, so that a cell may go on and use it. Prints nothing, raises nothing."""
+    return bank()[exercise_id].judge(answer) == CORRECT

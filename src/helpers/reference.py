@@ -6,6 +6,9 @@ was trained by ``scripts/experiments/gpu_runs.py``; of its candidates the one wi
 is stored. It belongs to the base model (``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs
 on.
 
+Predictions answer the rows that the data set held when they were made. Rows have changed since, so those that stored
+predictions refer to are kept as they were (``judged_rows``): a prediction is scored on the row it answered.
+
 A provenance with ``labels`` tells of a run on labels that the course makes otherwise today: before ``masking.encode``
 the token that opens a second tool result carried loss.
 """
@@ -21,12 +24,13 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from . import checkpoints, environment, scoring
+from . import checkpoints, dataset, environment, scoring
 from .errors import CourseError
 from .generation import Generation
 from .paths import REFERENCE
 
 ADAPTER = REFERENCE / "adapter"
+JUDGED_ROWS = REFERENCE / "judged_rows.jsonl.gz"
 PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "command", "revision")
 
 
@@ -130,6 +134,20 @@ def _predictions(path: Path) -> list[dict]:
             return [json.loads(line) for line in file]
     except (OSError, EOFError, ValueError):
         raise CourseError(f"{path.name} is damaged", "restore it with git checkout") from None
+
+
+def judged_rows(split: str, limit: int | None = None) -> list[dict]:
+    """The rows of test, test_unseen_tools or validation as stored predictions answered them, with the data's columns.
+
+    In their order of then, the first ``limit`` of them. Raises CourseError for a split without such rows.
+    """
+    declared, *stored = _predictions(JUDGED_ROWS)
+    known = {tool["function"]["name"]: {key: tool[key] for key in ("type", "function")} for tool in
+             declared["declarations"]}  # fmt: skip
+    rows = [row for row in stored if row["split"] == split]
+    if not rows:
+        raise CourseError(f"no stored prediction answers rows of {split!r}", "load them with dataset.load(split)")
+    return dataset.joined(rows[:limit], known)
 
 
 # --- the reference adapter --------------------------------------------------------------------------------------------

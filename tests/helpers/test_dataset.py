@@ -66,6 +66,9 @@ def test_kinds_have_their_shares(splits):
         assert (
             0.10 <= share["none"] <= 0.15 and 0.10 <= share["parallel"] <= 0.15 and 0.05 <= share["followup"] <= 0.10
         ), (split, share)
+        assert 0.02 <= share["ask_back"] <= 0.03 and all(
+            json.loads(row["asks"]) for row in rows if row["kind"] == "ask_back"
+        )
     assert all(json.loads(row["tools"]) for rows in splits.values() for row in rows if row["kind"] == "none")
 
 

@@ -86,5 +86,10 @@ def test_checking_never_raises_for_an_answer_and_names_an_unknown_exercise(capsy
     exercises.check("4.2", lambda parts: "nonsense")
     exercises.check("4.2", ...)
     assert exercises.NOT_ATTEMPTED in capsys.readouterr().out
+    assert not exercises.solved("4.2", lambda parts: "nonsense") and not exercises.solved("4.2", lambda: 1 / 0)
+    names: dict = {}
+    right = exercises.bank()["1.2"]
+    exec(right.solution, names)
+    assert exercises.solved("1.2", names[right.function])
     with pytest.raises(CourseError, match="no exercise"):
         exercises.check("9.9", 1)

@@ -36,6 +36,29 @@ def test_twins_are_drawn_with_what_they_show():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(notebook_01.NORMS.values())
 
 
+def test_the_grid_of_alpha_and_rate_draws_its_diagonals():
+    from helpers.figures import notebook_02
+
+    exact = {(scale, rate): scale * rate for scale in (1, 2, 4) for rate in (0.1, 0.2, 0.4)}
+    exact[4, 0.1] = 0.9
+    assert notebook_02.along_diagonals(exact) == {0.2: [0.2, 0.2], 0.4: [0.4, 0.4, 0.9], 0.8: [0.8, 0.8]}
+    figure, finding = notebook_02.alpha_and_rate(exact)
+    assert finding.endswith("between 0 points (product 0.2) and 50 (product 0.4) apart.")
+    assert len(figure.axes[0].lines) == 2 * 5 and len(figure.axes[0].texts) == 9
+
+
+def test_a_legend_of_ranks_has_the_markers_of_its_points():
+    from helpers import scoring
+    from helpers.figures import notebook_02
+
+    row = {"id": "1", "dialect": "msa", "kind": "single"} | dict.fromkeys(scoring.LEVELS, True)
+    reports = {(family, rank): [scoring.Report([row])] for family in notebook_02.FAMILIES for rank in (1, 2)}
+    figure, finding = notebook_02.by_rank(reports)
+    shown = [handle.get_marker() for handle in figure.axes[0].get_legend().legend_handles]
+    assert shown == [marker for _, marker, _ in notebook_02.FAMILIES.values()]
+    assert finding == "At every rank at least 100% of the calls parse; exact with α = 2r: 100% at 1, 100% at 2."
+
+
 def test_a_rebuilt_model_has_its_row_though_its_bar_has_no_length():
     from helpers.figures import notebook_01
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from helpers import dataset, reference, scoring
+from helpers import reference, scoring
 from helpers.errors import CourseError
 from helpers.paths import REFERENCE
 
@@ -74,9 +74,22 @@ def test_a_setting_is_scored_from_its_predictions_seed_by_seed(tmp_path):
 
 def test_stored_scores_are_those_of_the_stored_predictions():
     for name, split in (("masking", "test"), ("learning_rate", "validation")):
-        stored, rows = reference.load(name), dataset.load(split).select(range(300)).to_list()
+        stored, rows = reference.load(name), reference.judged_rows(split, 300)
         for result in stored.results[::5]:
             report = scoring.score(stored.generations(rows, job=result["job"]), rows)
             assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == result[
                 "scores"
             ]
+
+
+def test_stored_predictions_are_scored_on_the_rows_they_answered():
+    """Ids of rows as they are now and as they were then never meet, so that no prediction is scored on another row."""
+    sizes = {"test": 1500, "test_unseen_tools": 500, "validation": 500}
+    for split, size in sizes.items():
+        rows = reference.judged_rows(split)
+        assert len(rows) == size and tuple(sorted(rows[0])) == tuple(sorted(dataset.COLUMNS))
+        dataset.validate(rows[0])
+        assert not {row["id"] for row in rows} & {row["id"] for row in dataset._read(split)}
+        assert [row["id"] for row in reference.judged_rows(split, 3)] == [row["id"] for row in rows[:3]]
+    with pytest.raises(CourseError, match="no stored prediction answers rows of 'train'"):
+        reference.judged_rows("train")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import dataset, generation, reference, scoring
+from helpers import generation, reference, scoring
 from helpers.errors import CourseError
 
 ROWS = 24
@@ -22,7 +22,7 @@ def test_it_is_the_best_candidate_on_validation(candidates):
         "base_model_name_or_path"
     ] == "google/gemma-3-270m"
     assert (reference.ADAPTER / "adapter_model.safetensors").stat().st_size <= 16 * 2**20
-    rows = dataset.load("validation")
+    rows = reference.judged_rows("validation")
     scored = {
         r["name"]: scoring.score(candidates.generations(rows, job=r["job"], split="validation"), rows).rate("exact")
         for r in candidates.results
@@ -32,7 +32,7 @@ def test_it_is_the_best_candidate_on_validation(candidates):
 
 @pytest.mark.parametrize("split", ["validation", "test", "test_unseen_tools"])
 def test_stored_counts_are_those_of_the_stored_predictions(split, candidates):
-    rows = dataset.load(split)
+    rows = reference.judged_rows(split)
     report = scoring.score(reference.adapter_generations(rows, split), rows)
     told = reference.chosen_adapter(candidates)[split]
     assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == told
@@ -45,7 +45,7 @@ def test_a_cpu_writes_what_the_gpu_wrote():
     A wrong adapter, scaling or template would change nearly all rows.
     """
     model, tokenizer = reference.load_adapter()
-    rows = dataset.load("test").select(range(ROWS)).to_list()
+    rows = reference.judged_rows("test", ROWS)
     ours, theirs = generation.generate(model, tokenizer, rows), reference.adapter_generations(rows, "test")
     same = sum(a.text == b.text for a, b in zip(ours, theirs, strict=True))
     assert same >= ROWS - 3, f"{same} of {ROWS} generations are the stored ones"

@@ -127,6 +127,77 @@ def test_compare_is_paired_and_exact():
     assert same.difference == 0 and same.p == 1 and same.low < 0 < same.high
 
 
+BOOLEAN = {"type": "boolean", "description": "Wrap it; default false"}
+TOOL = {"function": {"name": "f", "parameters": {"properties": {"wrap": BOOLEAN, "x": {"type": "integer"}}}}}
+
+
+@pytest.mark.parametrize(
+    ("gold", "written", "right"),
+    [
+        ({"x": 1}, "x:1,wrap:false", True),
+        ({"x": 1, "wrap": False}, "x:1", True),
+        ({"x": 1, "wrap": False}, "wrap:false,x:1", True),
+        ({"x": 1, "wrap": True}, "x:1", False),
+        ({"x": 1}, "x:1,wrap:true", False),
+        ({"x": 1}, "x:1,wrap:<escape>false<escape>", False),
+        ({"x": 1}, "x:1,other:false", False),
+    ],
+)
+def test_false_by_default_is_the_same_as_absent(gold, written, right):
+    gold_row = row([{"name": "f", "arguments": gold}]) | {"tools": json.dumps([TOOL])}
+    for tools in (gold_row["tools"], scoring.declared_defaults(gold_row)):
+        judged = score([said(call(f"f{{{written}}}"))], [gold_row | {"tools": tools}])
+        assert judged.rate("exact") == judged.rate("keys") * judged.rate("exact") == right
+    required = json.loads(json.dumps(TOOL))
+    required["function"]["parameters"]["required"] = ["wrap"]
+    assert json.loads(scoring.declared_defaults({"tools": json.dumps([required])})) == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "written", "right"),
+    [
+        ("جدة", "جده", True), ("مستشفى", "مستشفي", True), ("أحمد", "احمد", True), ("إيفورا", "ايفورا", True),
+        ("الرياض", "رياض", True), ("شارع  السلام", "شارع السلام", True), ("جدة", "مكة", False), ("شارع السلام", "شارع سلام", False),
+    ],
+)  # fmt: skip
+def test_folded_spelling_is_a_column_beside_exact(gold, written, right):
+    judged = score([said(call(f"f{{x:<escape>{written}<escape>}}"))], [row([{"name": "f", "arguments": {"x": gold}}])])
+    assert judged.rate("exact_folded") == right and judged.rate("exact") == 0
+    assert set(judged.table()["level"]) == {*scoring.LEVELS, scoring.FOLDED}
+
+
+def clustered(pattern: str, copies: int) -> scoring.Report:
+    """A report in which each judgement of the pattern stands for one phrasing with so many rows."""
+    return scoring.Report(
+        [
+            {"id": f"{i}.{k}", "dialect": "msa", "kind": "single", "phrasing": f"p{i}", "exact": hit == "1"}
+            for i, hit in enumerate(pattern)
+            for k in range(copies)
+        ]
+    )
+
+
+def test_rows_of_one_phrasing_count_as_one():
+    pattern, other = "0110" * 10, "0111" * 10
+    few, many = clustered(pattern, 1), clustered(pattern, 9)
+    one, nine = (report.cell("exact") for report in (few, many))
+    assert (one["n"], nine["n"]) == (40, 360) and nine["rate"] == one["rate"]
+    assert (nine["low"], nine["high"]) == pytest.approx((one["low"], one["high"]), abs=0.01)
+    a, b = (compare(clustered(pattern, n), clustered(other, n), "exact") for n in (1, 9))
+    assert (b.low, b.high) == pytest.approx((a.low, a.high), abs=0.01)
+    a, b = (scoring.compare_seeds([clustered(pattern, n)], [clustered(other, n)], "exact") for n in (1, 9))
+    assert (b.low, b.high, b.p) == pytest.approx((a.low, a.high, a.p))
+
+
+def test_the_design_effect_of_known_clusters():
+    assert scoring.design_effect([1, 0, 1, 1], "abcd") == 1.0
+    assert scoring.design_effect([1, 0] * 20, [i // 2 for i in range(40)]) == 1.0  # clusters are no more alike
+    assert scoring.design_effect([1] * 6, "aabbcc") == 2.0  # nothing varies: a cluster is one row
+    whole = [i // 4 % 2 for i in range(80)]  # 20 clusters of 4, each all right or all wrong
+    assert scoring.design_effect(whole, [i // 4 for i in range(80)]) == pytest.approx(4 * 20 / 19)
+    assert scoring.design_effect([], []) == 1.0
+
+
 def test_misuse_is_named():
     report = score([said("x")], [row(GOLD)])
     with pytest.raises(CourseError, match="no level"):

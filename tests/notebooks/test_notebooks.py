@@ -149,7 +149,7 @@ def test_each_settled_claim_has_exactly_one_verdict_in_its_own_notebook():
     found = Counter()
     for path in STORED:
         for cell in code(nbformat.read(path, as_version=4)):
-            for claim_id in re.findall(r'\bverdict\("([^"]+)"', cell.source):
+            for claim_id in re.findall(r'\bverdict\(\s*"([^"]+)"', cell.source):
                 found[claim_id, path.stem] += 1
     assert found == Counter({(c.id, c.notebook): 1 for c in claims.ledger().values() if c.settled})
 

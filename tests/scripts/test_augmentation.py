@@ -118,7 +118,7 @@ def test_no_value_of_a_held_out_part_comes_in(seed):
             for e in builder.entries(vocabulary, split)
         }
         values = [augmentation.folded(e["value"]) for e in builder.entries(vocabulary, "train")]
-        assert len(held_out) >= 8 and not held_out & set(values) and len(values) > 100
+        assert len(held_out) >= 8 and not held_out & set(values) and len(values) > 80
         written = {augmentation.folded(v) for v in builder.training_values[vocabulary]}
         invented = [
             v
