@@ -138,7 +138,7 @@ plots.text_table(table)
 # you have seen anything of the format.
 #
 # 1. We send each of the five requests, with the tool, to the model as it is. How many answers will hold a valid call?
-# 2. Suppose a model writes correct calls, and you hand 100 of them to Python's `json.loads`. How many can it read?
+# 2. Suppose a model writes correct calls, and you hand them to Python's `json.loads`. How many of them can it read?
 #    Notebook 04 counts.
 # 3. Something must end the turn in which a function is called. The format has three tokens that could do it:
 #    `<end_of_turn>`, `<start_function_response>` and `<eos>`, the end of the text. Notebook 04 counts this too.
@@ -148,9 +148,8 @@ from helpers import exercises
 
 counts = ["0", "1", "2", "3", "4", "5"]
 bet_calls = exercises.bet("baseline-calls", "valid calls among five answers", options=counts)
-shares = ["0", "25", "50", "75", "100"]
-question = "of 100 correct calls, how many can json.loads read?"
-bet_json = exercises.bet("json", question, options=shares)
+portions = ["none", "fewer than half", "half or more", "all"]
+bet_json = exercises.bet("json", "how many correct calls does json.loads read?", options=portions)
 tokens = ["<end_of_turn>", "<start_function_response>", "<eos>"]
 bet_stop = exercises.bet("stop-token", "which token ends a call turn?", options=tokens)
 
