@@ -43,7 +43,7 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of generations: ``rows``, a dict each (id, dialect, kind, phrasing, and a boolean or None for each level)."""
+    """Scores of generations: ``rows``, a dict each: id, dialect, kind, phrasing, a boolean or None a level."""
 
     rows: list[dict]
 
