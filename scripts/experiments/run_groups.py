@@ -113,6 +113,15 @@ def recipes() -> list[Run]:
             steps=1500,
             watched=250,
         ),
+        replace(
+            fast,
+            name="kl 1 at 5e-4, refilled, 1500 steps",
+            mixture={"refilled": 1.0},
+            replay="kl",
+            weight=1.0,
+            steps=1500,
+            watched=250,
+        ),
         replace(fast, name="r 128 at 5e-4", rank=128, alpha=256),
         replace(base, seed=2),
     ]

@@ -1,6 +1,7 @@
 """Rows as token ids on disk: what training runs draw their steps from, one pool for each source of rows.
 
     universe   the thousand tools' training requests, drawn anew each round     helpers.universe
+    refilled   the same, half of its copied values replaced                      helpers.universe.refilling
     universe_N as many rows of some N of its tools alone, to see what breadth does
     course     the course's own 32 tools, drawn anew and renamed each round     scripts.dataset.augmentation
     seal       Seal-Tools (Wu et al. 2024, Apache-2.0), English, 1,640 requests beside drawn distractors; its converted
@@ -34,12 +35,14 @@ STORED: dict[str, dict[str, bool]] = {
 COUNTS = (32, 130, 230)  # tools of the universe_N pools
 ROUNDS = {
     "universe": 24,
+    "refilled": 24,
     "course": 12,
     "seal": 12,
     "held": 1,
     **dict.fromkeys(STORED, 1),
     **{f"universe_{count}": 1 for count in COUNTS},
 }
+REFILL = 0.5  # share of copied values that are replaced
 HELD = 300  # rows whose loss is measured
 FEW_TOOLS = 20_000  # rows of a universe_N pool: 500 steps
 ROOM = 3000  # characters of a row's declarations, as the universe has it
@@ -102,10 +105,10 @@ def read(folder: Path, name: str, rounds: int | None = None) -> Pool:
 
 def rows_of(name: str, number: int, seal: Path) -> list[dict]:
     """The data rows of one round of a pool."""
-    if name == "universe":
+    if name in ("universe", "refilled"):
         from helpers import universe
 
-        return universe.rows("universe_train", seed=number)
+        return universe.rows("universe_train", seed=number, refill=REFILL if name == "refilled" else 0.0)
     if name in STORED:
         return dataset.load("train").to_list()
     if name == "held":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers import checkpoints, dataset, environment, reference, scoring
 from helpers.dataset import DIALECTS
+from helpers.probes import retrieval
 
 from . import generated
 from .generated import markdown_table
@@ -67,7 +68,7 @@ def _by_tool(splits: dict) -> list[list]:
 
 def baseline() -> str:
     """Scores of the nearest-phrasing retriever on both test splits, with Wilson 95 % intervals, as Markdown."""
-    scored = scoring.retrieval_reports()
+    scored = retrieval.reports()
     levels = ("parse", "name", "keys", "exact", "no_call")
     return markdown_table(
         ["TF-IDF retriever", *scored], [[level, *(_cell(r, level) for r in scored.values())] for level in levels]

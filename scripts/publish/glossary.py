@@ -1,8 +1,8 @@
 """The course's terms in English and Arabic, in the order of their first use in the stored notebooks.
 
 ``make generate`` writes docs/glossary.md from assets/glossary.yaml and names the terms that no notebook uses yet.
-``python -m scripts.publish.glossary`` links each term's first use in the text twins to it, and takes away links from
-later ones; then ``python -m scripts.publish.notebooks prose`` brings them into the stored notebooks.
+A notebook links its hard terms where it first uses them, by reference: ``[KV cache][g-cache]``, with the address at the
+end of the same cell, since every cell is drawn alone. ``python -m scripts.publish.glossary`` names what breaks that.
 """
 
 from __future__ import annotations
@@ -16,18 +16,14 @@ import yaml
 from helpers.errors import CourseError
 from helpers.paths import ASSETS, ROOT
 
-from . import outline
+from . import books
 
 PAGE = ROOT / "docs" / "glossary.md"
 TWINS = ROOT / "notebooks" / "text"
 _REPOSITORY = re.compile(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+/blob/\w+)/")  # in a notebook's badge
-_LINK = re.compile(r"\[([^\]]*)\]\(https://github\.com/[^)\s]*/docs/glossary\.md#([a-z0-9-]+)\)")
-_NO_PROSE = re.compile(  # where a link would break something or would not be seen as one
-    r"```.*?```|`[^`]*`|<!--.*?-->|!?\[[^\]]*\]\([^)]*\)|\]\([^)]*\)"
-    r"|\$\$.*?\$\$|\$[^$\n]+\$|<summary>.*?</summary>|<div.*?</div>|<[^>\n]+>"
-    r"|^#+ [^\n]*|^[>|][^\n]*",  # headings, the guide's words, tables
-    re.S | re.M,
-)
+_INLINE = re.compile(r"\]\(https://github\.com/[^)\s]*/docs/glossary\.md#([a-z0-9-]+)\)")
+_USED = re.compile(r"\[([^\]]+)\]\[(g-[a-z0-9-]+)\]")
+_DEFINED = re.compile(r"^# \[(g-[a-z0-9-]+)\]: (\S+)#([a-z0-9-]+)$", re.M)
 INTRODUCTION = """# Glossary · مسرد المصطلحات
 
 The course's terms in the order in which the notebooks first use them. Written by `make generate` from
@@ -74,12 +70,16 @@ def terms() -> list[Term]:
 
 def prose(source: str) -> str:
     """A markdown cell's text on one line, without what no reader sees as prose: code, comments, link targets."""
-    return " ".join(re.sub(r"```.*?```|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)", " ", source, flags=re.S).split())
+    return " ".join(
+        re.sub(
+            r"```.*?```|`[^`\n]*`|<!--.*?-->|\]\([^)]*\)|\]\[g-[^\]]*\]|\[g-[^\]]*\]: \S+", " ", source, flags=re.S
+        ).split()
+    )
 
 
 def first_use(term: Term) -> Use | None:
     """The first place in the stored notebooks whose prose uses a term."""
-    for number, book in enumerate(outline.books()):
+    for number, book in enumerate(books.books()):
         position = 0
         for section in book.sections:
             for cell in section.cells:
@@ -133,50 +133,32 @@ def address(twin: str) -> str:
     return f"https://github.com/{named[1]}/docs/glossary.md"
 
 
-def unlinked(text: str) -> str:
-    """Text without links to the glossary."""
-    return _LINK.sub(r"\1", text)
-
-
 def links(text: str) -> list[tuple[str, str]]:
-    """(the words, the term's id) of every link to the glossary in a text."""
-    return _LINK.findall(text)
-
-
-def first_places(source: str, open_terms: list[Term]) -> list[tuple[int, int, Term]]:
-    """(start, end, term) of the first linkable use of each term in a cell.
-
-    Longer names go first: *control token* is no use of *token*.
-    """
-    free = _NO_PROSE.sub(lambda met: "\0" * len(met.group()), source).replace("\n", " ")
+    """(the words, the term's id) of every link to the glossary in a text twin, cell by cell."""
     found = []
-    for term in sorted(open_terms, key=lambda term: -len(term.term)):
-        if met := term.pattern.search(free):
-            found.append((met.start(), met.end(), term))
-            free = f"{free[: met.start()]}{chr(0) * len(met.group())}{free[met.end() :]}"
-    return sorted(found, key=lambda place: place[0])
+    for cell in _cells(text):
+        defined = {name: term for name, _, term in _DEFINED.findall(cell)}
+        found += [(words, defined[name]) for words, name in _USED.findall(cell) if name in defined]
+    return found
 
 
-def linked(twins: dict[str, str]) -> dict[str, str]:
-    """Text twins, name -> text in the course's order, with the first use of each term linked and no other."""
-    written, waiting = {}, list(terms())
-    for name, text in twins.items():
-        page, cells = address(text), re.split(r"^(?=# %%)", unlinked(text), flags=re.M)
-        for number, cell in enumerate(cells):
-            if not cell.startswith("# %% [markdown]") or "<!-- exercise" in cell:
-                continue
-            head, _, commented = cell.partition("\n")
-            source = re.sub(r"^# ?", "", commented, flags=re.M)
-            places = first_places(source, waiting)
-            for start, end, term in reversed(places):
-                source = f"{source[:start]}[{source[start:end]}]({page}#{term.id}){source[end:]}"
-            waiting = [term for term in waiting if term not in [place[2] for place in places]]
-            body = source.rstrip("\n")
-            cells[number] = (
-                "\n".join([head, *(f"# {line}".rstrip() for line in body.split("\n"))]) + source[len(body) :]
-            )
-        written[name] = "".join(cells)
-    return written
+def _cells(text: str) -> list[str]:
+    return re.split(r"^(?=# %%)", text, flags=re.M)
+
+
+def faults(text: str) -> list[str]:
+    """What is wrong with a text twin's links to the glossary, one line each."""
+    page, known = address(text), {term.id for term in terms()}
+    found = [f"#{term} is linked inline: give it a reference" for term in _INLINE.findall(text)]
+    for cell in _cells(text):
+        defined, used = _DEFINED.findall(cell), {name for _, name in _USED.findall(cell)}
+        names = [name for name, _, _ in defined]
+        found += [f"[{name}] is used in a cell that does not define it" for name in sorted(used - set(names))]
+        found += [f"[{name}] is defined in a cell that does not use it" for name in names if name not in used]
+        found += [f"[{name}] leads to {target}, not to {page}" for name, target, _ in defined if target != page]
+        found += [f"[{name}] leads to #{term}, which is no term" for name, _, term in defined if term not in known]
+    linked = [term for _, term in links(text)]
+    return found + [f"#{term} is linked more than once" for term in sorted({t for t in linked if linked.count(t) > 1})]
 
 
 def read_twins() -> dict[str, str]:
@@ -184,16 +166,10 @@ def read_twins() -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(TWINS.glob("*.py"))}
 
 
-def write_links() -> None:
-    """Link each term's first use in the text twins, and print the links of each."""
-    for name, text in linked(read_twins()).items():
-        (TWINS / name).write_text(text, encoding="utf-8")
-        print(f"{name}: {len(links(text))} links to the glossary")
-
-
 def main() -> None:
     """Run the command line (see the module)."""
-    write_links()
+    for name, text in read_twins().items():
+        print(f"{name}: {len(links(text))} links to the glossary", *(f"  {line}" for line in faults(text)), sep="\n")
     if missing := [term.term for term in terms() if first_use(term) is None]:
         print("not used by any notebook yet:", ", ".join(missing))
 

@@ -22,8 +22,8 @@ PLACES = [HERE, pathlib.Path("/content/drive/MyDrive"), *pathlib.Path("/kaggle/i
 
 
 def find():  # the folder that holds the package: above us, below one of the places, or installed
-    deep = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{{MARK}}"))
-    places = itertools.chain((p / "src" for p in HERE.parents), deep, map(pathlib.Path, sys.path))
+    far = (f.parents[1] for n in range(3) for p in PLACES for f in p.glob("*/" * n + f"src/{{MARK}}"))
+    places = itertools.chain((p / "src" for p in HERE.parents), far, map(pathlib.Path, sys.path))
     return next((p for p in places if (p / MARK).is_file()), None)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from helpers import reference, scoring, universe
+from helpers import reference, universe
+from helpers.probes import retrieval
 from helpers.universe import families
 from scripts.dataset import universe_report
 from scripts.experiments import token_pools
@@ -68,7 +69,7 @@ def bet() -> str:
         + [_percent(*run["scores"][split][level]) for split in RINGS for level in ("name", "exact")]
         for run in sorted(stored.results, key=lambda run: (order.index(run["data"]), run["seed"]))
     ]
-    retrieved = {split: report.counts() for split, report in scoring.retrieval_reports("universe_train", RINGS).items()}
+    retrieved = {split: report.counts() for split, report in retrieval.reports("universe_train", RINGS).items()}
     found = [_percent(*retrieved[split][level]) for split in RINGS for level in ("name", "exact")]
     table = generated.markdown_table(header, [*lines, ["retriever, no model", "–", *found]])
     return f"{stored.source()}.\n\n{table}"

@@ -4,9 +4,9 @@
 it does not say), what we test, the truth, what a measurement must be (``expect``: a ``band`` [low, high] or an exact
 ``value``, per model where they differ; ``also``: bands of further figures, by name), the sentence that its card says,
 the verdict, and the notebook.
-``assets/measured.json`` holds the sentences of the stored notebooks' cards, claim by claim: ``verdict`` writes it where
-COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README, notebook 00 and the pages
-read it.
+``verdict`` keeps what the reader's own cards say, from notebook to notebook (``own``): notebook 00's map shows nothing
+else. ``assets/measured.json`` holds the sentences of the stored notebooks' cards, claim by claim: ``verdict`` writes it
+where COURSE_MEASURED names a file, as ``scripts.publish`` does when notebooks are stored. README and the pages read it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 from .errors import CourseError
-from .paths import ASSETS, ROOT
+from .paths import ASSETS, ROOT, readers_file
 
 VERDICTS = ("holds", "holds with corrections", "misleading", "does not hold", "open")
 _MARKS = {"holds": "✓", "holds with corrections": "✓*", "misleading": "!", "does not hold": "✗", "open": "?"}
@@ -35,12 +35,16 @@ _COLOURS = {  # Okabe-Ito; the mark and the words say the same without colour
 }
 
 
+CARDS = "cards.json"  # the reader's own measurements, beside their bets
+
 #: Where a claim's number comes from, in words.
 KINDS = {
     "measured": "measured here",
     "stored": "stored result, recomputed",
     "identity": "true by construction: no evidence for or against",
 }
+#: The same in two words, for a table.
+SHORT = {"measured": "measured by you", "stored": "stored result", "identity": "identity"}
 _MATH = (
     (r"\\frac\{\\alpha\}\{r\}", "α/r"), (r"\\alpha", "α"), (r"\\times", "×"), (r"\\in\b", "∈"),
     (r"\\mathbb\{R\}\^\{(\w+) × (\w+)\}", r"ℝ^(\1×\2)"), (r"\^2", "²"), (r"(?<=W)_0", "₀"), (r"[$*`]", ""),
@@ -175,11 +179,31 @@ def verdict(claim_id: str, measured, model: str | None = None, **figures) -> Car
     card = Card(claim, measured, _inside(claim, measured, model, figures), figures)
     if target := os.environ.get("COURSE_MEASURED"):
         _note(Path(target), claim_id, card.shown)
+    _keep(card)
     if not card.inside and os.environ.get("COURSE_STRICT") == "1":
         raise CourseError(
             f"claim {claim_id}: measured {card.shown}, expected {claim.expect}", "find out which of the two is wrong"
         )
     return card
+
+
+def _keep(card: Card) -> None:
+    """Put a card's measurement and verdict into the reader's own file."""
+    try:
+        readers_file(CARDS).parent.mkdir(parents=True, exist_ok=True)
+        kept = own() | {card.claim.id: {"measured": card.shown, "verdict": card.verdict}}
+        readers_file(CARDS).write_text(json.dumps(kept, ensure_ascii=False, indent=1), encoding="utf-8")
+    except OSError:
+        pass  # the card is on the screen: a map without it is no reason to stop
+
+
+def own() -> dict[str, dict]:
+    """Claim id -> measurement and verdict of the reader's own cards; empty while there is none, or none can be read."""
+    try:
+        kept = json.loads(readers_file(CARDS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _note(path: Path, claim_id: str, shown: str) -> None:
@@ -237,6 +261,27 @@ def table(section: int | None = None):
             "we measured": [measured.get(c.id, "") for c in chosen],
             "verdict": [c.verdict if c.settled else "not settled yet" for c in chosen],
             "notebook": [c.notebook for c in chosen],
+        },
+        index=[c.number for c in chosen],
+    )
+
+
+def agenda():
+    """What there is to settle, as a pandas.DataFrame, a claim a row: nothing measured but by the reader's own cards.
+
+    Columns: the guide says, we test, settled by, notebook, your card. ``settled by``: the first words of ``KINDS``.
+    """
+    import pandas
+
+    chosen, done = list(ledger().values()), own()
+    cards = [done.get(c.id) for c in chosen]
+    return pandas.DataFrame(
+        {
+            "the guide says": [c.said for c in chosen],
+            "we test": [c.tests for c in chosen],
+            "settled by": [SHORT[c.kind] for c in chosen],
+            "notebook": [c.notebook for c in chosen],
+            "your card": [f"{card['measured']} → {card['verdict']}" if card else "" for card in cards],
         },
         index=[c.number for c in chosen],
     )

@@ -248,8 +248,10 @@ def conversation(
     today: date | None = None,
     earlier: Sequence[str] = (),
 ) -> list[dict]:
-    """The messages of a row: developer (with the day, if it is said), what user and assistant said ``earlier``, the
-    user's request, then calls, a tool's result and a reply as far as there are any."""
+    """The messages of a row: developer (who says the day, if given), what was said ``earlier``, the user's request.
+
+    Then calls, a tool's result and a reply, as far as there are any.
+    """
     developer = f"{universe.today_line(today)}\n{chat.DEVELOPER_PROMPT}" if today else chat.DEVELOPER_PROMPT
     messages: list[dict] = [{"role": "developer", "content": developer}]
     for number, said in enumerate(earlier):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from .checks import NotAttempted
+from .checks import CORRECT, NotAttempted
 from .errors import CourseError
 from .paths import ASSETS, cache_folder, set_aside
 
@@ -140,9 +140,13 @@ def recap(results: dict) -> None:
 
 def _distance(guess, measured) -> str:
     number = re.match(r"[-+]?\d+(?:\.\d+)?(?:e-?\d+)?", str(measured).replace("−", "-"))
-    if isinstance(guess, int | float) and number:
-        return f"off by {abs(guess - float(number.group())):.3g}"
-    return "as you bet" if str(guess) == str(measured) else "not as you bet"
+    try:
+        mine = float(guess)  # an option may be a number in words: "3"
+    except ValueError:
+        mine = None
+    if (isinstance(guess, str) and guess == str(measured)) or mine is None or not number:
+        return "as you bet" if str(guess) == str(measured) else "not as you bet"
+    return f"off by {abs(mine - float(number.group())):.3g}"
 
 
 # --- exercises --------------------------------------------------------------------------------------------------------
@@ -222,3 +226,8 @@ def check(exercise_id: str, answer) -> None:
     if exercise_id not in bank():
         raise CourseError(f"there is no exercise {exercise_id!r}", f"use one of {', '.join(bank())}")
     print(f"Exercise {exercise_id}: {bank()[exercise_id].judge(answer)}")
+
+
+def solved(exercise_id: str, answer) -> bool:
+    """Whether an answer (a function) is right, so that a cell may go on and use it. Prints nothing, raises nothing."""
+    return bank()[exercise_id].judge(answer) == CORRECT

@@ -32,6 +32,12 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(base) / "arabic-functiongemma"
 
 
+def readers_file(name: str) -> Path:
+    """Where a reader's own file is kept from notebook to notebook: beside ``COURSE_BETS``, or in the cache folder."""
+    named = os.environ.get("COURSE_BETS")
+    return Path(named).with_name(name) if named else cache_folder() / name
+
+
 def encode(value) -> str:
     """A value as the compact JSON that the columns and files hold."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -165,6 +165,8 @@ def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict
     messages = turns.conversation(spoken, ours)
     made = [[call["function"] for call in message.get("tool_calls", [])] for message in messages]
     kind = "parallel" if len(made[-1]) > 1 else "single" if made[-1] else "followup" if any(made) else "none"
+    asks = decoded(row.get("asks") or "[]", list, "asks is not a JSON list")
+    kind = "ask_back" if kind == "none" and asks else kind
     calls = made[-1] or [call for turn in made for call in turn]
     if not rename and "calls" in row and decoded(row["calls"], list, "calls are not a JSON list") != calls:
         refuse("the columns calls and messages differ")
@@ -175,7 +177,7 @@ def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict
         "query": "\n".join(message["content"] for message in messages if message["role"] == "user"),
         "reply": "" if made[-1] else messages[-1]["content"],
         "phrasing": str(plain(row.get("phrasing")) or identity),
-        "asks": "[]",
+        "asks": encode(asks if kind == "ask_back" else []),
         "messages": encode(messages),
         "tools": encode(tools),
         "calls": encode(calls),

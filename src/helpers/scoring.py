@@ -29,9 +29,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from . import dataset, universe
-from .calls import FunctionCall, ParseError, parse, serialize
+from .calls import FunctionCall, ParseError, parse
 from .errors import CourseError
-from .generation import Generation
 
 LEVELS = ("parse", "stop", "name", "keys", "exact", "no_call")
 FOLDED = "exact_folded"  # a level beside ``exact``
@@ -43,7 +42,7 @@ RESAMPLES = 5000
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of generations: ``rows``, a dict each: id, dialect, kind, phrasing, a boolean or None a level."""
+    """Scores of generations: ``rows``, a dict each: id, dialect, kind, phrasing, a boolean or None for each level."""
 
     rows: list[dict]
 
@@ -307,46 +306,3 @@ def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
     means = sums[drawn].sum(1) / sizes[drawn].sum(1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Comparison(float(each.mean()), float(low), float(high), float(wilcoxon(sums).pvalue), len(each))
-
-
-# --- a baseline without a model ---------------------------------------------------------------------------------------
-
-
-class NearestPhrasing:
-    """A retriever without a model: TF-IDF over character 2- to 4-grams.
-
-    It answers with the calls (or the reply) of the most similar training row whose calls use declared tools only.
-    """
-
-    def __init__(self, rows):
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self.rows = [row for row in rows if row["kind"] != "followup"]
-        self.vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-        self.matrix = self.vectorizer.fit_transform(row["query"] for row in self.rows)
-        self.needs = [{call["name"] for call in json.loads(row["calls"])} for row in self.rows]
-
-    def generate(self, rows) -> list[Generation]:
-        """An answer for each row, in the form that a model's generations have."""
-        rows = list(rows)
-        # (rows, training rows), sparse
-        similar = self.vectorizer.transform(row["query"] for row in rows) @ self.matrix.T
-        return [self._answer(row, similar[i].toarray()[0]) for i, row in enumerate(rows)]
-
-    def _answer(self, row, similarity) -> Generation:
-        declared = {tool["function"]["name"] for tool in json.loads(row["tools"])}
-        for index in similarity.argsort()[::-1]:
-            if self.needs[index] <= declared:
-                break
-        nearest = self.rows[index]
-        calls = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(nearest["calls"])]
-        if not calls:
-            return Generation(nearest["reply"] + "<end_of_turn>", (), "<end_of_turn>")
-        return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
-
-
-def retrieval_reports(train: str = "train", held_out=("test", "test_unseen_tools"), tests: dict | None = None) -> dict:
-    """Held-out split -> ``scoring.Report`` of the retriever that knows ``train``; ``tests`` gives other rows to it."""
-    retriever = NearestPhrasing(dataset.load(train))
-    tests = tests or {split: dataset.load(split) for split in held_out}
-    return {split: score(retriever.generate(rows), rows) for split, rows in tests.items()}

@@ -1,18 +1,99 @@
 """Wrong answers to the exercises, each with words of the diagnosis that its check must give."""
 
-from helpers.checks.notebook_00 import _score_interval
+import struct
+
+from helpers.checks.notebook_04 import _requests
+
+
+def _declared(name: str) -> dict:
+    """A declaration of one parameter under a name."""
+    plant = {"type": "string", "description": "Name of the plant"}
+    parameters = {"type": "object", "properties": {"plant": plant}, "required": ["plant"]}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": "Water a plant.", "parameters": parameters},
+    }
+
+
+def lora_layer(linear, r, alpha, both_zero=False, cut=False, random_b=False, frozen=True, plain=False):
+    """A LoRA layer with one fault."""
+    import torch
+
+    class Faulty(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = linear.requires_grad_(not frozen)
+            a = torch.zeros(r, linear.in_features) if both_zero else torch.randn(r, linear.in_features)
+            b = (torch.randn if random_b else torch.zeros)(linear.out_features, r)
+            self.A, self.B = (a, b) if plain else (torch.nn.Parameter(a), torch.nn.Parameter(b))
+
+        def forward(self, x):
+            return self.linear(x) + alpha / r * (x @ (self.A.detach() if cut else self.A).T @ self.B.T)
+
+    return Faulty()
+
+
+def _turns(request, city, **change):
+    """The four messages of exercise 0.1, with some of them changed: place -> message, or None to leave it out."""
+    call = {"function": {"name": "get_weather", "arguments": {"city": city}}}
+    turns = {
+        "asks": {"role": "user", "content": request},
+        "calls": {"role": "assistant", "tool_calls": [call]},
+        "returns": {"role": "tool", "name": "get_weather", "content": {"degrees": 21}},
+        "replies": {"role": "assistant", "content": city},
+    }
+    return [turn for turn in (turns | change).values() if turn]
+
+
+def _prayer(wrapped=True, types="string", required=("city",), enum=True, description="…", names=("city", "prayer")):
+    """The declaration of exercise 0.2, with one thing changed."""
+    words = {"enum": ["fajr", "dhuhr", "asr", "maghrib", "isha"]} if enum else {}
+    parts = {name: {"type": types, "description": description} for name in names}
+    parts[names[-1]] |= words
+    schema = {"type": "object", "properties": parts, "required": list(required)}
+    function = {"name": "get_prayer_time", "description": description, "parameters": schema}
+    return {"type": "function", "function": function} if wrapped else function
+
+
+def _shifted(model, ending: str, by: float) -> int:
+    norms = [m for name, m in model.named_modules() if name.endswith(ending) and hasattr(m, "weight")]
+    for norm in norms:
+        norm.weight += by
+    return len(norms)
+
+
+def _losses(model, ids, labels, shift: int = 1):
+    """Losses of the labelled positions, (labels,), from logits at all of them."""
+    logits = model.lm_head(model.model(input_ids=ids).last_hidden_state)[:, : ids.shape[1] - shift]
+    wanted = labels[:, shift:]
+    kept = wanted != -100
+    return -logits.log_softmax(-1)[kept].gather(1, wanted[kept][:, None])
+
+
+def _block(stream, at):
+    """Scale and 32 integers of the Q8_0 block that begins at a byte."""
+    stream.seek(at)
+    return struct.unpack("<e32b", stream.read(34).ljust(34, b"\0"))
+
 
 MISTAKES = {
     "0.1": {
-        "looks like JSON": lambda n, a: '{"name": "get_forecast"}',
-        "only strings are escaped": lambda n, a: (
-            "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:<escape>3<escape>}"
-        ),
-        "sorts the keys": lambda n, a: (
-            "<start_function_call>call:get_forecast{days:3,city:<escape>جدة<escape>}<end_function_call>"
-        ),
+        "written as text": lambda r, c: _turns(r, c, calls={"role": "assistant", "content": "call:get_weather{}"}),
+        "no turn of the assistant calls": lambda r, c: _turns(r, c, calls=None, returns=None),
+        "stops halfway": lambda r, c: _turns(r, c, returns=None, replies=None),
+        "unchanged": lambda r, c: _turns("الطقس؟", c),
+        "not that of get_weather for the city": lambda r, c: _turns(r, "جدة"),
+        "the template refuses it": lambda r, c: _turns(r, c, returns={"role": "tool", "content": {}}),
     },
     "0.2": {
+        "is wrapped": lambda: _prayer(wrapped=False),
+        "small letters": lambda: _prayer(types="STRING"),
+        "prayer is not": lambda: _prayer(required=("city", "prayer")),
+        "give it an enum": lambda: _prayer(enum=False),
+        "nothing but names": lambda: _prayer(description=""),
+        "with the properties": lambda: _prayer(names=("town", "prayer")),
+    },
+    "0.3": {
         "not declared went through": lambda a, s: [name for name in s["required"] if name not in a],
         "required argument may be missing": lambda a, s: [name for name in a if name not in s["properties"]],
         "may be left out": lambda a, s: [n for n in {*a, *s["properties"]} if (n in a) != (n in s["properties"])],
@@ -23,116 +104,169 @@ MISTAKES = {
             if n not in s["properties"] or n not in a or not isinstance(a[n], str if n == "city" else int)
         ],
     },
-    "0.3": {
-        "comes first in the list": lambda ids, stops: next((ids[: ids.index(s) + 1], s) for s in stops if s in ids),
-        "stop token itself is missing": lambda ids, stops: (ids[: min(ids.index(s) for s in stops if s in ids)], 50),
-        "without a stop token all ids are kept": lambda ids, stops: (ids[:4], 50) if 50 in ids else ([], None),
-    },
     "0.4": {
-        "has no width": lambda hits, n: tuple(
-            hits / n + sign * 1.96 * (hits / n * (1 - hits / n) / n) ** 0.5 for sign in (-1, 1)
-        ),
-        "shares between 0 and 1": lambda hits, n: tuple(100 * bound for bound in _score_interval(hits, n, 1.96)),
-        "z = 1.645": lambda hits, n: _score_interval(hits, n, 1.645),
-        "one standard error": lambda hits, n: _score_interval(hits, n, 1.0),
+        "one too few": lambda rate: max(1, int(__import__("math").log(0.05) / __import__("math").log(1 - rate))),
+        "whole numbers": lambda rate: __import__("math").log(0.05) / __import__("math").log(1 - rate),
+        "on average": lambda rate: round(1 / rate),
+        "a call for every request": lambda rate: next(n for n in range(1, 100) if rate**n <= 0.05),
+        "rule of thumb": lambda rate: __import__("math").ceil(3 / rate),
     },
     "1.1": {
-        "Gemma stores w": lambda x, w: x / (x.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * w,
-        "outside the root": lambda x, w: x / (x.pow(2).mean(-1, keepdim=True).sqrt() + 1e-6) * (1 + w),
-        "that is LayerNorm": lambda x, w: (
-            (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-6).sqrt() * (1 + w)
+        "stand before the keys of their own layer": lambda norm, layer: (layer + 1, 0 if norm != "q_norm" else 1),
+        "nothing that q_norm makes": lambda norm, layer: (layer, 0),
+        "looks at itself alone": lambda norm, layer: (layer + (norm not in ("k_norm", "input_layernorm")), 0),
+        "the first one (position 0) included": lambda norm, layer: (
+            layer + (norm not in ("k_norm", "input_layernorm")),
+            1,
         ),
+        "give a pair": lambda norm, layer: layer + 1,
     },
     "1.2": {
-        "keeps window - 1": lambda n, window: (15 * min(n, window) + 3 * n) * 1024,
-        "without a window": lambda n, window: 18 * n * 1024,
-        "both kept": lambda n, window: (15 * min(n, window - 1) + 3 * n) * 512,
+        "one wider": lambda n, budget: (budget // 1024 - 3 * n) // 15,
+        "go off first": lambda n, budget: budget // 1024 // 15 + 1,
+        "only 15 layers": lambda n, budget: budget // 1024 // 18 + 1,
+        "both kept": lambda n, budget: (budget // 512 - 3 * n) // 15 + 1,
+        "rounded down": lambda n, budget: (budget / 1024 - 3 * n) / 15 + 1,
     },
     "1.3": {
-        "norms are missing": lambda: 640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048,
-        "not four": lambda: 4 * 640 * 1024 + 3 * 640 * 2048 + 4 * 640 + 2 * 256,
-        "three matrices": lambda: 640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 2 * 640 * 2048 + 4 * 640 + 2 * 256,
+        "changes every norm": lambda model, kind, by: _shifted(model, "norm", by),
+        "no weight changed": lambda model, kind, by: sum(
+            (m.weight + by).numel() > 0 for name, m in model.named_modules() if name.endswith("." + kind)
+        ),
+        "these changed": lambda model, kind, by: _shifted(model, "_norm", by),
+        "puts it back": lambda model, kind, by: _shifted(model, "." + kind, 2 * by),
+        "return how many": lambda model, kind, by: bool(_shifted(model, "." + kind, by)),
     },
     "1.4": {
-        "counts the query itself": lambda i, window: list(range(max(0, i - window), i + 1)),
-        "sees itself": lambda i, window: list(range(max(0, i - window + 1), i)),
-        "where is the window": lambda i, window: list(range(i + 1)),
+        "counts the query itself": lambda blocks, window, n: n - 1 if blocks > 5 else min(n - 1, blocks * window),
+        "the reaches add up": lambda blocks, window, n: n - 1 if blocks > 5 else window - 1,
+        "the sixth block is global": lambda blocks, window, n: min(n - 1, blocks * (window - 1)),
+        "the last of n is n − 1": lambda blocks, window, n: n if blocks > 5 else min(n, blocks * (window - 1)),
+        "no position lies behind": lambda blocks, window, n: n - 1 if blocks > 5 else blocks * (window - 1),
     },
     "2.1": {
-        "do not multiply": lambda r: r * 18 * (640 * 1024 + 2 * 640 * 256 + 1024 * 640 + 3 * 640 * 2048),
-        "one layer": lambda r: r * 237_312 // 18,
-        "count A and B": lambda r: r * 237_312 // 2,
+        "has to be taken away": lambda W, A, B, scaling: W.clone(),
+        "in the layer twice": lambda W, A, B, scaling: W + scaling * B @ A,
+        "scaling is not 1": lambda W, A, B, scaling: W - B @ A,
+        "W is gone with it": lambda W, A, B, scaling: -scaling * B @ A,
+        "was changed": lambda W, A, B, scaling: W.sub_(scaling * B @ A),
+        "which product": lambda W, A, B, scaling: W[:2, :2] - scaling * A @ A.T,
     },
     "2.2": {
-        "that is the transpose": lambda W, A, B, alpha: W + alpha / A.shape[0] * (B @ A).T,
-        "r is A's number of rows": lambda W, A, B, alpha: W + alpha * B @ A,
-        "is missing": lambda W, A, B, alpha: W + B @ A,
+        "both matrices start at zero": lambda linear, r, alpha: lora_layer(linear, r, alpha, both_zero=True),
+        "Is it cut off": lambda linear, r, alpha: lora_layer(linear, r, alpha, cut=True),
+        "does not start as": lambda linear, r, alpha: lora_layer(linear, r, alpha, random_b=True),
+        "factor α/r is missing": lambda linear, r, alpha: lora_layer(linear, r, r),
+        "W is trained": lambda linear, r, alpha: lora_layer(linear, r, alpha, frozen=False),
+        "as nn.Parameter": lambda linear, r, alpha: lora_layer(linear, r, alpha, plain=True),
+        "return the layer": lambda linear, r, alpha: linear.weight,
     },
     "2.3": {
-        "the other way round": lambda alpha: 1e-3 * alpha / 64,
-        "that would be SGD": lambda alpha: 1e-3 * (64 / alpha) ** 2,
-    },
-    "2.4": {
-        "kaiming with a = 0": lambda fan_in: (6 / fan_in) ** 0.5,
-        "standard deviation": lambda fan_in: (3 * fan_in) ** -0.5,
+        "round down": lambda budget, bytes_each: budget / (bytes_each * 237_312),
+        "one too many": lambda budget, bytes_each: budget // (bytes_each * 237_312) + 1,
+        "one layer": lambda budget, bytes_each: 18 * budget // (bytes_each * 237_312),
+        "takes bytes_each": lambda budget, bytes_each: budget // 237_312,
+        "in bytes already": lambda budget, bytes_each: 2**20 * budget // (10**6 * bytes_each * 237_312),
+        "do not multiply": lambda budget, bytes_each: budget // (bytes_each * 18 * 5_570_560),
     },
     "3.1": {
-        "Counted each view": lambda tensors: sum(t.untyped_storage().nbytes() for t in tensors),
-        "A view keeps its whole storage": lambda tensors: sum(
-            {t.untyped_storage().data_ptr(): t.numel() * t.element_size() for t in tensors}.values()
-        ),
-        "Those are numbers": lambda tensors: sum(
-            {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // t.element_size() for t in tensors}.values()
-        ),
+        "not for every row": lambda peak, budget: budget // peak(1),
+        "before the first row": lambda peak, budget: budget // (peak(2) - peak(1)),
+        "round down": lambda peak, budget: -(-(budget - 2 * peak(1) + peak(2)) // (peak(2) - peak(1))),
+        "to the last byte": lambda peak, budget: (budget - 1 - 2 * peak(1) + peak(2)) // (peak(2) - peak(1)),
+        "two points tell a line": lambda peak, budget: max(n for n in range(1, 40) if peak(n) <= budget),
+        "hold 20 rows": lambda peak, budget: 7,
     },
     "3.2": {
-        "2 MB is 2,000,000": lambda tokens, hidden: tokens * hidden * 2 > 2_000_000,
-        "it has to be more": lambda tokens, hidden: tokens * hidden * 2 >= 2 * 2**20,
-        "Count bytes": lambda tokens, hidden: tokens * hidden > 2 * 2**20,
-        "two bytes each": lambda tokens, hidden: tokens * hidden * 4 > 2 * 2**20,
+        "choose before it": lambda model, ids, labels: _losses(model, ids, labels).mean(),
+        "shift, then choose": lambda model, ids, labels: _losses(model, ids, labels, shift=0).mean(),
+        "that is the sum": lambda model, ids, labels: _losses(model, ids, labels).sum(),
+        "that is the loss of all tokens": lambda model, ids, labels: _losses(model, ids, ids).mean(),
+        "not over all positions": lambda model, ids, labels: _losses(model, ids, labels).sum() / ids[:, 1:].numel(),
+        "with the same mask": lambda model, ids, labels: _losses(model, ids, labels.flip(1)).mean(),
     },
     "3.3": {
-        "multiply by the scale": lambda x, levels: levels[(x[:, None] / x.abs().max() - levels).abs().argmin(1)],
-        "largest absolute value": lambda x, levels: levels[(x[:, None] / x.max() - levels).abs().argmin(1)] * x.max(),
-        "not divided by its scale": lambda x, levels: levels[(x[:, None] - levels).abs().argmin(1)],
-        "next level below": lambda x, levels: levels[(x[:, None] / x.abs().max() >= levels).sum(1) - 1] * x.abs().max(),
+        "still cost": lambda block, second_block: 8 / block + 32 / (block * second_block),
+        "something of it is left": lambda block, second_block: 32 / block,
+        "in all": lambda block, second_block: 4 + 8 / block + 32 / (block * second_block),
+        "nearly": lambda block, second_block: 24 / block,
+        "divide by both": lambda block, second_block: 24 / block - 32 / second_block,
+        "other way round": lambda block, second_block: 32 / (block * second_block) - 24 / block,
     },
     "3.4": {
-        "that is the overhead": lambda block, second_block: 8 / block + 32 / (block * second_block),
-        "divide by both": lambda block, second_block: 4 + 8 / block + 32 / second_block,
-        "that is one level": lambda block, second_block: 4 + 32 / block,
-        "wrong way round": lambda block, second_block: 4 + 32 / block + 8 / (block * second_block),
+        "take the same bytes": lambda layers, kept, inside: round(layers**0.5),
+        "k is at least 1": lambda layers, kept, inside: int((layers * kept / inside) ** 0.5),
+        "round up": lambda layers, kept, inside: min(
+            range(1, layers + 1), key=lambda k: layers // k * kept + k * inside
+        ),
+        "fewest inputs": lambda layers, kept, inside: layers,
     },
     "4.1": {
-        "never learns to stop": lambda ids: [-100] * 10 + [48, 7, 49, -100],
-        "header": lambda ids: [-100] * 7 + list(ids[7:]),
-        "nothing is masked": lambda ids: list(ids),
+        "that is the colleague's mask": lambda ids, header: [
+            token if i in (10, 11, 23, 24, 25) else -100 for i, token in enumerate(ids)
+        ],
+        "line break": lambda ids, header: [
+            token if i in (10, 11, 12, 13, 23, 24, 25) else -100 for i, token in enumerate(ids)
+        ],
+        "second user's turn": lambda ids, header: [-100] * 10 + ids[10:],
+        "not for the last": lambda ids, header: [-100] * 23 + ids[23:],
+        "not for the first": lambda ids, header: [-100] * 10 + ids[10:13] + [-100] * 13,
+        "no call learns to end": lambda ids, header: [
+            token if i in (10, 11, 12, 23, 24) else -100 for i, token in enumerate(ids)
+        ],
+        "at its own place": lambda ids, header: [*ids[1:], -100],
+        "every position needs one": lambda ids, header: ids[10:],
     },
     "4.2": {
-        "mean of the two batch means": lambda parts: sum(m for _, m in parts) / len(parts),
-        "that is the sum": lambda parts: sum(n * m for n, m in parts),
+        "return two things": lambda: "water_plant",
+        "stands bare": lambda: ({"name": "water_plant", "description": "Water a plant."}, "اسق الشجرة"),
+        "one of the course's tools": lambda: (_declared("get_forecast"), "اسق الشجرة"),
+        "in Arabic letters": lambda: (_declared("water_plant"), "Water the lemon tree"),
+        "the template cannot hold": lambda: (_declared("water plant!"), "اسق الشجرة"),
     },
     "4.3": {
-        "where is the warm-up": lambda s: 1e-3 * 0.5 * (1 + __import__("math").cos(__import__("math").pi * s / 100)),
-        "after the warm-up": lambda s: 1e-3 * s / 10 if s < 10 else 1e-3 if s == 10 else 1e-3 * (100 - s) / 100 * 0.9,
+        "that is the author's": lambda labelled, window: 1 / len(window),
+        "a mean already": lambda labelled, window: 1 / sum(window),
+        "the sum of all losses": lambda labelled, window: labelled,
+        "add up to 1": lambda labelled, window: labelled / max(window),
     },
     "4.4": {
-        "nothing is left": lambda: "<end_of_turn>",
-        "neither does the tokenizer": lambda: "<end_\u200bof_turn>",
+        "return two texts": lambda: "كيف الطقس",
+        "no training row calls": lambda: ("كيف كان الطقس أمس", "write_poem"),
+        "is not near": lambda: ("xyz", "get_forecast"),
+        "word for word": lambda: (_requests()["get_forecast"][0], "get_forecast"),
     },
     "5.1": {
-        "two and a half blocks": lambda kind, columns: kind,
-        "nothing falls back there": lambda kind, columns: {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}[kind],
-        "one size up": lambda kind, columns: kind if columns % 256 == 0 else kind.replace("K", "0"),
+        "the smaller one is as good": lambda formats, mb: max(
+            (f for f in formats if f["mb"] <= mb), key=lambda f: f["exact"], default={"name": "nothing"}
+        )["name"],
+        "calls were lost": lambda formats, mb: min(
+            (f for f in formats if f["mb"] <= mb), key=lambda f: f["mb"], default={"name": "nothing"}
+        )["name"],
+        "not the smallest": lambda formats, mb: {320: "middle", 245: "least"}.get(mb, "nothing"),
+        "more bytes are not more calls": lambda formats, mb: {320: "middle", 245: "small"}.get(mb, "nothing"),
+        "cannot be shipped": lambda formats, mb: "middle",
     },
     "5.2": {
-        "multiply each by the block's scale": lambda block: list(__import__("struct").unpack("<e32b", block)[1:]),
-        "signed": lambda block: [0.5 * n for n in block[2:]],
-        "holds 32 weights": lambda block: [0.5 * n for n in block],
+        "order of memory": lambda text: text,
+        "those are mirrored": lambda text: __import__("helpers.probes.bidi").probes.bidi.displayed(text, base="R"),
+        "epacse": lambda text: text[::-1],
+        "lost or added": lambda text: text[1:],
     },
     "5.3": {
-        "keep it text": lambda text: str(int(text)) if text.isdigit() else text,
-        "digits of their own": lambda text: text.translate(str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")),
+        "multiply it by its block's scale": lambda s, start, r, c: _block(s, start + 34 * (20 * r + c // 32))[
+            1 + c % 32
+        ],
+        "signed bytes": lambda s, start, r, c: (
+            _block(s, start + 34 * (20 * r + c // 32))[0]
+            * (_block(s, start + 34 * (20 * r + c // 32))[1 + c % 32] % 256)
+        ),
+        "20 blocks for each row": lambda s, start, r, c: (
+            _block(s, start + 34 * (r + c // 32))[0] * _block(s, start + 34 * (r + c // 32))[1 + c % 32]
+        ),
+        "34 bytes later": lambda s, start, r, c: (
+            _block(s, start + 32 * (20 * r + c // 32))[0] * _block(s, start + 32 * (20 * r + c // 32))[1 + c % 32]
+        ),
     },
     "5.4": {
         "one-sided": lambda lost, won: __import__("scipy.stats").stats.binom.cdf(min(lost, won), lost + won, 0.5),

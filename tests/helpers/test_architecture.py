@@ -96,3 +96,45 @@ def test_an_overflow_is_reported_as_infinite(tiny_lora, few_ids):
         assert architecture.largest_activations(tiny_lora, [few_ids])["residual"][1] == float("inf")
     finally:
         handle.remove()
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A random model of four blocks, the third global, with a window of 8."""
+    from tiny_gemma import tiny_config
+    from transformers import Gemma3ForCausalLM
+
+    torch.manual_seed(0)
+    kinds = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"]
+    return Gemma3ForCausalLM(tiny_config(num_hidden_layers=4, layer_types=kinds)).eval()
+
+
+def test_a_norm_that_returns_zeros_shows_where_the_exercise_says(small):
+    from helpers.checks.notebook_01 import SHOWS
+
+    ids = torch.randint(3, 128, (1, 6))
+    before = [weight.clone() for weight in small.parameters()]
+    for name in [name for name, _ in small.model.layers[0].named_modules() if name.endswith("norm")]:
+        later, position = SHOWS[name.split(".")[-1]]
+        assert architecture.first_change(small, ids, 1, name, least=1e-6) == (1 + later, position)
+    assert architecture.first_change(small, ids, 3, "post_feedforward_layernorm") is None
+    assert all(torch.equal(a, b) for a, b in zip(before, small.parameters(), strict=True))
+
+
+def test_a_change_travels_a_window_a_block_until_a_global_one(small):
+    ids = torch.randint(3, 128, (1, 40))
+    with architecture.windowed(small, 5):
+        assert architecture.reach(small, ids, other=(ids[0, 0].item() + 1) % 128) == [4, 8, 39, 39]
+        with torch.no_grad():
+            cache = small(ids, use_cache=True).past_key_values
+        assert [layer.keys.shape[2] for layer in cache.layers] == [4, 4, 40, 4]
+    assert small.config.sliding_window == 8
+
+
+def test_ways_are_timed_in_turn(small):
+    x = torch.randn(64, 64)
+    times = architecture.timed_in_turn({"once": "x @ x", "more": "[x @ x for _ in range(40)]"}, {"x": x}, 5, 2)
+    assert [len(values) for values in times.values()] == [5, 5] and sorted(times["once"])[2] < sorted(times["more"])[2]
+    norms = [m for name, m in small.named_modules() if name.endswith("norm")]
+    assert 0 < architecture.time_in_norms(small, norms, torch.randint(3, 128, (1, 6))) < 1
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in norms)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.errors import CourseError
-from helpers.probes import checkpointing
+from helpers.probes import checkpointing, memory
 
 
 @pytest.mark.slow
@@ -58,3 +58,27 @@ def test_three_losses_are_one(tiny_lora, few_ids):
 def test_what_there_is_not_is_named(tiny_lora, few_ids, call, words):
     with pytest.raises(CourseError, match=words):
         call(tiny_lora, few_ids)
+
+
+def test_the_loss_has_its_own_bytes_and_the_layers_theirs(tiny_lora, few_ids):
+    """Each cure takes from its own owner: checkpointing from the layers, logits at the labels from the loss."""
+    checkpointing.step(tiny_lora, few_ids)  # the first step of a process makes what others find
+    moments = {
+        (mode, loss): checkpointing.step(tiny_lora, few_ids, mode, loss, 2)["ledger"].marks["forward"]
+        for mode in ("none", "layer")
+        for loss in ("full", "response")
+    }
+    found = {ways: memory.owners(moment) for ways, moment in moments.items()}
+    plain = found["none", "full"]
+    assert found["layer", "full"]["layers"] < plain["layers"] and found["layer", "full"]["loss"] == plain["loss"] > 0
+    assert found["none", "response"]["loss"] < plain["loss"]
+    assert all(sum(found[ways].values()) == moment.total for ways, moment in moments.items())
+
+
+@pytest.mark.parametrize("loss", checkpointing.LOSSES)
+def test_a_step_is_marked_where_the_layers_end(tiny_lora, few_ids, loss):
+    marks = checkpointing.step(tiny_lora, few_ids, loss=loss)["ledger"].marks
+    assert list(marks) == ["start", "layers", "forward", "backward"]
+    assert memory.owners(marks["start"])["layers"] == 0
+    assert memory.owners(marks["layers"])["loss"] <= few_ids.nbytes  # nothing but the ids that the model was called on
+    assert not tiny_lora.get_base_model().lm_head._forward_pre_hooks

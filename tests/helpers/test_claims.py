@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import string
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,22 +127,49 @@ def test_a_damaged_file_of_measurements_is_named(monkeypatch, tmp_path):
         claims.measurements()
 
 
+ALPHA = {"row": "", "equal": "", "low": -6.8, "high": 4.3, "slow": 5.9, "slow_low": 2.1, "slow_high": 9.6} | {
+    "wide": -15.6, "wide_low": -19.6, "wide_high": -11.6
+}  # fmt: skip
+RANKS = {"syntax": "", "exact": "", "same": 0.68, "apart": -5.3, "low": -11.7, "high": 1.4, "r1": 0.35}
+DIALECTS = {"gaps": "", "low": -8.4, "high": 2.5, "spoken": 0.8, "standard": 0.76}
+
+
+WORSE = {"low": -6.0, "high": -4.0, "mb": 292, "f16": 543}
+
+
 @pytest.mark.parametrize(
     ("claim_id", "wrong", "figures"),
     [
         ("35-q4-k-m-is-4-bit", 4.5, {}),
-        ("34-export-q8", -5.0, {"low": -6.0, "high": -4.0, "mb": 292, "f16": 543, "bits": 8.5}),
+        ("34-export-q8", -5.0, dict.fromkeys(("saved", "q4", "q4_low", "q4_high"), 0.1) | WORSE),
         ("33-rtl-flips-braces", 1, {"n": 9}),
-        ("32-spike-means-alpha", 12, {"few": 40, "many": 52, "harder": 2.1}),
+        ("32-spike-means-alpha", 12, {"low": 2, "high": 22, "where": 20, "few": 40, "many": 52, "harder": 2.1}),
         ("23-learn-end-of-turn", 0.5, {"n": 9, "stop": 50, "with_106": 0, "turns": 2}),
-        ("13-alpha-2r-signal", 6.0, dict.fromkeys(("half", "one", "two", "four", "low", "high"), 0.1) | {"equal": ""}),
-        ("12-r8-json-r32-arabic", 0.4, dict.fromkeys(("r8", "same", "e1", "e8", "e32", "p1", "p32"), 0.1)),
+        ("13-alpha-2r-signal", 6.0, ALPHA),  # α = 2r is ahead
+        ("13-alpha-2r-signal", -1.3, ALPHA | {"low": 1.0}),
+        ("13-alpha-2r-signal", -1.3, ALPHA | {"slow_low": -1.0}),
+        ("12-r8-json-r32-arabic", 0.57, RANKS),  # what r = 4 makes
+        ("12-r8-json-r32-arabic", 0.63, RANKS | {"r1": 0.6}),
+        ("45-dialects", 4.0, DIALECTS),
+        ("45-dialects", -3.0, DIALECTS | {"high": 6.0}),
     ],
 )
 def test_bands_can_fail(monkeypatch, claim_id, wrong, figures):
     monkeypatch.delenv("COURSE_STRICT", raising=False)
-    card = claims.verdict(claim_id, wrong, **figures)
+    sentence = claims.ledger()[claim_id].sentence
+    needed = {re.split(r"[\[.]", name)[0] for _, name, _, _ in string.Formatter().parse(sentence) if name} - {"m"}
+    card = claims.verdict(claim_id, wrong, **dict.fromkeys(needed, 0.1) | figures)
     assert not card.inside and card.shown
+
+
+def test_what_was_measured_of_ranks_lies_in_its_bands():
+    told = {
+        "13-alpha-2r-signal": (-1.3, ALPHA),
+        "12-r8-json-r32-arabic": (0.63, RANKS),
+        "45-dialects": (-3.0, DIALECTS),
+    }
+    for claim_id, (measured, figures) in told.items():
+        assert claims.verdict(claim_id, measured, **figures).inside
 
 
 def test_further_figures_have_bands_of_their_own(monkeypatch):
@@ -151,3 +180,28 @@ def test_further_figures_have_bands_of_their_own(monkeypatch):
     assert claims.verdict(bounded.id, 0, n=9).inside and not claims.verdict(bounded.id, 0, n=30).inside
     with pytest.raises(CourseError, match="expects a figure 'n' → hand it"):
         claims.verdict(bounded.id, 0)
+
+
+def test_the_map_shows_nothing_but_the_readers_own_cards(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_BETS", str(tmp_path / "kept" / "bets.json"))
+    before = claims.agenda()
+    assert len(before) == len(claims.ledger()) and set(before["your card"]) == {""}
+    told = " ".join(before.drop(columns="notebook").to_csv().split())
+    assert not [text for text in claims.measurements().values() if text in told]
+    claims.verdict("24-json-function-call", 0, n=9)
+    after = claims.agenda()["your card"]
+    assert after[24].startswith("0 of 9 parts") and after[24].endswith("does not hold")
+    assert sum(after != "") == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_cards_that_cannot_be_read_or_kept_stop_nothing(content, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_BETS", str(tmp_path / "bets.json"))
+    (tmp_path / claims.CARDS).write_text(content, encoding="utf-8")
+    assert claims.own() == {}
+    monkeypatch.setenv("COURSE_BETS", str(tmp_path / claims.CARDS / "no folder" / "bets.json"))
+    assert claims.verdict("24-json-function-call", 0, n=9).inside
+
+
+def test_every_kind_has_its_short_name():
+    assert claims.SHORT.keys() == claims.KINDS.keys()

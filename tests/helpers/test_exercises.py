@@ -22,7 +22,8 @@ def test_a_bet_is_kept_and_recalled(capsys):
 
 @pytest.mark.parametrize(("guess", "measured", "said"), [
     (60, "62.6%", "(off by 2.6)"), (0.25, 0.373, "(off by 0.123)"), (-1.5, "−2.0 dB", "(off by 0.5)"),
-    ("B @ A", "B @ A", "(as you bet)"), ("256", 256, "(as you bet)"), ("A", "both", "(not as you bet)"),
+    ("B @ A", "B @ A", "(as you bet)"), ("256", 256, "(as you bet)"), ("3", 0, "(off by 3)"),
+    ("A", "both", "(not as you bet)"),
 ])  # fmt: skip
 def test_a_recap_says_how_far_off_a_bet_was(guess, measured, said, capsys):
     exercises.Bet("far", "").place(guess)
@@ -85,5 +86,10 @@ def test_checking_never_raises_for_an_answer_and_names_an_unknown_exercise(capsy
     exercises.check("4.2", lambda parts: "nonsense")
     exercises.check("4.2", ...)
     assert exercises.NOT_ATTEMPTED in capsys.readouterr().out
+    assert not exercises.solved("4.2", lambda parts: "nonsense") and not exercises.solved("4.2", lambda: 1 / 0)
+    names: dict = {}
+    right = exercises.bank()["1.2"]
+    exec(right.solution, names)
+    assert exercises.solved("1.2", names[right.function])
     with pytest.raises(CourseError, match="no exercise"):
         exercises.check("9.9", 1)

@@ -34,3 +34,61 @@ def test_twins_are_drawn_with_what_they_show():
         finding == "No pair of twins differs by more than 0.010 nats; the learning rate alone moves the loss by 0.01."
     )
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(notebook_01.NORMS.values())
+
+
+def test_the_grid_of_alpha_and_rate_draws_its_diagonals():
+    from helpers.figures import notebook_02
+
+    exact = {(scale, rate): scale * rate for scale in (1, 2, 4) for rate in (0.1, 0.2, 0.4)}
+    exact[4, 0.1] = 0.9
+    assert notebook_02.along_diagonals(exact) == {0.2: [0.2, 0.2], 0.4: [0.4, 0.4, 0.9], 0.8: [0.8, 0.8]}
+    figure, finding = notebook_02.alpha_and_rate(exact)
+    assert finding.endswith("between 0 points (product 0.2) and 50 (product 0.4) apart.")
+    assert len(figure.axes[0].lines) == 2 * 5 and len(figure.axes[0].texts) == 9
+
+
+def test_a_legend_of_ranks_has_the_markers_of_its_points():
+    from helpers import scoring
+    from helpers.figures import notebook_02
+
+    row = {"id": "1", "dialect": "msa", "kind": "single"} | dict.fromkeys(scoring.LEVELS, True)
+    reports = {(family, rank): [scoring.Report([row])] for family in notebook_02.FAMILIES for rank in (1, 2)}
+    figure, finding = notebook_02.by_rank(reports)
+    shown = [handle.get_marker() for handle in figure.axes[0].get_legend().legend_handles]
+    assert shown == [marker for _, marker, _ in notebook_02.FAMILIES.values()]
+    assert finding == "At every rank at least 100% of the calls parse; exact with α = 2r: 100% at 1, 100% at 2."
+
+
+def test_a_rebuilt_model_has_its_row_though_its_bar_has_no_length():
+    from helpers.figures import notebook_01
+
+    damages = {"everything in place": (-2e-8, 1.0), "without rope": (2.9, 0.1), "without window": (2.3, 0.2)}
+    figure, finding = notebook_01.ingredients(damages | {"the guide's formula": (8.1, 0.0)})
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == [*damages, "the guide's formula"]
+    assert figure.axes[0].texts[0].get_text().strip().startswith("2e-08 nats, 100%")
+    assert "furthest without rope" in finding and "keeps 0%" in finding
+
+
+def test_layers_are_counted_in_whole_numbers_and_maps_have_no_grid():
+    import torch
+
+    from helpers.figures import notebook_01
+
+    figure, finding = notebook_01.lens([900, 20, 1, 1], [3.0, 10.0, 40.0])
+    assert all(tick == int(tick) for axis in figure.axes for tick in axis.get_xticks())
+    assert "1 for the first time after layer 2" in finding and "900 at worst" in finding
+    whole = torch.ones(4, 4).tril()
+    figure, finding = notebook_01.attention_maps({"layer 0, sliding": whole.triu(-1), "layer 5, global": whole}, 2)
+    assert "layer 0 1 and layer 5 3" in finding
+    assert not any(line.get_visible() for axis in figure.axes[:2] for line in axis.get_xgridlines())
+
+
+def test_the_lines_of_the_cache_are_named_at_their_ends_and_what_outweighs_is_said():
+    from helpers.figures import notebook_01
+
+    ways = {"4 heads": [10.0, 40.0, 160.0], "1 head": [2.5, 10.0, 40.0], "window": [2.0, 5.0, 12.0]}
+    figure, finding = notebook_01.cache([256, 512, 1024], ways, {512: 5.0}, weights=100.0)
+    assert figure.axes[0].get_legend() is None and {*ways} <= {text.get_text() for text in figure.axes[0].texts}
+    assert finding.startswith("The cache of 4 heads outweighs the weights at 1,024 tokens;") and "12 MiB" in finding
+    assert "stays below" in notebook_01.cache([256, 512, 1024], ways, {512: 5.0}, weights=500.0)[1]

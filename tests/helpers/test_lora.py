@@ -4,6 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from helpers.figures import notebook_02
 from helpers.probes import lora
 
 
@@ -51,7 +52,7 @@ def test_best_of_rank_is_the_closest():
 
 @pytest.mark.slow
 def test_the_figure_names_its_settings(model):
-    assert "α/r = 2 " in lora.rank_figure(32, 64, model.config)._suptitle.get_text()
+    assert "α/r = 2 " in notebook_02.rank_cost(32, 64, model.config)._suptitle.get_text()
 
 
 def test_singular_values_are_those_of_the_whole_update():

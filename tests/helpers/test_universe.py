@@ -10,6 +10,7 @@ import pytest
 from helpers import dataset, scoring, universe
 from helpers.errors import CourseError
 from helpers.generation import Generation
+from helpers.schemas.validation import schema_fault
 from helpers.universe import declaring, drawing, families, spans
 
 TODAY = date(2026, 11, 26)  # a Thursday
@@ -208,3 +209,25 @@ def test_the_day_of_a_week_is_never_today():
         assert (
             spans.resolve_date(f"@next-{name}", TODAY) > TODAY.isoformat() > spans.resolve_date(f"@last-{name}", TODAY)
         )
+
+
+def test_refilled_rows_say_other_values_and_their_gold_follows():
+    """Same rows, same tools; what a changed request quotes stands in its call, and every call still fits."""
+    tools = tuple(families.by_split(families.read())["universe_train"][:30])
+    plain = {row["id"]: row for row in universe.rows("universe_train", tools=tools)}
+    other = universe.rows("universe_train", tools=tools, refill=1.0)
+    assert set(plain) == {row["id"] for row in other}
+    changed = [row for row in other if row["messages"] != plain[row["id"]]["messages"]]
+    assert len(changed) > len(other) / 4
+    for row in changed:
+        for call in json.loads(row["calls"]):
+            declared = {tool["function"]["name"]: tool["function"] for tool in json.loads(row["tools"])}
+            assert schema_fault(call["name"], call["arguments"], declared[call["name"]]["parameters"]) is None
+    again = universe.rows("universe_train", tools=tools, refill=1.0)
+    assert again == other
+
+
+def test_only_words_that_are_their_own_value_are_replaced():
+    marked = "[3|n] kilos, [two|m=2], [Amman|city], [soon|when=@+1d], [Ali|a;b]"
+    assert spans.reworded(marked, lambda span: "X") == "[X|n] kilos, [X|m=X], [X|city], [X|when=X], [Ali|a;b]"
+    assert spans.reworded(marked, lambda span: None) == marked

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.errors import CourseError
 from helpers.paths import ROOT
-from scripts.publish import glossary, outline
+from scripts.publish import books, glossary
 
 ARABIC = re.compile(r"[\u0621-\u064a]")
 HAZARDS = re.compile(
@@ -27,7 +27,7 @@ def test_every_listed_term_occurs_in_the_notebook_it_names():
     assert len(listed) >= 40
     for term, use in listed:
         text = " ".join(
-            cell.source for cell in outline.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown")
+            cell.source for cell in books.book(ROOT / "notebooks" / f"{use.notebook}.ipynb").cells("markdown")
         )
         assert term.pattern.search(" ".join(text.split())), term.id
 
@@ -58,51 +58,52 @@ def test_latin_words_in_arabic_are_isolated():
 
 
 def test_links_in_prose_do_not_count_as_a_use():
-    assert "gguf" not in glossary.prose("[05](05_gguf_export.ipynb) <!-- GGUF -->").lower()
+    assert (
+        "gguf" not in glossary.prose("[05](05_gguf_export.ipynb) <!-- GGUF --> [x][g-gguf]\n\n[g-gguf]: a#gguf").lower()
+    )
 
 
-def test_first_uses_in_the_text_twins_are_linked_and_no_others():
-    twins = glossary.read_twins()
-    assert glossary.linked(twins) == twins, "run: python -m scripts.publish.glossary"
-    linked = [term for text in twins.values() for _, term in glossary.links(text)]
-    assert len(linked) == len(set(linked)) >= 40
+@pytest.mark.parametrize("name", sorted(glossary.read_twins()))
+def test_a_twins_links_to_the_glossary_are_references_that_hold(name):
+    assert glossary.faults(glossary.read_twins()[name]) == []
+
+
+def test_the_course_links_its_hard_terms_and_not_all():
+    linked = [term for text in glossary.read_twins().values() for _, term in glossary.links(text)]
+    assert 15 <= len(set(linked)) <= len(linked) <= 45
 
 
 def test_every_linked_term_is_on_the_page_under_its_anchor():
     anchors = set(re.findall(r'<a id="([^"]+)"></a>', glossary.PAGE.read_text(encoding="utf-8")))
     for name, text in glossary.read_twins().items():
-        page = glossary.address(text)
-        assert f"]({page})" in text.split("# %%", 2)[1], f"{name} names the glossary in its first cell"
+        assert f"]({glossary.address(text)})" in text.split("# %%", 2)[1], (
+            f"{name} names the glossary in its first cell"
+        )
         assert not {term for _, term in glossary.links(text)} - anchors
-        assert text.count("/docs/glossary.md") == text.count(f"]({page})") + text.count(f"]({page}#")
 
 
 BADGE = "# [![Open in Colab](x.svg)](https://colab.research.google.com/github/me/course/blob/main/notebooks/09.ipynb)"
+PAGE = "https://github.com/me/course/blob/main/docs/glossary.md"
 
 
-def test_a_first_use_is_linked_where_a_reader_sees_it_as_one():
-    prose = (
-        "# # A token title\n#\n# > a token, they say\n#\n"
-        "# `token` and [token](x.md), <summary>token</summary> control\n# tokens, then a token, a token"
-    )
-    twin = (
-        f"# %% [markdown]\n{BADGE}\n\n"
-        "# %% [markdown]\n# <!-- exercise 9.1 -->\n# a token\n\n"
-        "# %%\ntoken = 1  # a seed\n\n"
-        f"# %% [markdown]\n{prose}\n"
-    )
-    page = "https://github.com/me/course/blob/main/docs/glossary.md"
-    done = glossary.linked({"09.py": twin, "10.py": f"# %% [markdown]\n{BADGE}\n# one [token]({page}#token) more\n"})
-    assert glossary.links(done["09.py"]) == [("control\n# tokens", "control-token"), ("token", "token")]
-    assert f"then a [token]({page}#token), a token\n" in done["09.py"]
-    assert glossary.unlinked(done["09.py"]) == twin
-    assert not glossary.links(done["10.py"])
-    assert glossary.linked(done) == done
+@pytest.mark.parametrize(("cells", "fault"), [
+    (["A [token][g-t].\n#\n# [g-t]: PAGE#token"], ""),
+    (["A [token](PAGE#token)."], "#token is linked inline"),
+    (["A [token][g-t].", "More.\n#\n# [g-t]: PAGE#token"], "[g-t] is used in a cell that does not define it"),
+    (["A token.\n#\n# [g-t]: PAGE#token"], "[g-t] is defined in a cell that does not use it"),
+    (["A [token][g-t].\n#\n# [g-t]: PAGE#tokken"], "[g-t] leads to #tokken, which is no term"),
+    (["A [token][g-t].\n#\n# [g-t]: https://github.com/you/x.md#token"], "[g-t] leads to https://github.com/you/x.md"),
+    (["A [token][g-t].\n#\n# [g-t]: PAGE#token"] * 2, "#token is linked more than once"),
+])  # fmt: skip
+def test_a_faulty_link_is_named(cells, fault):
+    twin = f"# %% [markdown]\n{BADGE}\n" + "".join(f"\n# %% [markdown]\n# {cell}\n" for cell in cells)
+    found = glossary.faults(twin.replace("PAGE", PAGE))
+    assert found[0].startswith(fault) if fault else found == []
 
 
 def test_a_notebook_that_names_no_repository_is_refused():
     with pytest.raises(CourseError, match="Open-in-Colab badge"):
-        glossary.linked({"09.py": "# %% [markdown]\n# no badge\n"})
+        glossary.faults("# %% [markdown]\n# no badge\n")
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ar.md", "docs/glossary.md", "docs/instructor.md"])

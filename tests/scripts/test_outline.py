@@ -8,7 +8,7 @@ import pytest
 from helpers import claims, exercises
 from helpers.errors import CourseError
 from helpers.paths import ROOT
-from scripts.publish import generated, ledger, outline
+from scripts.publish import books, contract, generated, ledger, outline, spoilers
 
 
 def stored(tmp_path, *cells):
@@ -17,9 +17,9 @@ def stored(tmp_path, *cells):
         {"cell_type": kind, "source": source, "outputs": [{"output_type": "stream", "text": text} for text in said]}
         for kind, source, *said in cells
     ]
-    path = tmp_path / "09_example.ipynb"
+    path = tmp_path / f"09_{len(list(tmp_path.iterdir()))}.ipynb"  # a name of its own: a book is read once
     path.write_text(json.dumps({"cells": raw}), encoding="utf-8")
-    return outline.book(path)
+    return books.book(path)
 
 
 def test_the_readmes_ledger_is_that_of_claims_and_stored_notebooks():
@@ -34,9 +34,9 @@ def test_every_settled_claim_has_a_number_and_no_other_has():
 def test_the_measurements_are_those_of_the_stored_cards():
     """``assets/measured.json`` is written when notebooks are stored; here it is held against what they show."""
     told = claims.measurements()
-    for book in outline.books():
+    for book in books.books():
         for cell in book.cells("code"):
-            for claim_id in re.findall(r'\bverdict\("([^"]+)"', cell.source):
+            for claim_id in re.findall(r'\bverdict\(\s*"([^"]+)"', cell.source):
                 assert f"we measured:    {told[claim_id]}\n" in cell.text, claim_id
 
 
@@ -49,10 +49,8 @@ def test_the_ledgers_table_lets_no_text_become_markup():
 def test_the_ledger_of_notebook_00_links_to_the_notebooks_that_are_there():
     table = claims.table().style.format(escape="html").format(claims.link, subset=["notebook"]).to_html()
     targets = re.findall(r'<a href="([^"]+)">', table)
-    assert (
-        len(targets) == sum((outline.NOTEBOOKS / f"{c.notebook}.ipynb").exists() for c in claims.ledger().values()) > 0
-    )
-    assert all((outline.NOTEBOOKS / target).exists() for target in targets)
+    assert len(targets) == sum((books.NOTEBOOKS / f"{c.notebook}.ipynb").exists() for c in claims.ledger().values()) > 0
+    assert all((books.NOTEBOOKS / target).exists() for target in targets)
     assert claims.link("99_not_there") == "99_not_there" and "&lt;end_of_turn&gt;" in table
 
 
@@ -85,16 +83,18 @@ def test_gaps_are_named(tmp_path):
         tmp_path,
         ("markdown", "# 09 · Example"),
         ("markdown", "## 9.1 · One"),
-        ("code", "\n".join("x = 1" for _ in range(41))),
+        ("code", "\n".join("x = 1" for _ in range(31)) + f"\n# {'x' * 100}"),
         ("code", 'verdict("01-x", measured=1)'),
         ("code", "x"),
         ("markdown", "## 9.2 · Two"),
         ("code", 'exercises.bet("never-settled", "…")'),
         ("markdown", f"**Quiz.** Why?\n\n{answers}"),
     )
-    found = "\n".join(outline.gaps(book))
+    found = "\n".join(contract.gaps(book, books.books(), {}))
     for words in (
-        "largest 41",
+        "code cell 1 has 31 lines, 30 at most: x = 1",
+        "code cell 1 has a line of 102 characters",
+        "words of prose a code line, 8 at least",
         "3 code cells in a row",
         "0 exercises",
         "settles 01-x without a bet",
@@ -117,22 +117,75 @@ def test_a_recap_that_would_show_another_number_than_the_bets_is_named(tmp_path)
             '"f": max(2 * x for x in (1,))})',
         ),
     )
-    assert outline.recap_gaps(book) == [
+    assert contract.recap_gaps(book) == [
         "the recap reads 'exercises', which no cells bind",
         "the recap reads 'gone', which no cells bind",
         "the recap reads 'ratio', which 2 cells bind",
     ]
 
 
-@pytest.mark.parametrize("twin", outline.twins(), ids=lambda twin: twin.name)
+def test_a_folded_cell_may_be_longer(tmp_path):
+    folded = "# @title Setup: find the course\n" + "\n".join("x = 1" for _ in range(36))
+    prose = ("markdown", "word " * 8 * 74)
+    assert contract.cell_gaps(stored(tmp_path, prose, ("code", folded), *[prose, ("code", "x = 1")] * 2)) == []
+    (found,) = contract.cell_gaps(
+        stored(tmp_path, prose, ("code", folded + "\nx = 1"), *[prose, ("code", "x = 1")] * 2)
+    )
+    assert "37 lines, 36 at most" in found
+
+
+SHARE = 'b = exercises.bet("share", "share of parameters in the embedding", low=0, high=90, step=1, unit="%")'
+STOP = 'b = exercises.bet("stop", "which token ends a call turn?", options=["<end_of_turn>", "<other>"])'
+ORDER = 'b = exercises.bet("order", "the product that fits the stored weight", options=["A @ B", "B @ A"])'
+KNOWN = {"share": "62.6%", "stop": "<other>", "order": "B @ A", "none": "3"}
+
+
+@pytest.mark.parametrize(("bet", "earlier", "told"), [
+    (SHARE, ("markdown", "Most of it is vocabulary: the embedding holds 62.6 % of it."), True),
+    (SHARE, ("markdown", "A loss of 62.6 was seen once."), False),
+    (SHARE, ("code", "x", "embedding 167,772,160  62.6%"), True),
+    (SHARE, ("markdown", "<details><summary>Hint</summary>the embedding: 62.6 %</details>"), False),
+    (STOP, ("code", "print(turn)", "call:get_weather{}<other>"), True),
+    (STOP, ("code", "print(turn)", "<end_of_turn> or <other>"), False),
+    (STOP, ("markdown", "Each call turn ends with <other>, a token of its own."), True),
+    (ORDER, ("markdown", "Of the two it is B @ A: that product fits."), True),
+    (ORDER, ("markdown", "Is it A @ B or B @ A, which product fits?"), False),
+    (ORDER, ("markdown", "We shall meet B @ A again."), False),
+])  # fmt: skip
+def test_an_answer_before_its_bet_is_found(tmp_path, bet, earlier, told):
+    assert bool(spoilers.spoiled(stored(tmp_path, earlier, ("code", bet)), KNOWN)) is told
+    assert not spoilers.spoiled(stored(tmp_path, ("code", bet), earlier), KNOWN)
+
+
+@pytest.mark.parametrize(("control", "said"), [
+    ("low=0, high=62.6", "at an end"), ("low=70, high=90, step=1", "or past it"), ("low=0, high=100, step=30", "near"),
+    ("low=0, high=100, step=50", "do not come near"), ('options=["a half", "a third"]', "none of its options"),
+    ("low=0, high=100, step=1", ""), ('options=["62.6%", "a third"]', ""),
+])  # fmt: skip
+def test_a_control_that_suggests_the_answer_is_named(tmp_path, control, said):
+    book = stored(tmp_path, ("code", f'exercises.bet("share", "which share?", {control})'))
+    found = spoilers.suggested(book, KNOWN)
+    assert said in found[0] if said else found == []
+
+
+def test_answers_are_read_from_what_a_recap_printed(tmp_path):
+    printed = (
+        "share                    your bet: none placed      measured: 62.6%\n"
+        "order                    your bet: A @ B            measured: B @ A  (not as you bet)\n"
+    )
+    book = stored(tmp_path, ("code", 'exercises.recap({"share": 1})', printed))
+    assert spoilers.answers([book]) == {"share": "62.6%", "order": "B @ A"}
+
+
+@pytest.mark.parametrize("twin", books.twins(), ids=lambda twin: twin.name)
 def test_no_notebook_lacks_what_the_course_asks_for(twin):
-    assert outline.gaps(twin, outline.twins()) == []
+    assert contract.gaps(twin, books.twins(), spoilers.answers(books.books())) == []
 
 
 def test_every_exercise_of_the_bank_stands_once_in_its_notebook():
-    shown = [e for twin in outline.twins() for section in twin.sections for e in section.exercises]
+    shown = [e for twin in books.twins() for section in twin.sections for e in section.exercises]
     assert sorted(shown) == sorted(
-        {e for e in exercises.bank() if any(twin.name.startswith(f"0{e[0]}") for twin in outline.twins())}
+        {e for e in exercises.bank() if any(twin.name.startswith(f"0{e[0]}") for twin in books.twins())}
     )
 
 
@@ -149,8 +202,8 @@ def test_a_plans_minutes_add_up_to_what_is_said_below_it(plan, minutes):
 
 
 def test_the_guide_names_sections_that_exist():
-    titles = {section.title.split(" ")[0] for book in outline.books() for section in book.sections if section.title}
+    titles = {section.title.split(" ")[0] for book in books.books() for section in book.sections if section.title}
     plans = outline.GUIDE.read_text(encoding="utf-8").split("## Half a day")[1]
     named = set(re.findall(r"(?<![\d.,-])0?([0-5]\.\d{1,2})(?![\d-])", plans))
-    exercises = {e for book in outline.books() for section in book.sections for e in section.exercises}
+    exercises = {e for book in books.books() for section in book.sections for e in section.exercises}
     assert named and not named - titles - exercises

@@ -50,7 +50,7 @@ def test_notebook_00_tells_another_models_story_truly(hub, monkeypatch):
     found, right = map(
         int,
         re.search(
-            r"unsloth/functiongemma-270m-it: (\d) of 5 requests got one valid call, (\d) the call that was wanted", said
+            r"unsloth/functiongemma-270m-it: (\d) of 5 answers hold a valid call, (\d) the right one", said
         ).groups(),
     )
     assert found >= 4 and right >= 3

@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
-from ..scoring import wilson as truth
+import math
+
+from .. import calls, chat
+from ..errors import CourseError
 from . import CORRECT, returned
 
+_WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Get the weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "description": "City name in Arabic"}},
+            "required": ["city"],
+        },
+    },
+}
+_PRAYERS = ["asr", "dhuhr", "fajr", "isha", "maghrib"]
 
-def check_serialize(write) -> str:
-    """Judge ``write(name, arguments)``, a call as FunctionGemma's template writes it. Returns a str."""
-    got = returned(write, "get_forecast", {"days": 3, "city": "جدة"})
-    want = "<start_function_call>call:get_forecast{city:<escape>جدة<escape>,days:3}<end_function_call>"
-    if got == want:
-        return CORRECT
-    if '"' in got:
-        return "that looks like JSON: here keys are bare, and a string stands between two <escape> tokens"
-    if "<escape>3<escape>" in got:
-        return "the number 3 was written as a string: only strings are escaped"
-    if got.index("days") < got.index("city"):
-        return "the template sorts the keys: city comes before days"
-    return f"expected {want}"
+
+def check_example_turns(example_turns) -> str:
+    """Judge ``example_turns(request, city)``, four messages that show a request answered. Returns a str."""
+    request, city = "كيف الجو في فاس؟", "فاس"
+    turns = returned(example_turns, request, city)
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        return "return a list of messages, each a dict with a role"
+    roles = [turn.get("role") for turn in turns]
+    if any("call:" in str(turn.get("content")) for turn in turns):
+        return "that call is written as text, and text is disarmed: put it under tool_calls, and the template writes it"
+    if not any(turn.get("tool_calls") for turn in turns):
+        return "no turn of the assistant calls the function: that is what the example is to show"
+    if "tool" not in roles or roles[-1] == "tool":
+        return "the example stops halfway: after the call come the tool's result and a reply in words"
+    if roles != ["user", "assistant", "tool", "assistant"]:
+        return f"the roles are {', '.join(map(str, roles))}; expected user, assistant, tool, assistant"
+    if turns[0].get("content") != request:
+        return "the example begins with the request that was handed over, unchanged"
+    try:
+        text = chat.render(turns, [_WEATHER])
+    except CourseError as error:
+        return f"the template refuses it: {error}"
+    call = calls.serialize([calls.FunctionCall("get_weather", {"city": city})])
+    return CORRECT if call in text else f"the call is not that of get_weather for the city handed over: expected {call}"
+
+
+def check_prayer_tool(prayer_tool) -> str:
+    """Judge ``prayer_tool()``, a declaration of get_prayer_time(city, prayer). Returns a str."""
+    tool = returned(prayer_tool)
+    if not isinstance(tool, dict) or tool.get("type") != "function" or "function" not in tool:
+        return "a declaration is wrapped: {'type': 'function', 'function': {…}}"
+    function = tool["function"]
+    schema = function.get("parameters") or {}
+    declared = schema.get("properties") or {}
+    if function.get("name") != "get_prayer_time" or set(declared) != {"city", "prayer"}:
+        return "declare get_prayer_time with the properties city and prayer"
+    if any(str(part.get("type")).isupper() for part in (schema, *declared.values())):
+        return "types are in small letters in JSON Schema; the template writes them in capitals by itself"
+    if schema.get("required") != ["city"]:
+        return "city is required and prayer is not: required is a list beside properties, ['city']"
+    if sorted(declared["prayer"].get("enum") or ()) != _PRAYERS:
+        return f"prayer is one of a few words: give it an enum of {', '.join(_PRAYERS)}"
+    if not function.get("description") or not all(part.get("description") for part in declared.values()):
+        return "without descriptions the model has nothing but names to choose by: describe function and arguments"
+    try:
+        chat.render([{"role": "user", "content": "متى الفجر؟"}], [tool])
+    except CourseError as error:
+        return f"the template refuses it: {error}"
+    return CORRECT
 
 
 def check_bad_arguments(bad_arguments) -> str:
@@ -49,50 +101,20 @@ def check_bad_arguments(bad_arguments) -> str:
     )
 
 
-def check_until_stop(until_stop) -> str:
-    """Judge ``until_stop(ids, stops)``, which returns (ids kept, stop id or None). Returns a str."""
-    written, stops = [48, 7, 49, 50, 9, 106, 3], (1, 106, 50)
-    got = returned(until_stop, written, stops)
-    if not isinstance(got, tuple | list) or len(got) != 2:
-        return "return two things: the ids that are kept, and the id that stopped them"
-    kept, by = list(got[0]), got[1]
-    if kept == written[:6]:
-        return "that is the stop which comes first in the list: the one that comes first in the text ends it"
-    if kept == written[:3]:
-        return "the stop token itself is missing: it was written, and a parser wants to see it"
-    if kept != written[:4] or by != 50:
-        return "expected [48, 7, 49, 50] and 50 for the ids 48 7 49 50 9 106 3 and the stops 1, 106, 50"
-    kept, by = returned(until_stop, [48, 7], stops)
-    return (
-        CORRECT
-        if list(kept) == [48, 7] and by is None
-        else "without a stop token all ids are kept, and what stopped them is None"
-    )
-
-
-def check_wilson(wilson) -> str:
-    """Judge ``wilson(hits, n)``, a 95 % score interval (low, high), against ``scoring.wilson``. Returns a str."""
-
-    def close(value, wanted):
-        return len(value) == 2 and all(abs(v - w) < 1e-3 for v, w in zip(value, wanted, strict=True))
-
-    got, of_ten = returned(wilson, 0, 5), returned(wilson, 7, 10)
-    if close(got, truth(0, 5)) and close(of_ten, truth(7, 10)):
+def check_requests_needed(requests_needed) -> str:
+    """Judge ``requests_needed(rate)``, the smallest n with (1 - rate)^n at most 0.05. Returns a str."""
+    got = {rate: returned(requests_needed, rate) for rate in (0.1, 0.4, 0.95)}
+    if any(n != int(n) for n in got.values()):
+        return "requests are counted in whole numbers: round up"
+    exact = {rate: math.log(0.05) / math.log(1 - rate) for rate in got}
+    if got == {rate: math.ceil(n) for rate, n in exact.items()}:
         return CORRECT
-    if close(got, (0.0, 0.0)):
-        return (
-            "that is p ± z·√(p(1−p)/n): at 0 of 5 it has no width and says that the rate is known, from five requests"
-        )
-    if close(of_ten, [100 * bound for bound in truth(7, 10)]):
-        return "as shares between 0 and 1, please"
-    if close(of_ten, _score_interval(7, 10, 1.645)):
-        return "z = 1.645 leaves 5 % on each side: an interval of 95 % leaves 2.5 % there"
-    if close(of_ten, _score_interval(7, 10, 1.0)):
-        return "that is one standard error: for 95 % z is 1.96"
-    return f"for 7 of 10 expected about ({truth(7, 10)[0]:.3f}, {truth(7, 10)[1]:.3f})"
-
-
-def _score_interval(hits, n, z):
-    """Wilson (1927): the interval at any z, for the diagnosis of exercise 0.4."""
-    middle, reach = hits / n + z * z / (2 * n), z * (hits / n * (1 - hits / n) / n + z * z / (4 * n * n)) ** 0.5
-    return (middle - reach) / (1 + z * z / n), (middle + reach) / (1 + z * z / n)
+    if got == {rate: max(1, math.floor(n)) for rate, n in exact.items()}:
+        return f"one too few: {got[0.1]} requests without a call still happen {(1 - 0.1) ** got[0.1]:.1%} of the time"
+    if got[0.1] == 10:
+        return "that many bring one call on average; not one call among them still happens a third of the time"
+    if got[0.1] in (1, 2):
+        return "that is rate ** n, a call for every request: here none of them gets one, (1 - rate) ** n"
+    if got[0.1] == math.ceil(3 / 0.1):
+        return "3 / rate is a rule of thumb, close for small rates and wrong for 0.4: count it exactly"
+    return f"for a rate of 0.1 expected {math.ceil(exact[0.1])}, got {got[0.1]}"

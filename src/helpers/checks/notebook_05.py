@@ -2,57 +2,76 @@
 
 from __future__ import annotations
 
+import io
+
+from ..probes import bidi
 from . import CORRECT, returned
 
+#: Formats as ``check_choice`` shows them; their numbers are made up.
+SHELF = (
+    {"name": "large", "mb": 300, "exact": 0.705, "low": -1.0, "high": 1.0},
+    {"name": "middle", "mb": 250, "exact": 0.700, "low": -1.5, "high": 0.5},
+    {"name": "small", "mb": 240, "exact": 0.600, "low": -13.0, "high": -8.0},
+    {"name": "tiny", "mb": 170, "exact": 0.660, "low": -7.0, "high": -2.0},
+    {"name": "least", "mb": 150, "exact": 0.550, "low": -18.0, "high": -13.0},
+)
 
-def check_fallback(fallback) -> str:
-    """Judge ``fallback(kind, columns)``, the format llama.cpp takes for a row of that length. Returns a str."""
-    cases = [("Q4_K", 2048), ("Q4_K", 640), ("Q5_K", 640), ("Q6_K", 640), ("Q6_K", 1024)]
-    got = [returned(fallback, *case) for case in cases]
-    if got == ["Q4_K", "Q5_0", "Q5_1", "Q8_0", "Q6_K"]:
+
+def check_choice(choose) -> str:
+    """Judge ``choose(formats, mb)``, the name of a format. Returns a str."""
+    got = {mb: returned(choose, [dict(each) for each in SHELF], mb) for mb in (320, 245, 100)}
+    if got == {320: "middle", 245: "tiny", 100: "nothing"}:
         return CORRECT
-    if got == [kind for kind, _ in cases]:
-        return "640 is two and a half blocks of 256: a K-quant cannot hold such a row"
-    if got == ["Q5_0", "Q5_0", "Q5_1", "Q8_0", "Q8_0"]:
-        return "2,048 and 1,024 are multiples of 256: nothing falls back there"
-    if got[1] == "Q4_0":
-        return (
-            "the fall-back does not go to the same number of bits: "
-            "llama.cpp goes one size up, so that nothing gets worse"
-        )
-    return "keep the kind when columns % 256 == 0, else Q4_K → Q5_0, Q5_K → Q5_1, Q6_K → Q8_0"
+    if got[320] == "large":
+        return "large has more exact calls than middle, and by less than the interval: the smaller one is as good"
+    if got[320] in ("least", "tiny"):
+        return f"for 320 MB you ship {got[320]}, whose interval lies below 0: calls were lost, and nothing forces you"
+    if got[245] == "least":
+        return "where none of those that fit is as good as F16, ship the one with most exact calls, not the smallest"
+    if got[245] == "small":
+        return "small is larger than tiny and less exact: more bytes are not more calls"
+    if got[245] == "middle" or got[100] not in ("nothing",):
+        return "what does not fit cannot be shipped, and if nothing fits the answer is 'nothing'"
+    return f"for 320, 245 and 100 MB it is middle, tiny and nothing; yours is {', '.join(map(str, got.values()))}"
 
 
-def check_q8(decode) -> str:
-    """Judge ``decode(block)``, 34 bytes of Q8_0 -> 32 floats. Returns a str."""
+def check_as_drawn(as_drawn) -> str:
+    """Judge ``as_drawn(text)``: a line's characters in the order of the screen, not mirrored. Returns a str."""
+    text = "{مدينة:<escape>جدة<escape>}"
+    got = returned(as_drawn, text)
+    if got == "".join(text[place] for place in bidi.drawing_order(text, base="R")):
+        return CORRECT
+    if got == text:
+        return "that is the order of memory, which every tokenizer keeps: nothing flips"
+    if got == bidi.displayed(text, base="R"):
+        return "those are mirrored: { stands where } was, so the first character looks right though it is another one"
+    if got == text[::-1]:
+        return "a screen does not turn Latin letters round: escape has become epacse"
+    if sorted(str(got)) != sorted(text):
+        return "characters were lost or added: only their order may change"
+    return "take text[place] for each place of bidi.drawing_order(text, base='R')"
+
+
+def check_weight(weight) -> str:
+    """Judge ``weight(stream, start, row, column)``, one number of a Q8_0 tensor with rows of 640. Returns a str."""
     import struct
 
-    numbers = [-127, -3, 0, 5, *[7] * 28]
-    block = struct.pack("<e32b", 0.5, *numbers)
-    got = [float(x) for x in returned(decode, block)]
-    if got == [0.5 * n for n in numbers]:
+    blocks = [(2.0 ** -(block % 5), [(7 * block + 3 * i) % 251 - 125 for i in range(32)]) for block in range(60)]
+    data = b"GGUF" * 5 + b"".join(struct.pack("<e32b", scale, *numbers) for scale, numbers in blocks)
+    places = [(0, 0), (0, 37), (2, 639), (1, 70)]
+    got = [float(returned(weight, io.BytesIO(data), 20, *place)) for place in places]
+    found = [(*blocks[20 * row + column // 32], column % 32) for row, column in places]
+    if got == [scale * numbers[i] for scale, numbers, i in found]:
         return CORRECT
-    if got == [float(n) for n in numbers]:
-        return "those are the integers: multiply each by the block's scale"
-    if len(got) == 32 and got[0] > 0:
-        return "the integers are signed: the first one is -127, not 129"
-    if len(got) != 32:
-        return f"a block holds 32 weights, not {len(got)}: 2 bytes of scale, then 32 bytes"
-    return "two bytes of float16 scale (little-endian), then 32 signed bytes; weight = scale · byte"
-
-
-def check_ascii_digits(ascii_digits) -> str:
-    """Judge ``ascii_digits(text)``, which maps Arabic-Indic and Persian digits to ASCII. Returns a str."""
-    got = [returned(ascii_digits, text) for text in ("٠٥٠١", "۱۲ و 7", "جدة")]
-    if got == ["0501", "12 و 7", "جدة"]:
-        return CORRECT
-    if not all(isinstance(text, str) for text in got) or got[0] == "501":
-        return "a telephone number begins with a zero: keep it text, do not go through int"
-    if got[0] == "0501" and got[1] != "12 و 7":
-        return "Persian and Urdu have digits of their own, U+06F0 to U+06F9"
-    if got[2] != "جدة":
-        return "letters must stay as they are"
-    return "map ٠-٩ (U+0660…) and ۰-۹ (U+06F0…) to 0-9, character by character"
+    if got == [float(numbers[i]) for _, numbers, i in found]:
+        return "that is the integer: multiply it by its block's scale"
+    if got == [scale * (numbers[i] % 256) for scale, numbers, i in found]:
+        return "the integers are signed bytes: 255 is -1"
+    if got[0] == blocks[0][0] * blocks[0][1][0] and got[1] == blocks[1][0] * blocks[1][1][5]:
+        return "the first row is right: before a later one lie 20 blocks for each row"
+    if got[0] == blocks[0][0] * blocks[0][1][0]:
+        return "the first block is right: the next one begins 34 bytes later, 2 of scale and 32 of integers"
+    return "seek start + 34 · (20 · row + column // 32), read a little-endian float16 and 32 signed bytes"
 
 
 def check_mcnemar(p_value) -> str:

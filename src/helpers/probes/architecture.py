@@ -6,6 +6,7 @@ multi-query attention; Zhang and Sennrich (arXiv 1910.07467) for RMSNorm; Su et 
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 
 from ..checkpoints import without_adapter
@@ -90,6 +91,105 @@ def rebuilt(model, without: tuple = ()):
     finally:
         for module in changed:
             del module.forward
+
+
+@contextmanager
+def windowed(model, window: int):
+    """Inside the block the sliding layers look back over another window, and their cache keeps another length."""
+    config, before = model.config, model.config.sliding_window
+    config.sliding_window = window
+    try:
+        yield model
+    finally:
+        config.sliding_window = before
+
+
+@contextmanager
+def silenced(norm):
+    """Inside the block a norm returns zeros: a weight of −1 makes the gain 1 + w zero."""
+    import torch
+
+    before = norm.weight.detach().clone()
+    try:
+        with torch.no_grad():
+            norm.weight.fill_(-1)
+        yield norm
+    finally:
+        with torch.no_grad():
+            norm.weight.copy_(before)
+
+
+def first_change(model, ids, layer: int, norm: str, least: float = 1e-3) -> tuple[int, int] | None:
+    """Where the cached keys first differ when a norm of block ``layer`` returns zeros: (layer, position).
+
+    ``ids`` (1, N) with N below the window, ``norm`` its name inside the block, such as ``self_attn.q_norm``;
+    differences below ``least`` are rounding. None when no key changes: after the last attention nothing is cached.
+    """
+    import torch
+
+    def keys():
+        with torch.no_grad():
+            cache = model.model(ids, use_cache=True).past_key_values
+        return [kept.keys[0, 0] for kept in cache.layers]  # 18 of (N, 256)
+
+    whole = keys()
+    with silenced(model.model.layers[layer].get_submodule(norm)):
+        broken = keys()
+    for number, (a, b) in enumerate(zip(whole, broken, strict=True)):
+        moved = ((a - b).abs().amax(-1) > least).nonzero()
+        if len(moved):
+            return number, moved[0].item()
+    return None
+
+
+def reach(model, ids, other: int, least: float = 0.0) -> list[int]:
+    """The furthest position that moves, after each block, when the first token is replaced by ``other``.
+
+    ``ids`` (1, N). Returns a number for each of the blocks, the first block first.
+    """
+    import torch
+
+    changed = ids.clone()
+    changed[0, 0] = other
+    with torch.no_grad():
+        states = zip(
+            *(model.model(x, output_hidden_states=True).hidden_states[1:] for x in (ids, changed)), strict=True
+        )
+    return [((a - b).abs().amax(-1)[0] > least).nonzero()[-1].item() for a, b in states]
+
+
+def timed_in_turn(ways: dict[str, str], scope: dict, rounds: int = 40, calls: int = 10) -> dict[str, list[float]]:
+    """Seconds of a call of each way, ``rounds`` times, the ways in turn: what else the machine does meets them all.
+
+    ``ways``: name -> a line of code that runs in ``scope``, on one thread.
+    """
+    from torch.utils import benchmark
+
+    timers = {name: benchmark.Timer(code, globals=scope, num_threads=1) for name, code in ways.items()}
+    for timer in timers.values():
+        timer.timeit(calls)  # the first calls allocate
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            spent[name].append(timer.timeit(calls).mean)
+    return spent
+
+
+def time_in_norms(model, norms, ids) -> float:
+    """Share of one forward pass over ids (1, N) that is spent inside the modules ``norms``."""
+    import torch
+
+    spent: list[float] = []
+    hooks = [m.register_forward_pre_hook(lambda *_: spent.append(-time.perf_counter())) for m in norms]
+    hooks += [m.register_forward_hook(lambda *_: spent.append(time.perf_counter())) for m in norms]
+    try:
+        with torch.no_grad():
+            started = time.perf_counter()
+            model(ids)
+            return sum(spent) / (time.perf_counter() - started)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def kv_bytes(n: int, config, kv_heads: int = 1, windowed: bool = True, bytes_per_value: int = 2) -> int:

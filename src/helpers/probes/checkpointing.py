@@ -152,12 +152,14 @@ def recomputing_geglu(mlp):
 def step(model, ids, mode: str = "none", loss: str = "full", labelled: int | None = None, optimizer=None) -> dict:
     """One training step under the ledger.
 
-    Returns ``ledger`` (marks "forward" and "backward"), ``loss``, ``calls`` and ``gradients``. ``calls`` counts
-    forwards of q_proj and of act_fn, each once a layer without recomputation. Gradients are detached and removed from
-    the model.
+    Returns ``ledger`` (marks "start", "layers" when the first logits are asked for, "forward" and "backward"),
+    ``loss``, ``calls`` and ``gradients``. ``calls`` counts forwards of q_proj and of act_fn, each once a layer without
+    recomputation. Gradients are detached and removed from the model.
     """
     with checkpointing(model, mode), counted(model, "q_proj", "act_fn") as calls, Ledger(model, optimizer) as ledger:
-        value = loss_of(model, ids, loss, labelled)
+        ledger.mark("start")
+        with _marked_at_the_head(model, ledger):
+            value = loss_of(model, ids, loss, labelled)
         ledger.mark("forward")
         value.backward()
         ledger.mark("backward")
@@ -166,3 +168,18 @@ def step(model, ids, mode: str = "none", loss: str = "full", labelled: int | Non
     gradients = {name: p.grad.detach() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return {"ledger": ledger, "loss": value.detach(), "calls": dict(calls), "gradients": gradients}
+
+
+@contextmanager
+def _marked_at_the_head(model, ledger):
+    """Keep the moment when all layers have run and the head is about to: a loss in chunks calls the head again."""
+
+    def mark(module, arguments):
+        if "layers" not in ledger.marks:
+            ledger.mark("layers")
+
+    handle = without_adapter(model).lm_head.register_forward_pre_hook(mark)
+    try:
+        yield
+    finally:
+        handle.remove()

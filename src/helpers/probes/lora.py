@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-from ..plots import OKABE_ITO, style
-
 
 def layer_class():
     """The class ``LoRALinear`` (torch is imported only when it is asked for)."""
@@ -107,39 +105,3 @@ def best_of_rank(matrix, r: int):
 
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     return (u[:, :r] * s[:r]) @ vt[:r]
-
-
-def rank_figure(r: int, alpha: float, config, target_rank: int = 12):
-    """Figure of three panels against the rank: parameters, memory to train them, error of a rank-r approximation.
-
-    Memory (MB) is weights, gradients and two Adam moments in float32. The approximated target is 128 × 96 of rank
-    ``target_rank`` with falling singular values plus a little noise; fixed seed. α shows in the title alone: it scales
-    the update and costs nothing. Returns the matplotlib figure.
-    """
-    import matplotlib.pyplot as plt
-    import torch
-
-    style()
-    ranks = [1, 2, 4, 8, 16, 32, 64, 128]
-    draw = torch.Generator().manual_seed(0)
-    left, right = (torch.linalg.qr(torch.randn(n, target_rank, generator=draw))[0] for n in (128, 96))
-    target = (left * torch.linspace(10, 1, target_rank)) @ right.T + 0.01 * torch.randn(128, 96, generator=draw)
-    errors = [((target - best_of_rank(target, k)).norm() / target.norm()).item() for k in ranks if k <= 96]
-    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3))
-    counts = [parameters(k, config) / 1e6 for k in ranks]
-    for axis, values, label in zip(
-        axes,
-        (counts, [c * 16 for c in counts], errors),
-        ("million parameters", "MB to train (float32)", "relative error of rank r"),
-        strict=True,
-    ):
-        axis.plot(ranks[: len(values)], values, marker="o", color=OKABE_ITO[0])
-        axis.set(xscale="log", yscale="log", xlabel="rank r", ylabel=label)
-        axis.set_xticks(ranks[::2], ranks[::2])
-        axis.axvline(r, color=OKABE_ITO[5], linestyle="--", linewidth=1)
-    figure.suptitle(
-        f"r = {r}, α = {alpha:g}: the update is scaled by α/r = {alpha / r:.3g} "
-        f"(rsLoRA: α/√r = {alpha / math.sqrt(r):.3g})",
-        fontsize=10,
-    )
-    return figure

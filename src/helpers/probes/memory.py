@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 CATEGORIES = ("weights", "adapters", "optimizer", "gradients", "saved", "recomputed", "in flight")
+OWNERS = ("weights", "training state", "layers", "loss")
+LOSS_MODULES = ("loss", "lm_head", "base_model.model")  # transformers computes its loss in the whole model's forward
 CUDA_BLOCK = 512  # bytes: CUDA's caching allocator hands out multiples of it
 
 
@@ -27,6 +29,24 @@ def logits_bytes(tokens: int, vocabulary: int = 262_144, size: int = 4) -> int:
 def score_bytes(tokens: int, heads: int = 4, size: int = 4) -> int:
     """Bytes of one layer's attention scores, a float32 (heads, N, N)."""
     return heads * tokens * tokens * size
+
+
+def owners(moment) -> dict[str, int]:
+    """A moment's bytes by whose they are: weights, training state, layers, loss.
+
+    Training state: adapters, their gradients, the optimizer's numbers. The loss's: logits, what the softmax keeps of
+    them, and their gradients. What is left is the layers'.
+    """
+    found = dict.fromkeys(OWNERS, 0)
+    for (category, module, kind), size in moment.holdings.items():
+        if category in ("adapters", "gradients", "optimizer"):
+            found["training state"] += size
+        elif category == "weights":
+            found["weights"] += size
+        else:
+            of_the_loss = module in LOSS_MODULES or "log_softmax" in kind or "nll_loss" in kind
+            found["loss" if of_the_loss else "layers"] += size
+    return found
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from ..paths import ASSETS, encode, read_yaml
 from . import families, spans
 from .declaring import declare
 from .families import SPLITS, Tool, Utterance
+from .refilling import refilled
 
 REPLIES = ASSETS / "data" / "universe" / "replies.yaml"
 DISPUTED = ASSETS / "data" / "universe" / "disputed.yaml"  # utterances on which a second writer wrote another call
@@ -32,7 +33,9 @@ ROOM = 3000
 _DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")  # whatever the locale
 
 
-def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | None = None) -> list[dict]:
+def rows(
+    split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | None = None, refill: float = 0.0
+) -> list[dict]:
     """The rows of a split, in an order that is drawn too, with the columns of ``helpers.dataset``.
 
     Parameters
@@ -41,6 +44,7 @@ def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | N
     copies : how often each request of ``universe_train`` is drawn, each time with other declarations and tools
     seed : another seed, other rows; validation and the rings know one only
     tools : the universe, or a part of it for an experiment
+    refill : the share of copied values of ``universe_train`` that are replaced (``refilling``)
 
     Raises
     ------
@@ -48,7 +52,7 @@ def rows(split: str, copies: int = 1, seed: int = 0, tools: tuple[Tool, ...] | N
     """
     if split not in SPLITS:
         raise CourseError(f"there is no split {split!r}", f"use one of {', '.join(SPLITS)}")
-    place = _Place(split, tools or families.read())
+    place = _Place(split, tools or families.read(), refill)
     if split == "universe_train":
         keys = [f"{seed}.{copy}" for copy in range(copies)]
         found = [
@@ -114,8 +118,9 @@ def _day_for(marked: list[spans.Span], draw: random.Random) -> date:
 class _Place:
     """A split: which tools are its own, which may stand beside them."""
 
-    def __init__(self, split: str, tools: tuple[Tool, ...]):
+    def __init__(self, split: str, tools: tuple[Tool, ...], refill: float = 0.0):
         self.split, self.train = split, split == "universe_train"
+        self.refill = refill if self.train else 0.0
         places = families.by_split(tools)
         self.own = places[split]
         beside = {"ring_1_new_tool": "universe_train", "ring_3_no_neighbours": "ring_2_new_family"}
@@ -144,6 +149,9 @@ class _Place:
     def drawn(self, one: Utterance, tool: Tool, key: str) -> Iterator[dict]:
         """The rows of one utterance: what it asks; a question that is answered; now and then, its tool not declared."""
         draw = random.Random(key)
+        if self.refill:
+            called = {name: self.by_name[tool.family, name] for name in (*one.calls, tool.name)}
+            one = refilled(one, called, self.refill, random.Random(f"{key}|values"))
         if one.missing:
             yield self._row(key, "ask_back", one, tool, draw)
             yield self._row(f"{key}+answer", "single", one.answered, tool, random.Random(f"{key}+answer"))

@@ -74,6 +74,30 @@ def _span(words: str, target: str, marked: str) -> Span:
     return Span(words, int(match["call"] or 1), path, bool(match["more"]), match["value"])
 
 
+def reworded(marked: str, other) -> str:
+    """A marked text with other words where ``other(span)`` gives some; marks of several values stay as they are."""
+
+    def again(match: re.Match) -> str:
+        if ";" in match.group(2):
+            return match.group()
+        span = _span(match.group(1), match.group(2), marked)
+        words = other(span)
+        if words is None:
+            return match.group()
+        return f"[{words}|{match.group(2) if span.value is None else match.group(2).split('=')[0] + '=' + words}]"
+
+    return _MARK.sub(again, marked)
+
+
+def schema_of(span: Span, parameters: dict) -> dict:
+    """The JSON Schema of what a span says, within a tool's ``parameters``. Raises CourseError when it has none."""
+    schema = parameters
+    for name, index in span.path:
+        schema = _inside(schema, name, span)
+        schema = schema.get("items") or {} if index is not None else schema
+    return schema.get("items") or {} if span.append else schema
+
+
 def resolve_date(value: str, today: date) -> str:
     """``@+2d``, ``@next-thu``, ``@03-12`` and the like as YYYY-MM-DD, with a time if one is written behind.
 
