@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from helpers import reference, scoring
+from helpers import dataset, reference, scoring
 from helpers.errors import CourseError
 from helpers.paths import REFERENCE
 
