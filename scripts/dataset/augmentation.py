@@ -62,9 +62,7 @@ class FreshBuilder(row_builder.Builder):
         written = self.training_values[vocabulary]
         known = [entry["value"] for entry in stored] + written
         wanted, draw = round(len(known) * INVENTED / (1 - INVENTED)), random.Random(f"{self.seed}|{vocabulary}")
-        others = list(self.sources.vocabularies[vocabulary])
-        for held_out in ("validation", "test"):
-            others += super().entries(vocabulary, held_out)
+        others = [*self.sources.vocabularies[vocabulary], *self.sources.test_values.get(vocabulary, [])]
         kept_away = {folded(entry["value"]) for entry in others} | set(map(folded, written))
         invented = [
             w

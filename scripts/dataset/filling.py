@@ -92,7 +92,8 @@ class Filler:
         if said == old:
             return False
         correction = rng.choice(countries.talk(request.dialect, request.country, "corrections"))
-        request.query = f"{request.query.rstrip('.')}، {correction.format(new=said, old=old)}"
+        mark = "" if request.query[-1] in "؟?!" else "،"
+        request.query = f"{request.query.rstrip('.')}{mark} {correction.format(new=said, old=old)}"
         request.values[name], request.texts[name] = value, said
         request.arguments = nested({**request.values, **phrasing.args})
         return True

@@ -241,6 +241,8 @@ def _declaration_faults(tool: Tool):
             yield f"parameter {name}: unknown type {schema.get('type')}"
         if "enum" in schema and schema["type"] != "string":
             yield f"parameter {name}: the template drops an enum on a {schema['type']}"
+        if odd := [key for key, value in schema.items() if value is None]:
+            yield f"parameter {name}: {odd[0]!r} says nothing; quote a description that holds a comma"
         if not schema.get("description"):
             yield f"parameter {name}: no description"
 

@@ -205,7 +205,7 @@ def as_typed(rng, text: str, emoji: list[str]) -> str:
     if text.endswith("؟"):
         if habit < 0.12:
             return f"{text[:-1]}?"
-        return f"{text}؟" if habit < 0.18 else f"{text}؟!" if habit < 0.2 else text
+        return f"{text}؟" if habit < 0.18 else f"{text}!" if habit < 0.2 else text
     if habit < 0.03:
         return f"{text.rstrip('.')} {rng.choice(emoji)}"
     return text.replace("، ", "\n", 1) if habit < 0.06 else text

@@ -107,7 +107,7 @@ def _entry(term: Term, use: Use) -> str:
 def isolated(arabic: str) -> str:
     """Arabic text whose Latin words stand in elements of their own direction."""
     return re.sub(
-        r"−?[A-Za-z0-9][\w.]*(?: [A-Za-z0-9][\w.]*)*",
+        r"−?[A-Za-z0-9](?:[\w.]*\w)?(?: [A-Za-z0-9](?:[\w.]*\w)?)*",  # a full stop behind is the sentence's
         lambda met: f'<bdi dir="ltr">{met.group()}</bdi>',
         arabic,
         flags=re.ASCII,
