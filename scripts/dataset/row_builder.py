@@ -34,6 +34,9 @@ FIRST_DAY, DAYS = date(2025, 1, 1), 365  # today, in the developer turn; full da
 # estimated tokens of a row's declarations at most, so that the row fits in 1,024 (a test counts the real ones): less by
 # what each call needs in request and answer
 _DECLARED, _CALLED = 895, 80
+_MOST = (
+    1000  # estimated tokens of declarations beyond which no row is let, however few tools stand beside the called ones
+)
 _LEAK = 0.55  # phrasings of one tool that are more alike than this stay in one split, whatever their dialect
 #: Tools one of which may serve a request meant for another: where the one is missing, the other is not declared.
 EITHER_SERVES = (
@@ -178,7 +181,9 @@ class Builder(Filler):
         chosen += rng.sample(far, count - len(chosen))
         size, room = self.declaration_sizes, _DECLARED - _CALLED * max(1, len(gold))
         least = DISTRACTORS[0] if len(gold) < 3 else 1
-        while len(chosen) > least and sum(size[t.name] for t in [*gold, *chosen]) > room:
+        while (total := sum(size[t.name] for t in [*gold, *chosen])) > room:
+            if len(chosen) <= (least if total <= _MOST else 1):
+                break
             chosen.remove(max(chosen, key=lambda t: size[t.name]))
         names = [t.name for t in [*gold, *chosen]]
         rng.shuffle(names)
