@@ -6,8 +6,8 @@
 # **After this notebook you can** rebuild Gemma 3's norm and attention from its weights, say what its cache costs and why,
 # show where its parameters are, and follow one Arabic prompt through all 18 layers.
 #
-# **You need** linear algebra and notebook 00. **Time**: the core, 1.1 to 1.6, takes about 25 minutes to read; sections
-# marked *(deeper)* take 20 more and may be skipped. It runs in 3 to 4 minutes on two CPU cores. **Memory**: 4 GB.
+# **You need** linear algebra and notebook 00. **Time**: 3 minutes on two CPU cores. **Memory**: 4 GB. To read, the core,
+# 1.1 to 1.6, takes about 25 minutes; sections marked *(deeper)* take 20 more and may be skipped.
 #
 # A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
