@@ -732,7 +732,7 @@ plots.show(
 )
 
 # %% [markdown]
-# This is the course's first promise, so it is asserted: after a few minutes of training nearly every unseen request gets a well-formed
+# This is the course's first promise, so it is asserted: after this short training nearly every unseen request gets a well-formed
 # call. On two cores and one domain at least 95 % are asked for. A GPU's run learns all domains with all their tools, a harder task: there it is 90 %. How
 # far the model has come depends on where it began, and that the cell says.
 
@@ -787,7 +787,7 @@ print(f"right arguments in {len(values)} rows: {rows_wrong} of them with a wrong
 print(f"{wrong} of their {copied} values are wrong")
 
 # %% [markdown]
-# Form is learned from a few dozen rows. What to say nothing about, and which words to copy, takes longer.
+# Form comes first. What to say nothing about, and which words to copy, takes longer.
 
 # %% [markdown]
 # ## 4.11 · Without a stop
@@ -1594,7 +1594,7 @@ asked = (
 exercises.recap({name: found[name] for name in asked if name in found})
 
 # %% [markdown]
-# **What this run cannot tell.** It is one seed, a few dozen rows per level, and no more than the rows that 4.8 printed. It shows that the method works, what is learned first, and what that costs. It does not
+# **What this run cannot tell.** It is one seed, few rows per level, and no more than the rows that 4.8 printed. It shows that the method works, what is learned first, and what that costs. It does not
 # rank dialects, and it says nothing yet about tools that the model has never seen.
 #
 # **Quiz 1.** You serve this model with an engine whose only stop token is `<end_of_turn>`. What do you see?
