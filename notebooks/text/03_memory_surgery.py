@@ -850,7 +850,7 @@ print(f"on the grid of Q5_0: {len(on_grid)} of {len(linears)} matrices, {share:.
 # %% [markdown]
 # Whole multiples of one number are not what NF4 meets in a model that was never quantized. So each weight is moved, at random, within the cell it was rounded into (*dithered*): that is where it came from, as far as anyone can tell. Both versions are measured, so that the bias is seen.
 #
-# On the left all weights of the matrix, divided by their block's scale; on the right how often each level is used.
+# On the left the weights of the matrix, divided by their block's scale; on the right how often each level is used.
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np
