@@ -174,7 +174,7 @@ def _adapted(identity: str, row: dict, declarations: dict, rename: bool) -> dict
         "id": identity,
         "kind": kind,
         "domain": str(plain(row.get("domain")) or ""),
-        "query": "\n".join(message["content"] for message in messages if message["role"] == "user"),
+        "query": [message["content"] for message in messages if message["role"] == "user"][-1],
         "reply": "" if made[-1] else messages[-1]["content"],
         "phrasing": str(plain(row.get("phrasing")) or identity),
         "asks": encode(asks if kind == "ask_back" else []),
