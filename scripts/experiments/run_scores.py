@@ -15,6 +15,7 @@ from pathlib import Path
 
 from helpers import dataset, generation, masking, reference, scoring
 from helpers.checkpoints import without_adapter
+from helpers.probes import stored_runs
 
 from . import lines
 
@@ -47,20 +48,16 @@ def _rows_of(split: str) -> list[dict]:
 def english_rows() -> list[dict]:
     """The English requests of assets/data/retention.yaml as data rows, each with three other tools of the course."""
     declared, rows = dataset.read_declarations(), []
-    for number, entry in enumerate(dataset.retention()["calls"]):
-        draw = random.Random(number)
-        names = [entry["name"], *draw.sample(sorted(set(declared) - {entry["name"]}), 3)]
+    for number, request in enumerate(stored_runs.english_requests()):
+        draw, calls = random.Random(number), json.loads(request["calls"])
+        wanted = calls[0]["name"]
+        names = [wanted, *draw.sample(sorted(set(declared) - {wanted}), 3)]
         draw.shuffle(names)
-        calls = [{"name": entry["name"], "arguments": entry["arguments"]}]
         rows.append(
-            {
-                "id": f"english-{number}",
+            request
+            | {
                 "split": "english",
-                "phrasing": f"english-{number}",
-                "dialect": "english",
-                "kind": "single",
-                "calls": json.dumps(calls),
-                "messages": json.dumps(dataset.conversation(entry["query"], calls)),
+                "messages": json.dumps(dataset.conversation(request["query"], calls)),
                 "tools": json.dumps([declared[n] for n in names]),
             }
         )

@@ -60,7 +60,7 @@ def recipes() -> str:
 
 
 def watched() -> str:
-    """The loss of validation families while the longer recipes trained, a column a run, and what each came to."""
+    """The loss of validation families while the longer recipes trained, a column a run."""
     stored = reference.load("recipe_search")
     runs = {told["name"]: dict(told["watched"]) for told in stored.results if told.get("watched")}
     steps = sorted({step for told in runs.values() for step in told})

@@ -28,6 +28,11 @@ class Cell:
         return len([line for line in self.source.splitlines() if line.strip() and not line.lstrip().startswith("#")])
 
     @property
+    def claims(self) -> list[str]:
+        """Ids of the claims it settles."""
+        return re.findall(r'\bverdict\(\s*"([^"]+)"', self.source) if self.kind == "code" else []
+
+    @property
     def seconds(self) -> int:
         """What its finished progress bars show; 0 for a cell that printed none."""
         return sum(3600 * int(h or 0) + 60 * int(m) + int(s) for h, m, s in _CLOCK.findall(self.text))
@@ -52,7 +57,7 @@ class Section:
     @property
     def claims(self) -> list[str]:
         """Ids of the claims it settles."""
-        return self.found(r'\bverdict\(\s*"([^"]+)"', "code")
+        return [claim for cell in self.cells for claim in cell.claims]
 
     @property
     def exercises(self) -> list[str]:

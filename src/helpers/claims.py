@@ -33,8 +33,6 @@ _COLOURS = {  # Okabe-Ito; the mark and the words say the same without colour
     "does not hold": "#D55E00",
     "open": "#999999",
 }
-
-
 CARDS = "cards.json"  # the reader's own measurements, beside their bets
 
 #: Where a claim's number comes from, in words.

@@ -80,6 +80,12 @@ def training_curve(history: list[dict]):
     return figure
 
 
+def error_lengths(middle, bounds) -> list[list[float]]:
+    """Error bars from values and their (low, high), as matplotlib wants them: lengths down and up."""
+    ends = list(zip(middle, bounds, strict=True))
+    return [[max(0.0, m - low) for m, (low, _) in ends], [max(0.0, high - m) for m, (_, high) in ends]]
+
+
 def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
     """Rates with Wilson 95 % intervals, one group per level (or per dialect), one bar per report.
 
@@ -97,7 +103,7 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
         cells = [report.cell(level, dialect) for level, dialect in groups]
         at = [i + (number - (len(reports) - 1) / 2) * width for i in range(len(groups))]
         rates = [c["rate"] for c in cells]
-        errors = [[max(0, c["rate"] - c["low"]) for c in cells], [max(0, c["high"] - c["rate"]) for c in cells]]
+        errors = error_lengths(rates, [(c["low"], c["high"]) for c in cells])
         axis.bar(
             at,
             rates,

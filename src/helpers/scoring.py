@@ -145,6 +145,19 @@ def design_effect(values, clusters) -> float:
     return max(1.0, float(between / spread))
 
 
+def resampled_means(values, clusters, seed: int = 0):
+    """Means of ``values`` (rows,) over RESAMPLES samples of whole clusters, drawn with replacement: (RESAMPLES,).
+
+    The bootstrap over clusters (Efron and Tibshirani 1993, chapter 8); ``clusters`` names each row's, (rows,).
+    """
+    import numpy as np
+
+    cluster = np.unique(list(clusters), return_inverse=True)[1]
+    sums, sizes = np.bincount(cluster, weights=values), np.bincount(cluster)  # (clusters,)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    return sums[drawn].sum(1) / sizes[drawn].sum(1)
+
+
 def _phrasings(rows: list[dict]) -> list:
     """The cluster of each judged row: its phrasing."""
     return [str(row.get("phrasing", row["id"])) for row in rows]
@@ -176,8 +189,8 @@ def _judged(generation, row) -> dict:
     gold = [FunctionCall(call["name"], call["arguments"]) for call in json.loads(row["calls"])]
     right = {"parse": bool(found)} | dict.fromkeys(("stop", "name", "keys", "exact", FOLDED), False)
     if found:
-        defaults = _default_false(row)
-        gold, found = ([_without(call, defaults) for call in calls] for calls in (gold, found))
+        defaults = default_false(row)
+        gold, found = ([without_defaults(call, defaults) for call in calls] for calls in (gold, found))
         right["stop"] = generation.stopped_by == "<start_function_response>"
         right["name"] = Counter(c.name for c in found) == Counter(c.name for c in gold)
         right["keys"] = right["name"] and Counter(map(_keys, found)) == Counter(map(_keys, gold))
@@ -186,7 +199,7 @@ def _judged(generation, row) -> dict:
     return told | right
 
 
-def _default_false(row) -> dict[str, set[str]]:
+def default_false(row) -> dict[str, set[str]]:
     """Tool -> its optional booleans that are false unless said otherwise."""
     found = {}
     for tool in json.loads(row.get("tools", "[]")):
@@ -206,13 +219,13 @@ def declared_defaults(row) -> str:
     return json.dumps(
         [
             {"function": {"name": name, "parameters": {"properties": dict.fromkeys(sorted(own), schema)}}}
-            for name, own in _default_false(row).items()
+            for name, own in default_false(row).items()
             if own
         ]
     )
 
 
-def _without(call: FunctionCall, defaults: dict[str, set[str]]) -> FunctionCall:
+def without_defaults(call: FunctionCall, defaults: dict[str, set[str]]) -> FunctionCall:
     """A call without what is false by default."""
     own = defaults.get(call.name, set())
     kept = {key: value for key, value in call.arguments.items() if not (key in own and value is False)}
@@ -231,14 +244,15 @@ def _folded_call(call: FunctionCall) -> tuple:
 
 
 def _keys(call: FunctionCall) -> tuple:
-    return call.name, tuple(sorted(_paths(call.arguments)))
+    return call.name, tuple(sorted(argument_paths(call.arguments)))
 
 
-def _paths(value: dict, path: str = ""):
+def argument_paths(value: dict, path: str = ""):
+    """The names of a call's arguments, those inside objects behind a dot, one after the other."""
     for key, item in value.items():
         yield f"{path}{key}"
         if isinstance(item, dict):
-            yield from _paths(item, f"{path}{key}.")
+            yield from argument_paths(item, f"{path}{key}.")
 
 
 def _frozen_call(call: FunctionCall) -> tuple:
@@ -300,9 +314,7 @@ def compare_seeds(a: list[Report], b: list[Report], level: str) -> Comparison:
     each = mean[1] - mean[0]  # (rows,)
     if not each.any():
         return Comparison(0.0, 0.0, 0.0, 1.0, len(each))
-    _, cluster = np.unique(_phrasings(a[0]._chosen(level)), return_inverse=True)
-    sums, sizes = np.bincount(cluster, weights=each), np.bincount(cluster)  # (phrasings,)
-    drawn = np.random.default_rng(0).integers(len(sums), size=(RESAMPLES, len(sums)))
-    means = sums[drawn].sum(1) / sizes[drawn].sum(1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    phrasings = _phrasings(a[0]._chosen(level))
+    low, high = np.quantile(resampled_means(each, phrasings), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    sums = np.bincount(np.unique(phrasings, return_inverse=True)[1], weights=each)  # (phrasings,)
     return Comparison(float(each.mean()), float(low), float(high), float(wilcoxon(sums).pvalue), len(each))

@@ -36,7 +36,7 @@ def test_the_measurements_are_those_of_the_stored_cards():
     told = claims.measurements()
     for book in books.books():
         for cell in book.cells("code"):
-            for claim_id in re.findall(r'\bverdict\(\s*"([^"]+)"', cell.source):
+            for claim_id in cell.claims:
                 assert f"we measured:    {told[claim_id]}\n" in cell.text, claim_id
 
 

@@ -140,7 +140,7 @@ def cuts(reports: dict):
     looks = zip((BLUE, RED, GREEN), plots.MARKERS, (0.95, 1, 1.05), strict=False)
     for (level, name), (colour, marker, aside) in zip(names.items(), looks, strict=True):
         cells = [report.cell(level) for report in reports.values()]
-        reach = [[max(0, c["rate"] - c["low"]) for c in cells], [max(0, c["high"] - c["rate"]) for c in cells]]
+        reach = plots.error_lengths([c["rate"] for c in cells], [(c["low"], c["high"]) for c in cells])
         at, rates = [k * aside for k in reports], [c["rate"] for c in cells]
         axis.errorbar(at, rates, yerr=reach, color=colour, marker=marker, capsize=3, label=name)
     _rank_axis(axis, list(reports), "directions kept, k")
@@ -193,9 +193,11 @@ def against(differences: dict, shares: dict, same):
         gaps, own = [differences[family, rank] for rank in tried], [shares[family, rank] for rank in tried]
         look = {"color": colour, "marker": marker, "fillstyle": "none", "capsize": 3, "linewidth": 1.2, "label": family}
         middle = [100 * g.difference for g in gaps]
-        points.errorbar(at, middle, yerr=_reach(middle, [(100 * g.low, 100 * g.high) for g in gaps]), **look)
+        points.errorbar(
+            at, middle, yerr=plots.error_lengths(middle, [(100 * g.low, 100 * g.high) for g in gaps]), **look
+        )
         middle = [100 * s.value for s in own]
-        calls.errorbar(at, middle, yerr=_reach(middle, [(100 * s.low, 100 * s.high) for s in own]), **look)
+        calls.errorbar(at, middle, yerr=plots.error_lengths(middle, [(100 * s.low, 100 * s.high) for s in own]), **look)
     points.axhline(0, color=BLACK, linewidth=0.8)
     calls.axhspan(100 * same.low, 100 * same.high, color="#999999", alpha=0.25, hatch="//", label="another seed of 32")
     calls.axhline(100 * same.value, color=BLACK, linewidth=0.8, linestyle="--")
@@ -222,7 +224,7 @@ def dialect_gaps(gaps: dict):
     for level, (name, colour, marker, aside) in names.items():
         own = [gaps[level, dialect] for dialect in dialects]
         middle = [estimate.value for estimate in own]
-        reach = _reach(middle, [(estimate.low, estimate.high) for estimate in own])
+        reach = plots.error_lengths(middle, [(estimate.low, estimate.high) for estimate in own])
         at = [i + aside for i in range(len(dialects))]
         axis.errorbar(middle, at, xerr=reach, linestyle="none", marker=marker, color=colour, capsize=3, label=name)
     axis.axvline(0, color=BLACK, linewidth=0.8)
@@ -283,7 +285,7 @@ def new_tools(scores: dict):
     for level, (label, colour, marker) in looks.items():
         counts = [levels[level] for levels in scores.values()]
         rates[level] = [hits / n for hits, n in counts]
-        reach = _reach(rates[level], [scoring.wilson(hits, n) for hits, n in counts])
+        reach = plots.error_lengths(rates[level], [scoring.wilson(hits, n) for hits, n in counts])
         look = {"linestyle": "none", "color": colour, "marker": marker, "capsize": 3, "label": label}
         axis.errorbar(rates[level], range(len(scores)), xerr=reach, **look)
     axis.set_yticks(range(len(scores)), list(scores))
@@ -308,12 +310,6 @@ def _diagonals(exact: dict) -> str:
     least, most = ordered[0], ordered[-1]
     ends = f"{spread[least]:.0f} points (product {least:g}) and {spread[most]:.0f} (product {most:g})"
     return f"Along a diagonal scores are between {ends} apart."
-
-
-def _reach(middle, bounds) -> list[list[float]]:
-    """Error bars from values and their (low, high), as matplotlib wants them: lengths down and up."""
-    ends = list(zip(middle, bounds, strict=True))
-    return [[max(0.0, m - low) for m, (low, _) in ends], [max(0.0, high - m) for m, (_, high) in ends]]
 
 
 def _rank_axis(axis, tried, label: str) -> None:

@@ -44,7 +44,7 @@ def before_and_after(before, after, wanted: list[str], silent: list[str]):
             cells = [report.cell(level) for level in levels]
             at = [i + 0.4 * shift - 0.2 for i in range(len(levels))]
             rates = [cell["rate"] for cell in cells]
-            reach = [[max(0.0, c["rate"] - c["low"]) for c in cells], [max(0.0, c["high"] - c["rate"]) for c in cells]]
+            reach = plots.error_lengths([c["rate"] for c in cells], [(c["low"], c["high"]) for c in cells])
             look = {"color": plots.OKABE_ITO[shift], "hatch": plots.HATCHES[shift], "edgecolor": "white"}
             axis.bar(at, rates, 0.4, label=name, yerr=reach, ecolor="#333333", capsize=3, **look)
         counted = [f"{level}\n{after.cell(level)['n']} rows" for level in levels]

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter
 
-from .. import calls
+from .. import calls, scoring
 
 NO_CALL, MALFORMED, FUNCTION = "no call", "malformed", "other function"
 LEFT_OUT, PUT_IN, BOTH, VALUE = "argument left out", "argument put in", "left out and put in", "other value"
@@ -28,8 +28,8 @@ def fate(row: dict, text: str) -> str:
         return names[0]
     if Counter(names) != Counter(call["name"] for call in gold):
         return FUNCTION
-    implied = _false_by_default(row)
-    lost, added = _keys(gold, implied), _keys(_written(text), implied)
+    defaults = scoring.default_false(row)
+    lost, added = _keys(gold, defaults), _keys(_written(text), defaults)
     lost, added = lost - added, added - lost
     if lost or added:
         return BOTH if lost and added else LEFT_OUT if lost else PUT_IN
@@ -84,32 +84,10 @@ def _written(text: str) -> list[dict]:
     return [{"name": call.name, "arguments": call.arguments} for call in calls.parse(text)]
 
 
-def _keys(listed: list[dict], implied: set[tuple]) -> Counter:
+def _keys(listed: list[dict], defaults: dict[str, set[str]]) -> Counter:
     """(function, argument) of every argument in the calls, without those that say what goes without saying."""
-    return Counter(
-        (call["name"], path)
-        for call in listed
-        for path in _paths(call["arguments"])
-        if not ((call["name"], path) in implied and call["arguments"].get(path) is False)
-    )
-
-
-def _false_by_default(row: dict) -> set[tuple]:
-    """(function, argument) of the booleans whose description says "default false": false and absent are the same."""
-    found = set()
-    for tool in json.loads(row.get("tools", "[]")):
-        properties = tool["function"].get("parameters", {}).get("properties", {})
-        for name, schema in properties.items():
-            if "default false" in schema.get("description", "").lower():
-                found.add((tool["function"]["name"], name))
-    return found
-
-
-def _paths(value: dict, path: str = ""):
-    for key, item in value.items():
-        yield path + key
-        if isinstance(item, dict):
-            yield from _paths(item, f"{path}{key}.")
+    made = (scoring.without_defaults(calls.FunctionCall(**call), defaults) for call in listed)
+    return Counter((call.name, path) for call in made for path in scoring.argument_paths(call.arguments))
 
 
 def in_english(row: dict) -> str:

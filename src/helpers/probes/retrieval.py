@@ -42,8 +42,8 @@ class NearestPhrasing:
         return Generation(serialize(calls) + "<start_function_response>", (), "<start_function_response>")
 
 
-def reports(train: str = "train", held_out=("test", "test_unseen_tools"), tests: dict | None = None) -> dict:
-    """Held-out split -> ``Report`` of the retriever that knows ``train``; ``tests`` gives other rows to it."""
+def reports(train: str = "train", held_out=("test", "test_unseen_tools")) -> dict:
+    """Held-out split -> ``Report`` of the retriever that knows ``train``."""
     retriever = NearestPhrasing(dataset.load(train))
-    tests = tests or {split: dataset.load(split) for split in held_out}
+    tests = {split: dataset.load(split) for split in held_out}
     return {split: scoring.score(retriever.generate(rows), rows) for split, rows in tests.items()}

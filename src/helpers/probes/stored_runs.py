@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from .. import dataset, reference, scoring
-
-DRAWS = 5000  # of whole clusters, for an interval
+from .ranks import Estimate, mean_rate
 
 
 def answered(stored, split: str) -> list[dict]:
@@ -31,18 +29,8 @@ def english_requests() -> list[dict]:
 def difference(a: list, b: list, level: str = "exact") -> dict:
     """Reports b minus reports a over the same rows and seeds, in points: rate (of b), difference, low, high."""
     compared = scoring.compare_seeds(a, b, level)
-    rate = sum(report.rate(level) for report in b) / len(b)
     points = {name: 100 * getattr(compared, name) for name in ("difference", "low", "high")}
-    return {"rate": rate} | points
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number in points with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+    return {"rate": mean_rate(b, level)} | points
 
 
 def per_row(reports: list, rows: list[dict], level: str = "exact"):
@@ -56,20 +44,8 @@ def per_row(reports: list, rows: list[dict], level: str = "exact"):
     return pandas.Series(means, index=[phrasing[identity] for identity in kept])
 
 
-def drawn_means(values, seed: int = 0):
-    """Means of ``values`` (a Series indexed by cluster) over DRAWS samples of whole clusters: an array (DRAWS,).
-
-    A percentile bootstrap over clusters (Efron and Tibshirani 1993, chapter 8), from a fixed seed.
-    """
-    import numpy as np
-
-    grouped = values.groupby(level=0).agg(["sum", "size"])
-    chosen = np.random.default_rng(seed).integers(len(grouped), size=(DRAWS, len(grouped)))
-    sums, sizes = (grouped[column].to_numpy()[chosen].sum(axis=1) for column in ("sum", "size"))
-    return sums / sizes
-
-
 def _estimate(value: float, draws) -> Estimate:
+    """A share and draws of it, as points."""
     import numpy as np
 
     low, high = np.percentile(draws, [2.5, 97.5])
@@ -78,7 +54,7 @@ def _estimate(value: float, draws) -> Estimate:
 
 def clustered(values) -> Estimate:
     """The mean of ``values`` (a Series indexed by cluster), in points, with an interval over whole clusters."""
-    return _estimate(float(values.mean()), drawn_means(values))
+    return _estimate(float(values.mean()), scoring.resampled_means(values, values.index))
 
 
 def change(before, after):
@@ -90,5 +66,6 @@ def change(before, after):
 
 def gap(first, second) -> Estimate:
     """The mean of one Series minus that of another, of other rows, in points; clusters are drawn in each on its own."""
-    draws = drawn_means(first, seed=1) - drawn_means(second, seed=2)
+    one, other = (scoring.resampled_means(each, each.index, seed) for seed, each in enumerate((first, second), 1))
+    draws = one - other
     return _estimate(float(first.mean() - second.mean()), draws)
