@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 
 from .. import plots
 from ..control_tokens import CONTROL_TOKENS
 
 _CONTROL = re.compile("(" + "|".join(map(re.escape, CONTROL_TOKENS)) + ")")
 _TOKEN = '<bdi dir="ltr" style="border-bottom:2px solid #0072B2;font-weight:bold">{}</bdi>'
-_LINE = '<div dir="ltr" style="white-space:pre-wrap;overflow-wrap:anywhere;text-align:left">{}</div>'
+_LINE = '<div dir="{}" style="white-space:pre-wrap;overflow-wrap:anywhere;text-align:left">{}</div>'
 
 
 def marked(text: str) -> str:
@@ -23,11 +24,21 @@ def marked(text: str) -> str:
     )
 
 
+def _lines(text: str) -> str:
+    """Each line of a text in the direction of its first letter; control tokens are passed over."""
+    lines = []
+    for line in text.split("\n"):
+        letter = next(filter(str.isalpha, _CONTROL.sub("", line)), "")
+        direction = "rtl" if unicodedata.bidirectional(letter or " ") in ("R", "AL") else "ltr"
+        lines.append(_LINE.format(direction, marked(line) or "&nbsp;"))
+    return "".join(lines)
+
+
 def shown(text: str):
     """A prompt or an answer as the tokenizer gets it, its lines in order, control tokens marked. Returns HTML."""
     from IPython.display import HTML
 
-    return HTML("".join(_LINE.format(marked(line) or "&nbsp;") for line in text.split("\n")))
+    return HTML(_lines(text))
 
 
 def answers(requests: dict[str, str], generations: list, outcomes: list[str], longest: int = 160):
@@ -41,9 +52,8 @@ def answers(requests: dict[str, str], generations: list, outcomes: list[str], lo
     rows = []
     for (dialect, request), written, outcome in zip(requests.items(), generations, outcomes, strict=True):
         cut = written.text[:longest] + ("…" if len(written.text) > longest else "")
-        lines = "".join(_LINE.format(marked(line)) for line in cut.split("\n"))
-        cells = [dialect, f'<span dir="rtl">{html.escape(request)}</span>', lines]
-        rows.append([*cells, html.escape(written.stopped_by), html.escape(outcome)])
+        asked = f'<div dir="rtl">{html.escape(request)}</div>'
+        rows.append([dialect, asked, _lines(cut), html.escape(written.stopped_by), html.escape(outcome)])
     head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in names)
     cell = '<td style="text-align:left;vertical-align:top">{}</td>'
     body = "".join(f"<tr>{''.join(map(cell.format, row))}</tr>" for row in rows)
