@@ -23,7 +23,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test test-first test-later lint check notebooks pages badges generate rehearse lab data fuzz lock setup
+.PHONY: run test lint check notebooks pages badges generate rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -43,9 +43,10 @@ run: setup
 notebooks: setup
 	$(RUN) -m scripts.publish.notebooks store $(NB)
 
-# two halves side by side, each with half of the cores: alone, a notebook leaves most of the second core idle
+# two at a time, the longest first, each with half of the cores: alone, a notebook leaves most of the second core idle
 HALF    = $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) // 2))")
-LATER  := notebooks/03_memory_surgery.ipynb notebooks/04_masked_training_run.ipynb notebooks/05_gguf_export.ipynb
+TESTS  := test-04 test-units test-03 test-05 test-02 test-01 test-00
+.PHONY: $(TESTS)
 PYTEST  = OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
 
 lint: setup
@@ -54,16 +55,15 @@ lint: setup
 	$(RUN) -m mypy
 	$(RUN) -m scripts.publish --check
 
+# each in a process of its own, all of them even when one fails: one run shows everything that is wrong
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-first test-later
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line $(TESTS)
 
-# the unit tests in a process of their own: what they held would stand beside the notebooks' kernels
-test-first:
+test-units:
 	$(PYTEST) tests
-	$(PYTEST) $(filter-out $(LATER),$(wildcard notebooks/*.ipynb))
 
-test-later:
-	$(PYTEST) $(LATER)
+$(filter-out test-units,$(TESTS)): test-%:
+	$(PYTEST) $(wildcard notebooks/$*_*.ipynb)
 
 check: lint
 	$(RUN) -m pytest tests -m "not slow"

@@ -735,7 +735,7 @@ def weigh(model):
 
 weights = pandas.DataFrame({"bfloat16": weigh(full), "NF4": weigh(nf4)}).T.drop(columns="packed")
 weights = weights[["embedding", "linear layers", "scales", "other"]]
-weights.assign(total=weights.sum(axis=1)).style.format("{:.2f} MB")
+weights.assign(total=weights.sum(axis=1)).style.format("{:.2f} MB").set_uuid("weights")
 
 # %% [markdown]
 # The table as a figure, and with the share that is left:

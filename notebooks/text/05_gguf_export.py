@@ -1399,7 +1399,8 @@ rewritten = (12, 13, 15, 17, 24, 30, 32, 33, 35, 36, 45)
 assert {verdicts[n] for n in rewritten} <= {"misleading", "does not hold"}
 ours = len(claims.ledger()) - len(own_words)
 print(f"{len(own_words)} claims of the guide's own, and {ours} questions of ours")
-pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**{"text-align": "left"})
+left = {"text-align": "left"}
+pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**left).set_uuid("verdicts")
 
 # %% [markdown]
 # **Right as it stands.** One key/value head (1). B at zero, and α/r as the factor (10, 11). A frozen base (38), labels of −100 (26). NF4's levels, and that Unsloth quantizes the constants too
