@@ -1026,14 +1026,17 @@ levels.rename_axis(index="α/r").round(2)
 #
 # ## 5.12 · Take it away
 #
-# The last cells leave a folder that needs nothing of this course. `model.gguf` is the reference adapter merged into the packaged base, in Q8_0, as section 5.2 wrote it. `client.py` starts
-# llama.cpp inside its own process, lets the *file's own template* render the prompt, reads every call of the answer, checks it against the declarations, and only then runs a Python function.
+# The last cells leave a folder that needs nothing of this course. `model.gguf` is the reference adapter merged into the packaged base, in Q8_0, as section 5.2 wrote it. `my_tools.py` holds
+# the functions and their declarations, one function now and yours later.
+#
+# `client.py` starts llama.cpp inside its own process and lets the *file's own template* render the prompt. What the model writes goes to `function_calls.py`, one file made from the course's own
+# modules, without a package to install. It reads every call, checks it against the declarations, runs the Python function, hands the result back, and asks again until the model answers in words.
 
 # %%
 import shutil
 
-for part in ("client.py", "Modelfile"):
-    shutil.copyfile(paths.ASSETS / "take_away" / part, away / part)
+for part in filter(pathlib.Path.is_file, sorted((paths.ASSETS / "take_away").iterdir())):
+    shutil.copyfile(part, away / part.name)
 print((away / "Modelfile").read_text(encoding="utf-8"))
 
 # %% [markdown]
@@ -1044,8 +1047,8 @@ print((away / "Modelfile").read_text(encoding="utf-8"))
 # ollama create arabic-functiongemma -f Modelfile
 # ```
 #
-# With llama.cpp's own program, `llama-server -m model.gguf --jinja --special` serves the same file on a computer, a small board or, built for it, a phone. None of these was run here. What
-# *was* run is the client, as a stranger would: in a fresh process, outside the course. The question is *How is the weather in Jeddah today?*
+# With llama.cpp's own program, `llama-server -m model.gguf --jinja --special` serves the same file on a computer, a small board or, built for it, a phone; `client.py` then takes its address in
+# place of the file. That program was not run here. What *was* run is the client, as a stranger would: in a fresh process, outside the course. The question is *How is the weather in Jeddah today?*
 
 # %% tags=["nbval-ignore-output"]
 import os
@@ -1055,8 +1058,9 @@ alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 question = "كيف الطقس في جدة اليوم؟"
 words = [sys.executable, "client.py", "model.gguf", question]
 done = subprocess.run(words, cwd=away, env=alone, capture_output=True, text=True)
-wrote, returned = done.stdout.strip().splitlines()[-2:]
-plots.text_table([{"request": question, "it wrote": wrote, "the function returned": returned}])
+wrote, *_, returned, reply = done.stdout.strip().splitlines()
+told = {"it wrote": wrote, "the function returned": returned, "its reply": reply}
+plots.text_table([{"request": question, **told}])
 
 # %%
 assert done.returncode == 0 and "call:get_current_weather" in wrote
@@ -1064,7 +1068,10 @@ assert json.loads(returned)["degrees"] == 31
 print("the question was asked in Arabic, the call was read and checked, and its function was run")
 
 # %% [markdown]
-# Its tool is one that the model was trained on. With a tool of another name and a vaguer description the same question was answered with an apology: a small model calls what it knows.
+# The reply is the model's own sentence, and nothing checks it. Hold it against what the function returned before you show such a sentence to anybody: the result has one temperature, and a small model likes to
+# say more than it was told.
+#
+# The tool is one that the model was trained on. With a tool of another name and a vaguer description the same question was answered with an apology: a small model calls what it knows.
 #
 # One thing is left to check. The client trusts llama.cpp's template engine. Does it render what the course renders, byte for byte, on fifty test rows?
 
@@ -1083,6 +1090,40 @@ print(f"{same} of 50 prompts are equal")
 assert same == 50
 
 # %% [markdown]
+# ### Does OpenAI's API read these calls? (deeper)
+#
+# Most programs speak OpenAI's API: declarations go in as `tools`, calls come back as `tool_calls`. llama.cpp's server offers it, and reads the calls of a model by what its template looks like. We ask the same
+# question three times, with the three values of `tool_choice`: the model may call, it has to, it must not.
+
+# %% tags=["nbval-ignore-output"]
+import runpy
+
+mine = runpy.run_path(str(away / "my_tools.py"))["TOOLS"]
+messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": question}]
+asked = {"messages": messages, "tools": mine, "temperature": 0, "max_tokens": 40}
+came = []
+with llama_server.Server(away / "model.gguf") as server:
+    for choice in ("auto", "required", "none"):
+        address = f"{server.address}/v1/chat/completions"
+        reply = requests.post(address, json=asked | {"tool_choice": choice}, timeout=300).json()
+        said = reply["choices"][0]["message"] if "choices" in reply else {"content": reply["error"]["message"]}
+        called = [call["function"] for call in said.get("tool_calls") or []]
+        came.append({"tool_choice": choice, "tool_calls": called or "none", "content": said["content"]})
+plots.text_table(came)
+
+# %%
+assert calls.parse(came[2]["content"]) == calls.parse(wrote)
+print("with tool_choice none the text comes as the model wrote it, and is read as above")
+
+# %% [markdown]
+# In the pinned version, xllamacpp 2026.10.11549, the server does not know that `<escape>` ends a string. Left to itself it answers with an error. Forced to call, it takes the mark for a part of the city's name, and
+# goes on until the limit. Told that *no* call is wanted, it still puts the declarations into the prompt, and hands out the text as it is. So ask with `tool_choice="none"`, and read the text with
+# `function_calls.parse`.
+#
+# There is a second catch. A tool's result is a *string* in that API, and the template writes it as one: `response:get_current_weather{value:<escape>{"city": …`. The model was trained on
+# `response:get_current_weather{city:<escape>…`. `client.py` therefore writes results behind the prompt itself (`continued`).
+
+# %% [markdown]
 # ## 5.13 · What to do now
 #
 # Which format? The table is made from the stored rows by one rule. A format whose interval reaches 0 cannot be told from F16 on this test; of those the smallest and the largest have a use. Of the
@@ -1098,7 +1139,7 @@ chosen.style.format(escape="html").set_properties(**{"text-align": "left"})
 #
 # 1. Read the three stop ids in *your* file, with the cell of section 5.3, before you blame its bits.
 # 2. Score your own requests in the two formats between which you hesitate, and look at the difference with its interval.
-# 3. Put a parser and a check of the declarations between the model and your functions; `client.py` has both.
+# 3. Put a parser and a check of the declarations between the model and your functions; `function_calls.py` has both.
 #
 # This is the last notebook. [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured.
 #

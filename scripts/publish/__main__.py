@@ -4,7 +4,7 @@
     python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
 
 Written are README's ledger and minutes, the instructor's table, the glossary, the three cards, what was tried for the
-adapter, the heads of the notebooks, and the repository's address.
+adapter, the heads of the notebooks, the one file that leaves with a reader's model, and the repository's address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from helpers import reference
 from helpers.paths import ROOT
 
-from . import adapter_page, badges, cards, glossary, ledger, outline, repository, runtimes, universe_card
+from . import adapter_page, badges, cards, glossary, ledger, outline, portable, repository, runtimes, universe_card
 
 
 def pages() -> dict[Path, str]:
@@ -40,6 +40,7 @@ def pages() -> dict[Path, str]:
         cards.ADAPTER_CARD: cards.adapter_card(texts[cards.ADAPTER_CARD]),
         universe_card.CARD: universe_card.written(texts[universe_card.CARD]),
         adapter_page.PAGE: adapter_page.written(texts[adapter_page.PAGE]),
+        portable.TARGET: portable.whole(),
     }
 
 
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args(argv).check
     wanted = pages() | runtimes.heads(reference.load("runtimes").results)
-    changed = {path: text for path, text in wanted.items() if path.read_text(encoding="utf-8") != text}
+    changed = {
+        path: text for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
     if not check:
         for path, text in changed.items():
             path.write_text(text, encoding="utf-8")

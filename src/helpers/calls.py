@@ -22,7 +22,7 @@ MAX_DIGITS = 400  # of a number; a double holds at most 309 before the point
 _OPEN, _CLOSE, _ESCAPE = "<start_function_call>", "<end_function_call>", "<escape>"
 _STOPS = tuple(token for token, i in CONTROL_TOKENS.items() if i in STOP_IDS)
 _PADDING = "<pad>"
-_CONTROL = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
+_TOKENS = re.compile("|".join(map(re.escape, CONTROL_TOKENS)))
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?(?![\w.])")
 _WORD = re.compile(r"(true|false|null|None)(?![\w.])")
 _WORDS = {"true": True, "false": False, "null": None, "None": None}
@@ -58,7 +58,7 @@ def parse(text: str) -> list[FunctionCall]:
     body = _without_stop(text)
     start = body.find(_OPEN)
     end_of_text = len(body) if start < 0 else start
-    if stray := _CONTROL.search(body, 0, end_of_text):
+    if stray := _TOKENS.search(body, 0, end_of_text):
         raise ParseError(stray.start(), f"stray control token {stray.group()}")
     calls, position = [], end_of_text
     while position < len(body):
@@ -68,7 +68,7 @@ def parse(text: str) -> list[FunctionCall]:
         elif body[position].isspace():
             position += 1
         else:
-            stray = _CONTROL.match(body, position)
+            stray = _TOKENS.match(body, position)
             raise ParseError(position, f"stray control token {stray.group()}" if stray else "text after a call")
     return calls
 
@@ -87,7 +87,7 @@ def _without_stop(text: str) -> str:
 
 def _expect(text: str, position: int, literal: str) -> int:
     if not text.startswith(literal, position):
-        token = _CONTROL.match(text, position)
+        token = _TOKENS.match(text, position)
         found = token.group() if token else text[position : position + 1] or "the end"
         raise ParseError(position, f"expected {literal}, found {found}")
     return position + len(literal)
@@ -122,7 +122,7 @@ def _value(text: str, position: int, depth: int):
 
 
 def _string(text: str, position: int) -> tuple[str, int]:
-    stop = _CONTROL.search(text, position)
+    stop = _TOKENS.search(text, position)
     if not stop:
         raise ParseError(position - len(_ESCAPE), "a string is never closed by <escape>")
     if stop.group() != _ESCAPE:
@@ -220,7 +220,7 @@ class _Writer:
 
     def _scalar(self, value) -> str:
         if isinstance(value, str):
-            if token := _CONTROL.search(value):
+            if token := _TOKENS.search(value):
                 raise ParseError(self.length, f"a string holds the control token {token.group()}")
             return f"{_ESCAPE}{value}{_ESCAPE}"
         if value is None or isinstance(value, bool):
