@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from helpers import calls, generation, masking
+from helpers import calls, dataset, generation, masking, universe
 from helpers.errors import CourseError
+from helpers.paths import ASSETS
 from helpers.schemas import as_tools
 from helpers.yours import examples
 
@@ -196,3 +197,45 @@ def test_rows_can_be_trained_on_and_asked(tokenizer):
     written = tokenizer.decode([i for i, label in zip(encoded.ids[0], encoded.labels[0], strict=True) if label != -100])
     assert calls.parse(written) == [BOOK]
     assert generation.prompt(made[0]).endswith("<start_of_turn>model\n")
+
+
+# --- the example that is shipped --------------------------------------------------------------------------------------
+
+
+def book_wheel(hours: int, day: str, beginner: bool = False):
+    """Book a pottery wheel.
+
+    Args:
+        hours: For how many hours
+        day: The day of the week, as it is said
+        beginner: Whether somebody is to help
+    """
+
+
+def order_clay(kilos: float, color: str):
+    """Order clay.
+
+    Args:
+        kilos: How many kilograms
+        color: The colour (choices: ["white", "red", "black"])
+    """
+
+
+def fire_kiln(pieces: int, degrees: int):
+    """Fire pieces in the kiln.
+
+    Args:
+        pieces: How many pieces
+        degrees: The temperature in degrees Celsius
+    """
+
+
+def test_the_shipped_example_is_whole_and_no_tool_of_it_is_known():
+    tools = as_tools([book_wheel, order_clay, fire_kiln]).declarations
+    listed = examples.read(ASSETS / "own_example" / "requests.csv")
+    examples.check(listed, tools)
+    assert len(listed) >= 30 and sum(not e.calls for e in listed) >= 4
+    known = {name for tool in universe.read() for name in tool.names} | set(dataset.read_declarations())
+    assert not known & {tool["function"]["name"] for tool in tools}
+    said = {row["query"] for split in dataset.STORED for row in dataset.load(split)}
+    assert not said & {e.request for e in listed}
