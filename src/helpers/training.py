@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import masking, packing
-from .checkpoints import Checkpoint, without_adapter
+from .checkpoints import Checkpoint, check_adapter, without_adapter
 from .environment import SEED, in_float32_throughout, peak_bytes, profile, quiet, seed_everything
 from .errors import CourseError
 from .paths import cache_folder, set_aside
@@ -30,7 +30,8 @@ class Recipe:
     ``warmup`` is a share of the steps. ``mask_prompt``, ``mask_tool_results`` and ``label_stops`` say which tokens
     carry loss; ``label_logits_only`` computes logits where there is a label and nowhere else. ``rows_per_prompt`` rows
     in a row that declare the same tools share the work on their prompt (``helpers.packing``; it needs
-    ``label_logits_only``). Both leave the loss as it is.
+    ``label_logits_only``). Both leave the loss as it is. ``start`` is the folder of an adapter to go on from, of the
+    same rank, alpha and modules.
     """
 
     rank: int = 32
@@ -53,6 +54,7 @@ class Recipe:
     label_stops: bool = True
     label_logits_only: bool = True
     rows_per_prompt: int | None = None
+    start: str | None = None
     seed: int = SEED
 
 
@@ -97,7 +99,21 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
         model = add_unsloth_adapter(
             model, recipe.rank, recipe.alpha, recipe.gradient_checkpointing, recipe.target_modules, recipe.seed
         )
+    if recipe.start:
+        _continue(model, recipe, checkpoint)
     return model, tokenizer
+
+
+def _continue(model, recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Give a fresh adapter the weights of the one to go on from."""
+    from peft import LoraConfig, load_peft_weights, set_peft_model_state_dict
+
+    check_adapter(recipe.start, checkpoint)
+    told = LoraConfig.from_pretrained(recipe.start)
+    if (told.r, told.lora_alpha, set(told.target_modules)) != (recipe.rank, recipe.alpha, set(recipe.target_modules)):
+        remedy = f"train with rank={told.r}, alpha={told.lora_alpha} and its target_modules"
+        raise CourseError(f"{Path(recipe.start).name} is of another shape than the recipe", remedy)
+    set_peft_model_state_dict(model, load_peft_weights(recipe.start, device="cpu"))
 
 
 def lora_config(rank: int, alpha: float | None = None, targets=PROJECTIONS, **options):
@@ -245,6 +261,7 @@ def _history(trainer) -> list[dict]:
 
 def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
     from transformers import DataCollatorForSeq2Seq
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl import SFTConfig, SFTTrainer
 
     class LabelLogitsTrainer(SFTTrainer):
@@ -295,17 +312,10 @@ def _trainer(recipe: Recipe, model, tokenizer, data, folder: Path):
             data_collator=collator,
             callbacks=[progress],
         )  # fmt: skip
-    _silence(trainer)
+    for printer in (PrinterCallback, ProgressCallback):  # the bar shows the loss, history keeps all of it
+        trainer.remove_callback(printer)
     trainer.step_seconds = progress.seconds
     return trainer
-
-
-def _silence(trainer) -> None:
-    """Take out the callback that prints every log line: the bar shows the loss, ``history`` keeps all of it."""
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
-
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
 
 
 def _progress(steps: int):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_a_run_learns_and_says_what_it_did(whole):
 def test_the_adapter_is_saved_as_safetensors(whole, tmp_path):
     names = {path.name for path in Path(whole.adapter).iterdir()}
     assert "adapter_model.safetensors" in names and not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_an_adapter(whole, rows, checkpoint, tmp_path):
+    """Its first loss is near the last of the run before, not near the base's; another shape is refused."""
+    first = training.train(replace(BRIEF, start=whole.adapter, max_steps=1), rows, checkpoint, tmp_path).history[0]
+    again = training.train(replace(BRIEF, max_steps=1), rows, checkpoint, tmp_path / "fresh").history[0]
+    assert first["loss"] < 0.8 * again["loss"] and again["loss"] == pytest.approx(whole.history[0]["loss"], rel=1e-3)
+    with pytest.raises(CourseError, match="another shape than the recipe → train with rank=4, alpha=8"):
+        training.load(replace(BRIEF, start=whole.adapter, rank=8), checkpoint)
 
 
 RESUME = """
