@@ -134,7 +134,7 @@ assert gap < 1e-5
 #
 # > $$W_{updated} = W_0 + \Delta W = W_0 + \frac{\alpha}{r}(A \times B)$$
 #
-# On paper a row vector is multiplied from the left, $x \cdot W$, and W has the shape (in, out). PyTorch keeps its weights the other way round.
+# On paper the input is a row that stands left of the weight, $x \cdot W$, so W has the shape (in, out). PyTorch keeps its weights the other way round.
 #
 # **Your bet:** which product can be added to `q_proj.weight`, whose shape is (1024, 640)?
 
@@ -193,7 +193,7 @@ plots.show(
 #
 # > $A \in \mathbb{R}^{d \times r}$ (initialized with Gaussian noise)
 #
-# Kurtosis says how heavy the tails of a distribution are: its fourth moment, in units of the squared second. A Gaussian has 3.
+# Kurtosis says how heavy the tails of a distribution are. It is the fourth moment divided by the square of the second. A Gaussian has 3.
 #
 # **Your bet:** what is the kurtosis of PEFT's A?
 #
@@ -235,8 +235,8 @@ tails = {name: float(kurtosis(values.numpy(), fisher=False)) for name, values in
 verdict("09-a-gaussian", measured=tails["default"], gaussian=tails["gaussian"])
 
 # %% [markdown]
-# **Who is right?** The LoRA paper draws A from a Gaussian, and the guide follows the paper. PEFT calls `kaiming_uniform_` with a = √5, the way PyTorch starts every `nn.Linear`,
-# which comes to $U(-1/\sqrt{in}, 1/\sqrt{in})$. We have not tested whether the shape matters for training. That B starts at zero matters more.
+# **Who is right?** The LoRA paper draws A from a Gaussian, and the guide follows the paper. PEFT calls `kaiming_uniform_` with a = √5, as PyTorch does for every `nn.Linear`. That
+# comes to $U(-1/\sqrt{in}, 1/\sqrt{in})$. We have not tested whether the shape matters for training. That B starts at zero matters more.
 #
 # ## 2.4 · How B starts, and what moves first
 #
@@ -318,7 +318,7 @@ at_start = (start_delta, seen[0]["lora_A"])
 verdict("10-b-zero", measured=at_start, b=seen[0]["lora_B"], a=seen[1]["lora_A"])
 
 # %% [markdown]
-# This, too, had to be. The gradient of A holds B as a factor, and the gradient of B holds A. With B at zero nothing reaches A; but A is something, so B moves, and from the second
+# This, too, had to be. The gradient of A holds B as a factor, and the gradient of B holds A. With B at zero nothing reaches A. But A is not zero, so B moves, and from the second
 # step on both do. Start *both* at zero and nothing ever moves.
 #
 # ## 2.5 · The factor α/r
@@ -357,7 +357,7 @@ bet_alpha = exercises.bet(
 )
 
 # %% [markdown]
-# Three runs of twelve steps on the same rows in the same order. The third has α = 32 and does not make up for it.
+# Three runs of twelve steps on the same rows in the same order. The third has α = 32 as well and keeps the rate of 0.001.
 
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
@@ -395,8 +395,8 @@ print("ratio of ‖ΔW‖ after step", marked)
 # **After the first step the ratio is an identity, not a finding.** Adam divides every gradient by its own size, so the first step moves each entry of B by η, whatever α is. A has
 # not moved. The weight then moves by (α/r)·η, and both runs have the same product. It would be 1 on any model and any data.
 #
-# **From the second step on it is no identity.** A moves as well, by η and not by α, so the run with the larger rate turns A further. And the first step is Adam's: with plain
-# gradient descent the step grows with the gradient, which holds α too. Doubling α then does what?
+# **From the second step on it is no identity.** A moves as well, by η and not by α, so the run with the larger rate turns A further. And the identity needs Adam. In plain
+# gradient descent the step grows with the gradient, and the gradient holds α too. What does doubling α do then?
 
 # %% tags=["nbval-ignore-output"]
 sgd = {alpha: run(alpha, 1e-2, steps=1, kind=torch.optim.SGD)[0][0][0] for alpha in (32, 64)}
@@ -413,8 +413,8 @@ print(f"and {sgd[64] / sgd[32]:.2f} times as large under plain descent")
 # ## 2.7 · What a rank costs (deeper)
 #
 # Cost is arithmetic: every projection has r · in numbers in A and r · out in B, and each takes 16 bytes while it trains (weight, gradient, two moments of Adam). What a rank *buys* is
-# not arithmetic. The right panel shows it for a toy whose answer we know, a matrix of rank 12 with a little noise. Its error falls steeply up to rank 12; above that, more rank
-# only rebuilds noise.
+# not arithmetic. The right panel shows it for a toy: a matrix of rank 12 with a little noise, so that the answer is known. The error falls steeply up to rank 12; above that,
+# more rank only rebuilds noise.
 
 # %% tags=["nbval-ignore-output"]
 counts = {r: lora.parameters(r, model.config) / 1e6 for r in (8, 32, 128)}
@@ -446,7 +446,7 @@ if os.environ.get("COURSE_WIDGETS", "1") != "0":
 # Before serving, ΔW is added to W once and for all. In float32 that changes next to nothing. A number in bfloat16 has 8 bits of precision, and there a small ΔW can fall between
 # two neighbours and be lost.
 #
-# We train for six steps, take one weight, merge in bfloat16 and look at what is left of ΔW.
+# We train for six steps, take one weight, merge, round the result to bfloat16 and look at what is left of ΔW.
 
 # %% tags=["nbval-ignore-output"]
 _, trained = run(64, 1e-3, steps=6, weight_decay=0)
@@ -501,7 +501,7 @@ for name, values in spectra.items():
     effective[parts[-1], int(parts[4])] = lora.effective_rank(values)
 
 # %% [markdown]
-# Two views. Left: the part of ‖ΔW‖² that the first k directions hold. Right: the [effective rank][g-effective-rank], which is 32 when all directions are alike and 1 when one is
+# Two views. Left: the part of ‖ΔW‖², the *energy*, that the first k directions hold. Right: the [effective rank][g-effective-rank], which is 32 when all directions are alike and 1 when one is
 # all. It is exp of the entropy of the normalized singular values (Roy and Vetterli 2007).
 #
 # [g-effective-rank]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#effective-rank
@@ -550,7 +550,7 @@ kept = cut[8].rate("exact") / cut[32].rate("exact")
 plots.show(*figures.cuts(cut))
 
 # %% [markdown]
-# The three lines fall one after the other as directions go: the exact call first, then the right function, syntax last.
+# As directions are taken away, the three lines fall one after the other: the exact call first, then the right function, syntax last.
 #
 # **What this says about rank.** An adapter that was trained with 32 directions spreads its work over more than a few. It does not say that 8 would have been too few: a run that has
 # only 8 may use them better. For that, runs at every rank are needed.
@@ -606,11 +606,11 @@ from helpers.probes import ranks
 plots.show(*figures.by_rank(reports))
 
 # %% [markdown]
-# Syntax hardly depends on the rank. What is meant does: with α = 2r every doubling up to 32 makes more calls exact, the last two by a few points only. On the far right the two
+# Syntax hardly depends on the rank. What is meant does: with α = 2r every doubling up to 32 makes more calls exact, the later ones by a few points only. On the far right the two
 # families part. There r = 128 with α = 256 has fallen behind, and with α = 64 it has not.
 #
 # The guide's sentence asks for more than rates. Does r = 8 lack *something* that r = 32 has? Then it should miss calls that r = 32 makes. So we go row by row: of the exact calls that a
-# run of r = 32 makes, what share does a run of r = 8 make as well? Two trainings of r = 32 do not make the same calls either, and that is the measure to hold it against.
+# run of r = 32 makes, what share does a run of r = 8 make as well? Two trainings of r = 32 do not make the same calls either. The share that they have in common is the measure to hold it against.
 
 # %% tags=["nbval-ignore-output"]
 phrasings = [row["phrasing"] for row in judged if row["kind"] in ("single", "parallel")]
@@ -634,8 +634,8 @@ apart = {
 plots.show(*figures.against(apart, shares, same))
 
 # %% [markdown]
-# Where an interval on the left leaves out zero, that rank differs from r = 32 by more than a draw of rows explains. It does not know how far two trainings of *one* setting differ
-# (about four points, notebook 04), and three seeds halve that at best.
+# Where an interval on the left leaves out zero, that rank differs from r = 32 by more than a draw of rows explains. The interval leaves out how far two trainings of *one* setting
+# differ: about four points (notebook 04), which three seeds halve at best.
 
 # %% tags=["nbval-ignore-output"]
 def percents(level):
@@ -685,7 +685,7 @@ for level in ("name", "exact"):
 plots.show(*figures.dialect_gaps(gaps))
 
 # %% [markdown]
-# Every interval is wide: a dialect has only a few dozen rows here. That is why the card asks one question of all four together. How much more do the dialects gain than the standard
+# Most intervals are wide: a dialect has only a few dozen rows here. That is why the card asks one question of all four together. How much more do the dialects gain than the standard
 # language (`msa`)?
 
 # %% tags=["nbval-ignore-output"]
@@ -705,7 +705,7 @@ verdict(
 # ## 2.12 · α/r against the learning rate
 #
 # Section 2.6 left a question. After Adam's first step only the product of α/r and η counts. If that held for a whole run, α would be nothing but a second name for the learning rate.
-# Sixteen runs can tell: four α/r and four rates at r = 32, 200 steps each. The product is the same along the diagonals of that grid. They are scored on 300 *validation* rows,
+# Sixteen runs can tell: four values of α/r with each of four rates, at r = 32, 200 steps each. The product is the same along the diagonals of that grid. They are scored on 300 *validation* rows,
 # since this is a choice of settings.
 #
 # **Your bet:** among the three runs with a product of 0.002, how many points of exact calls lie between the best and the worst?
@@ -727,8 +727,8 @@ diagonals = figures.along_diagonals(exact)
 plots.show(*figures.alpha_and_rate(exact))
 
 # %% [markdown]
-# If α were only a rate, the lines on the right would lie on one another. Look at where they do and where they do not. On the left of that panel runs of the same product are about as
-# alike as two trainings of one setting. On its right they part: a larger α with a smaller rate does better than the reverse. The rate moves A and B both; α/r scales their
+# If α were only a rate, the lines on the right would lie on one another. Look at where they do and where they do not. For small products, left in that panel, runs of the same product
+# are about as alike as two trainings of one setting. For large ones they part: a larger α with a smaller rate does better than the reverse. The rate moves A and B both; α/r scales their
 # product and leaves the steps of A as small as they are.
 #
 # And α = 2r? We hold it against α = r on the same rows, at the guide's rate and at a quarter of it. At r = 128 there are three seeds of α = 2r and of α = 64.
@@ -777,7 +777,7 @@ longer = {name: scores["universe_validation"] for name, scores in longer.items()
 plots.show(*figures.new_tools(longer))
 
 # %% [markdown]
-# One seed each: a lean, not a proof. With that, the decisions that this notebook can support, each beside what it rests on.
+# r = 32 on all seven projections comes out first, r = 8 and attention alone last. One seed each: a lean, not a proof. With that, the decisions that this notebook can support, each beside what it rests on.
 
 # %% tags=["nbval-ignore-output"]
 top = max(exact, key=lambda place: exact[place])
@@ -838,7 +838,7 @@ for name, (loss, norms) in starts.items():
     print(f"{name:<9} loss {loss:.2f}, ‖gradient‖ of A {of_a:.3g}, of B {of_b:.3g}")
 
 # %% [markdown]
-# With a random B both matrices learn from the first step on. The price is that training starts from another model. Can one have the first without the second?
+# With a random B both matrices learn from the first step on. The price is that training starts from another model. Can both learn from the first step on while training still starts from the base model?
 
 # %% [markdown]
 # <!-- exercise 2.1 -->

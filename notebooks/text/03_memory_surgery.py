@@ -111,7 +111,7 @@ print(f"needed: {needed / 2**30:.1f} GiB; a T4 has {T4 / 2**30:.1f}   ({gpu.sour
 # So most of it is not the model. Before we look for it, guess. A language model answers with *logits*: one number for each word of its vocabulary, at every position. This vocabulary has 262,144 words. The labels of a call stand at
 # the end of a row, on a few dozen tokens; transformers computes logits everywhere.
 #
-# **Your bet:** in a step of 2,048 tokens, which share of the memory above the model is there only because logits are computed at every position, and not just where there is a label?
+# **Your bet:** the memory above the model is all that a step needs on top of the model itself. At 2,048 tokens, which share of it is there only because logits are computed at every position, and not just where there is a label?
 
 # %%
 bet_logits = exercises.bet(
@@ -170,7 +170,7 @@ finding = (
 plots.show(figures.held(moments, limit=T4), finding)
 
 # %% [markdown]
-# The layers fill up during the forward pass. Then comes the loss, and makes the peak at the turning point. When the gradients are there, nearly all is free again.
+# The layers fill up during the forward pass. Then comes the loss. It makes the peak, where the forward pass ends and the backward pass begins. When the gradients are there, nearly all is free again.
 #
 # Is the ledger right? On the GPU the allocator kept its own account of five steps of different shapes.
 
@@ -183,7 +183,7 @@ table = table.rename(columns={"measured_bytes": "measured, GiB", "ledger_bytes":
 table.style.hide(axis="index").format({"explained": "{:.1%}"}, precision=2)
 
 # %% [markdown]
-# What is missing, 65 to 90 MiB whatever the size of the step, is what no ledger of tensors can see: the workspace that cuBLAS holds for itself.
+# What is missing, 65 to 92 MiB whatever the size of the step, is what no ledger of tensors can see: the workspace that cuBLAS holds for itself.
 
 # %% [markdown]
 # ## 3.2 · The loss's own gigabytes
@@ -232,7 +232,7 @@ from helpers.claims import verdict
 verdict("18-what-the-hog-is", measured=100 * logits_share)
 
 # %% [markdown]
-# The guide makes no claim about this. The question is ours, and *misleading* is said of a section on memory that leaves the largest part out.
+# The guide makes no claim about this. The question is ours. *Misleading* is the verdict on a section about memory that leaves out the largest part.
 #
 # **Why so much?** A hidden state has 640 numbers a token, logits have 262,144: 410 times as many. Layers keep a great deal of small things, the loss three of this size. A model with a small body and a large vocabulary is the worst case.
 # Training on the response makes the cure free, since nobody needs the logits of the prompt. Notebook 04 trains that way.
@@ -240,7 +240,7 @@ verdict("18-what-the-hog-is", measured=100 * logits_share)
 # %% [markdown]
 # ## 3.3 · What checkpointing keeps
 #
-# Two things are easily mixed. What is *kept* stands in memory when the backward pass begins; the *peak* is the highest point of a whole step. Checkpointing lowers the first, and pays by computing again. Whether the second falls as well depends on where the peak stands. In section 3.2 it stood in the loss, and there no way of checkpointing helps.
+# Two things are easily mixed. What is *kept* stands in memory when the backward pass begins; the *peak* is the highest point of a whole step. Checkpointing lowers the first, and pays by computing again. Whether the second falls as well depends on where the peak stands. In section 3.2 it stood in the loss. Checkpointing takes away what the layers keep below such a peak, and not the logits that make it.
 #
 # Now to the layers. The backward pass needs what the forward pass computed, so autograd saves it. Which tensors are these? `torch.autograd.graph.saved_tensors_hooks` calls a function with every tensor that is saved. Two of them may be views of the same memory,
 # and weights are saved too, though they take no new bytes. So count each *storage* once, and leave the parameters out.
@@ -436,7 +436,7 @@ bet_growth = exercises.bet(
 )
 
 # %% [markdown]
-# The ledger on `meta` counts one row of growing length, for a loss on 64 labels, so that the logits stay out of the way. SDPA, the usual attention, never makes that matrix. `meta` has no such kernel, so SDPA's curves are the GPU's; its eager steps are drawn beside the ledger's.
+# The ledger on `meta` counts one row of growing length, for a loss on 64 labels, so that the logits stay out of the way. SDPA, the usual attention, never makes that matrix. `meta` has no such kernel, so SDPA's curves were measured on the GPU. The GPU's eager steps are drawn beside the ledger's.
 
 # %% tags=["nbval-ignore-output"]
 eager = {"none": [], "layer": []}
@@ -462,7 +462,7 @@ finding = (
 plots.show(figures.growth_curves(eager, modes, lengths), finding)
 
 # %% [markdown]
-# Checkpointing shifts the curves down. It does not straighten them; SDPA does. On the right the GPU's eager marks lie above the ledger's line, at 2,048 tokens and at 4,096 by about one such matrix: something that the ledger does not see holds one more.
+# Checkpointing shifts the curves down. It does not straighten them; SDPA does. On the right the GPU's eager marks lie above the ledger's line, at 2,048 and at 4,096 tokens by about one matrix of (4 heads, N, N). Something that the ledger does not see holds one more.
 
 # %%
 others = {"plain": grown["eager, none"], "sdpa": grown["sdpa, layer"]}
@@ -470,7 +470,7 @@ verdict("17-n-squared-to-n", measured=grown["eager, layer"], **others)
 
 # %% [markdown]
 # **Why.** Checkpointing removes what *layers* keep, so what it divides by is the number of layers. While a layer runs again, its own scores are there in full, and they grow with N². What makes attention linear in memory is a kernel that works through the scores
-# in tiles. That is FlashAttention's idea and SDPA's way. With it the curve is a line, with checkpointing or without.
+# in tiles. That is FlashAttention's idea and SDPA's way. With it no such matrix stands in memory, with checkpointing or without.
 
 # %% [markdown]
 # ## 3.6 · When Unsloth offloads (deeper)
@@ -539,7 +539,7 @@ bet_kernels = exercises.bet(
 
 # %% [markdown]
 # The profiler names every kernel of one step of 1,024 tokens, and the name tells the author. Inductor, which is `torch.compile`, begins its Triton kernels with `triton_`. Hand-written ones have the names that Unsloth's files pass to `triton.jit`. A small Llama is counted the same way,
-# so that a count of none would mean something.
+# as a control: a count of none means something only if the counter finds hand-written kernels where there are some.
 
 # %% tags=["nbval-ignore-output"]
 profiles = {r["library"]: r["origins"] for r in gpu.results if r["kind"] == "kernels"}
@@ -581,9 +581,9 @@ verdict("47-backward-most-expensive", measured=least, most=most, **under_unsloth
 
 # %% [markdown]
 # **Why.** When all weights are trained, a backward pass does twice the arithmetic of a forward pass: a gradient for the inputs and one for the weights. Here the weights are frozen, so the second half is done for the small adapters only. A step of one row waits for kernels
-# to start more than it computes, and its time moves by a fifth from run to run.
+# to start more than it computes, and its time is not steady.
 #
-# And is it faster? Thirty steps of four rows from the course's training data on one GPU, each way in a process of its own, from the same adapter, with the same rows. The plain process checks that Unsloth was never imported.
+# And is it faster? Five ways: plain and Unsloth, each without checkpointing and with it at every layer, and Unsloth with offloading. Each takes thirty steps of four rows from the course's training data on one GPU, in a process of its own, from the same adapter, with the same rows. The plain process checks that Unsloth was never imported.
 
 # %% tags=["nbval-ignore-output"]
 runs = measured("run")
@@ -603,7 +603,7 @@ finding = (
 plots.show(figures.ways(runs), finding)
 
 # %% [markdown]
-# All five losses stay together: they start from the same adapter and differ by rounding, from which each trains on. One run of each was made, so a difference of a tenth in speed means little, and on another CPU compiling takes longer or shorter. On two CPU cores Unsloth is
+# The five losses stay near each other, as the numbers below say: they start from the same adapter and differ by rounding, and each run goes on from its own rounded numbers. One run of each was made, so a difference of a tenth in speed means little, and on another CPU compiling takes longer or shorter. On two CPU cores Unsloth is
 # the faster one as well:
 
 # %% tags=["nbval-ignore-output"]
@@ -620,7 +620,7 @@ for way in ("Trainer + PEFT", "Unsloth"):
 #
 # Colab's free GPU, a T4, has no bfloat16, and the usual way out is float16. That is not the guide's claim, which names no GPU, but the reader's question. float16 ends at 65,504.
 #
-# **Your bet:** the largest number that one layer hands to the next, over ordinary Arabic and English text
+# **Your bet:** over ordinary Arabic and English text, what is the largest number that one layer hands to the next?
 
 # %%
 bet_largest = exercises.bet(
@@ -833,7 +833,7 @@ bet_gain = exercises.bet(
 )
 
 # %% [markdown]
-# First a bias. Our base came out of a file that was [quantized][g-quantization] already, mostly to Q5_0: integers from −16 to 15, with one scale for 32 weights, whose largest is −16. Such weights show it. Divide each block of 32 by a sixteenth of its largest, and they are whole numbers.
+# First a bias. Our base came out of a file that was [quantized][g-quantization] already, mostly to Q5_0: integers from −16 to 15, with one scale for 32 weights, set so that the largest of them becomes −16. It can be seen in the weights: divide each block of 32 by a sixteenth of its largest, and they are whole numbers.
 #
 # [g-quantization]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#quantization
 
@@ -1056,7 +1056,7 @@ def kl(p_logits, q_logits):
 
 
 # %% [markdown]
-# For each model and language we keep two numbers a passage: the divergence summed over its tokens, and how many tokens there are. This is the longest cell of the notebook, some six minutes.
+# For each model and language we keep two numbers a passage: the divergence summed over its tokens, and how many tokens there are. This is the longest cell of the notebook; its bar says how long.
 
 # %% tags=["nbval-ignore-output"]
 def divergences(reference, others, every):
@@ -1078,7 +1078,7 @@ shifts = divergences(full, {"NF4": nf4, "NF4, double": nf4_double}, every=2)
 shifts |= divergences(exact, {"bfloat16 (control)": full}, every=8)
 
 # %% [markdown]
-# Two questions are left. Would *our* NF4 give the same logits? We write it into a copy of the model and compare with bitsandbytes. And what does the old grid do to these figures? The weights that lie on it are dithered in a second copy, and the first is quantized from that, once to NF4 and once to the even grid.
+# Two questions are left. Would *our* NF4 give the same logits? We write it into a copy of the model and compare with bitsandbytes. And what does the old grid do to these figures? The weights that lie on it are dithered in a second copy. From that copy the first one is then quantized twice, to NF4 and to the even grid.
 
 # %% tags=["nbval-ignore-output"]
 weights.loc["NF4, double"] = pandas.Series(weigh(nf4_double))
@@ -1146,7 +1146,7 @@ for name, (above, below, every) in compared.items():
 pandas.DataFrame(shown)
 
 # %% [markdown]
-# The little more than a decibel of section 3.11 is worth a lot in the model: on the even grid it moves about twice as far. Double quantization adds nothing that can be told. In English the old grid flatters NF4, so its first two rows are too low; in Arabic seven passages cannot tell.
+# The little more than a decibel of section 3.11 is worth a lot in the model: on the even grid it moves about twice as far. Double quantization adds nothing that can be told. In English the old grid flatters NF4, so *NF4* and *NF4, double* stand too low in the figure; in Arabic seven passages cannot tell.
 #
 # Arabic moves further than English with the old grid and without. The verdict is about the bytes; this was their price.
 
@@ -1233,7 +1233,7 @@ verdict("41-uses-double-quantization", measured=(configured, nested, len(quantiz
 # %% [markdown]
 # ## 3.15 · Exercises
 #
-# Each asks for a prediction first. When your function is right, its cell runs it on this notebook's model, and you see how good the prediction was.
+# Predict first, each time. When your function is right, its cell tries it on this notebook's model, and you see how good the prediction was.
 
 # %% [markdown]
 # <!-- exercise 3.1 -->
@@ -1478,12 +1478,12 @@ on_t4.insert(1, "a row, MiB", on_t4.pop("row") / 2**20)
 on_t4.style.format({"a row, MiB": "{:.0f}", "rows that fit": "{:.0f}"}, precision=1)
 
 # %% [markdown]
-# The first two cures are the large ones, and the last line shows how little four bits add for this model. So try the cures in this order. In this course they are `training.Recipe(label_logits_only=…, batch_size=…, accumulation=…, gradient_checkpointing=…, load_in_4bit=…)`.
+# The first two cures are the large ones, and the last line shows how little four bits add for this model. So try the cures in the order in which the course's recipe names them: `training.Recipe(label_logits_only=…, batch_size=…, accumulation=…, gradient_checkpointing=…, load_in_4bit=…)`.
 #
 # | your goal | checkpointing | batch | 4-bit | logits |
 # |---|---|---|---|---|
 # | a step that is fast | off | the largest that fits | no | at the labels |
-# | it runs out of memory | off, as long as the next two suffice | the same; then halve it and accumulate | no | **at the labels**, first of all |
+# | it runs out of memory | off, as long as logits and batch suffice | the same; then halve it and accumulate | no | **at the labels**, first of all |
 # | a batch larger than that | every layer | the largest that fits | no | at the labels |
 # | every token carries a label | off, then every layer | halve it and accumulate | no | in chunks; Unsloth's own loss does so |
 # | rows of several thousand tokens | every layer, with SDPA and never eager | 1 or 2, and accumulate | no | at the labels |
