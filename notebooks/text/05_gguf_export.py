@@ -105,7 +105,7 @@ print(f"{len(as_packaged)} tensors; by hand and by PEFT differ by at most {apart
 # ### Weights that were rounded before
 #
 # Our base model comes out of a file that was quantized already. Its weights sit *on a grid*, and rounding a rounded number costs nothing. So a test of
-# that file's format on these weights could tell us less than it seems to. We can see the grid: take one tensor and round it again, to the type that it has
+# that file's format on these weights could flatter the format. We can see the grid: take one tensor and round it again, to the type that it has
 # in the file, before the merge and after it.
 
 # %% tags=["nbval-ignore-output"]
@@ -235,7 +235,7 @@ print("the file's template is the course's, and its stop ids are the course's")
 #
 # > 4-bit quantization (Q4_K_M) can lead to
 #
-# is the beginning of the guide's warning, and it says four bits.
+# So begins the guide's warning, and it says four bits.
 #
 # **Your bet:** how many bits does a weight take in our Q4_K_M?
 
@@ -287,7 +287,7 @@ plots.show(
 
 # %% [markdown]
 # So the quantizer falls back to an older type, one size up: Q4_K to Q5_0, Q6_K to Q8_0. Every matrix that reads the hidden state has rows of 640, the
-# embedding too. Only `ffn_down` and `attn_output` get what the format's name promises. The first block and the embedding:
+# embedding too. Only `ffn_down` and `attn_output` keep a type with a K, as the format's name promises. Here are the first block and the embedding:
 
 # %%
 of_block_0 = {t.name: t.tensor_type.name for t in opened["Q4_K_M"].tensors if "norm" not in t.name}
@@ -315,8 +315,7 @@ plots.show(
 #
 # ## 5.4 · Three blocks by hand (deeper)
 #
-# A quantized weight is a small integer and a scale. Many weights share a scale, and together they are a *block*. Two of the three kinds in our file, byte by
-# byte:
+# A quantized weight is a small integer and a scale. Many weights share a scale, and together they are a *block*. Here are two of the kinds in our file, byte by byte:
 
 # %%
 from helpers.figures import diagrams
@@ -420,7 +419,7 @@ print(f"same first choice at {same:.1%} of them")
 assert same > 0.98
 
 # %% [markdown]
-# The rest is rounding: weights are float16 here, and llama.cpp keeps keys and values in float16 too.
+# The rest is rounding: the file's weights are float16, and llama.cpp keeps keys and values in float16 too.
 #
 # Third question: what does it buy? Each engine runs in a process of its own, with the same prompt and 32 tokens to write. Memory is the process's peak,
 # libraries included.
@@ -437,7 +436,7 @@ speeds = pandas.DataFrame(measured).T
 speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
-# One prompt on one machine says nothing about yours; run the cell there.
+# An engine may save memory and still write more slowly, so read every column. One prompt on one machine says nothing about yours; run the cell there.
 #
 # ## 5.6 · What would a phone need? (deeper)
 #
@@ -445,7 +444,7 @@ speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").rou
 #
 # > critical for on-device (mobile) deployment where VRAM is a luxury
 #
-# and a phone is out of reach here. Its question is not: what does the process take, as the context grows?
+# A phone is out of reach here, but its question can be asked: what does the process take as the context grows?
 #
 # **Your bet:** by how many MB does llama.cpp's process grow from a context of 512 tokens to one of 4,096?
 
@@ -555,7 +554,7 @@ plots.show(
 assert points["Q2_K", "exact"] < 3 * points["Q2_K", "parse"] < 0
 
 # %% [markdown]
-# So coarse formats do cost something, and they lose values first and syntax last. Beside each other the intervals of the picture overlap more than they should:
+# So coarse formats do cost something, and they lose values first and syntax last. In the picture the intervals overlap widely, and that misleads:
 # every format answered the same rows, so the *difference* is known better than either rate. In points, with its 95 % interval:
 
 # %% tags=["nbval-ignore-output"]
@@ -622,7 +621,7 @@ assert faults["Q4_K_M"]["a string left open"] <= faults["F16"]["a string left op
 pandas.DataFrame(shares).T.style.format(escape="html")
 
 # %% [markdown]
-# Brackets and ends are left open in the two coarsest files alone, and there in a handful of answers. A string without its end is a slip of another kind, and F16 makes it too.
+# Brackets and ends are left open in Q4_0 and Q2_K alone, and there in a handful of answers. A string without its end is a slip of another kind, and F16 makes it too.
 # The claim's own format against F16, on each base:
 
 # %% tags=["nbval-ignore-output"]
@@ -675,7 +674,7 @@ for other in ("Q4_0", "Q2_K"):
           f"{figures.difference(reports[other], reports[small], 'exact')} points")
 
 # %% [markdown]
-# Per dialect, exact calls from F16 to a format. A dialect has a few hundred rows, so a difference of five points lies within its interval.
+# Per dialect, exact calls from F16 to a format. A dialect has a few hundred rows, so a difference of a few points may be luck.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import dataset
@@ -802,7 +801,7 @@ assert not any(map(unreadable, held_answers["held"]))
 print("under the grammar nothing that ended by itself is unreadable")
 
 # %% [markdown]
-# The stored llama.cpp run asked every format the same, free and held, on few rows. It shows that the grammar takes no exact call away, and has hardly a broken one to mend.
+# The stored llama.cpp run asked every format the same, free and held, on few rows. On these the grammar takes no exact call away, and finds hardly a broken one to mend.
 
 # %% tags=["nbval-ignore-output"]
 few = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
@@ -866,7 +865,7 @@ plots.show(
 # lines); only the letters between them keep their direction, and Arabic letters join. That is all there is to the flip: the screen does it, to every bracket in right-to-left text, and
 # nothing is written back.
 #
-# Now all calls of the test set, through both tokenizers. A call counts as changed if its text does not come back, or if its brackets stand in another order.
+# Now all calls of the test set that hold Arabic, through both tokenizers. A call counts as changed if its text does not come back, or if its brackets stand in another order.
 
 # %% tags=["nbval-ignore-output"]
 def braces(text):
@@ -920,7 +919,7 @@ for kind, text in spoiled.items():
     print(f"{kind:<20} {reads(text):<32} mended: {reads(bidi.mend_call(text))}")
 
 # %% [markdown]
-# `bidi.mend_call` removes what cannot be seen, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is a comma somebody
+# `bidi.mend_call` removes invisible marks and tatweel, and turns digits and separators into those of the format. Inside a string it leaves punctuation alone: there a comma is a comma somebody
 # wrote. `bidi.hazards` says what it found and where.
 
 # %%
@@ -933,7 +932,7 @@ print(f"character {hazard.position}: {hazard.name}, {hazard.kind}")
 #
 # > If you see a massive spike, your $\alpha$ might be too high.
 #
-# **Your bet:** with weights that no longer move, how hard are the batches that spiked, compared with the others?
+# **Your bet:** with weights that no longer move, how hard are the batches that spiked, compared with the median batch?
 
 # %%
 bet_spike = exercises.bet(
@@ -991,7 +990,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The columns are the finding: where one run spikes, most of the others do. A batch decides, not a factor. Now count them by α/r, and say how sure the count is. The batches are what is random here, so we draw *them*
+# The columns are the finding: where one run spikes, most of the others usually do. A batch decides, not a factor. Now count them by α/r, and say how sure the count is. The batches are what is random here, so we draw *them*
 # again, with replacement, ten thousand times, and look at the difference between the largest α/r and the smallest.
 
 # %% tags=["nbval-ignore-output"]
@@ -1021,7 +1020,7 @@ levels = table.pivot(index="factor", columns="learning_rate", values="last 50 st
 levels.rename_axis(index="α/r").round(2)
 
 # %% [markdown]
-# **So, before you lower α:** replay the batch with frozen weights and read its rows. In small batches one hard row is a quarter of the step. If the loss stays high after it, or is
+# **So, before you lower α:** replay the batch with frozen weights and read its rows. In a batch of four one hard row is a quarter of the step. If the loss stays high after it, or is
 # higher than at half the rate, then lower α or the learning rate.
 #
 # ## 5.12 · Take it away
@@ -1029,7 +1028,7 @@ levels.rename_axis(index="α/r").round(2)
 # The last cells leave a folder that needs nothing of this course. `model.gguf` is the reference adapter merged into the packaged base, in Q8_0, as section 5.2 wrote it. `my_tools.py` holds
 # the functions and their declarations, one function now and yours later.
 #
-# `client.py` starts llama.cpp inside its own process and lets the *file's own template* render the prompt. What the model writes goes to `function_calls.py`, one file made from the course's own
+# `client.py` starts llama.cpp inside its own process, with the package `xllamacpp`, and lets the *file's own template* render the prompt. What the model writes goes to `function_calls.py`, one file made from the course's own
 # modules, without a package to install. It reads every call, checks it against the declarations, runs the Python function, hands the result back, and asks again until the model answers in words.
 
 # %%
@@ -1071,9 +1070,9 @@ print("the question was asked in Arabic, the call was read and checked, and its 
 # The reply is the model's own sentence, and nothing checks it. Hold it against what the function returned before you show such a sentence to anybody: the result has one temperature, and a small model likes to
 # say more than it was told.
 #
-# The tool is one that the model was trained on. With a tool of another name and a vaguer description the same question was answered with an apology: a small model calls what it knows.
+# The tool is one that the model was trained on. A small model calls what it knows: with tools of your own it has to be trained on them first.
 #
-# One thing is left to check. The client trusts llama.cpp's template engine. Does it render what the course renders, byte for byte, on fifty test rows?
+# Now the prompt. The client trusts llama.cpp's template engine. Does it render what the course renders, byte for byte after `<bos>`, on fifty test rows?
 
 # %%
 import requests
@@ -1116,12 +1115,12 @@ assert calls.parse(came[2]["content"]) == calls.parse(wrote)
 print("with tool_choice none the text comes as the model wrote it, and is read as above")
 
 # %% [markdown]
-# In the pinned version, xllamacpp 2026.10.11549, the server does not know that `<escape>` ends a string. Left to itself it answers with an error. Forced to call, it takes the mark for a part of the city's name, and
-# goes on until the limit. Told that *no* call is wanted, it still puts the declarations into the prompt, and hands out the text as it is. So ask with `tool_choice="none"`, and read the text with
+# In the pinned version, xllamacpp 2026.10.11549, the server does not know that `<escape>` ends a string. With `auto` it answers with an error. With `required` it takes the mark for a part of the city's name, and
+# goes on until the limit. With `none` it still puts the declarations into the prompt, and hands out the text as it is. So ask with `tool_choice="none"`, and read the text with
 # `function_calls.parse`.
 #
 # There is a second catch. A tool's result is a *string* in that API, and the template writes it as one: `response:get_current_weather{value:<escape>{"city": …`. The model was trained on
-# `response:get_current_weather{city:<escape>…`. `client.py` therefore writes results behind the prompt itself (`continued`).
+# `response:get_current_weather{city:<escape>…`. So `client.py` does not send results through that API: its function `continued` writes them behind the prompt.
 
 # %% [markdown]
 # ## 5.13 · What to do now
@@ -1236,7 +1235,7 @@ def as_drawn(text):
 exercises.check("5.2", as_drawn)
 
 # %% [markdown]
-# The flipping tokenizer in the test of section 5.10, and before the model: what does it make of a request that comes in the order of the screen?
+# The flipping tokenizer in the test of section 5.10, and before the model: what does the model make of a request that comes in the order of the screen?
 
 # %% tags=["nbval-ignore-output"]
 if exercises.bank()["5.2"].judge(as_drawn) != exercises.NOT_ATTEMPTED:
@@ -1359,10 +1358,10 @@ pairs = zip(reports["F16"].rows, reports["Q4_K_M"].rows)
 no_longer = [not b["parse"] for a, b in pairs if a["parse"]]
 exercises.recap({
     "q4-bits": round(float(bits["Q4_K_M"]), 1),
-    "context-memory": f"{grown['with the window']:.0f}",
+    "context-memory": lambda: f"{grown['with the window']:.0f}",
     "syntax-rot": f"{1000 * sum(no_longer) / len(no_longer):.0f}",
     "braces": f"in {flipped} of {len(in_arabic)}" if flipped else "in none",
-    "spike": round(harder, 1),
+    "spike": lambda: round(harder, 1),
 })
 
 # %% [markdown]
@@ -1380,7 +1379,7 @@ exercises.recap({
 # </details>
 # <details><summary>C · A grammar.</summary>
 #
-# A grammar would also end it, since after a complete call only a stop is allowed. But it treats a symptom: the engine would still not know what hands over to the tool.
+# A grammar would also end it, since after a complete call only a stop or another call is allowed. But it treats a symptom: the engine would still not know what hands over to the tool.
 #
 # </details>
 #
@@ -1409,7 +1408,7 @@ exercises.recap({
 # A call that cannot be read needs other handling than one that is wrong: it stops the program. With the grammar that path is gone.
 #
 # </details>
-# <details><summary>B · No: it makes calls readable, and nothing else.</summary>
+# <details><summary>B · No: it makes calls readable, not right.</summary>
 #
 # Yes. It knows names and types, not what was asked for.
 #
@@ -1462,14 +1461,14 @@ pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**left).s
 # *Rank and α.* A low rank keeps the syntax, as the guide suspects, and loses exact calls. But it loses them in the standard language as much as in the dialects (45), so dialects are not the reason. And α = 2r
 # ensures nothing that a learning rate does not also decide (12, 13).
 #
-# *The learning rate.* No rate brought the languages together; a high one costs both of them (30). There is no English valley to jump out of that we could find.
+# *The learning rate.* No rate brought the languages together but the one that breaks both; a high one costs both of them (30). There is no English valley to jump out of that we could find.
 #
 # *Spikes.* They come with hard batches, and do not become more with α (32). The advice sends a reader to the wrong knob.
 #
-# *Text and bits.* Braces do not flip; that is the screen (33). Four bits are not four here (35), and they do not leave brackets open (36). What coarse formats lose is values, and whether the model calls at
+# *Text and bits.* Braces do not flip; that is the screen (33). Four bits are not four here (35), and Q4_K_M leaves no bracket open (36). What coarse formats lose is values, and whether the model calls at
 # all. And what it writes is not JSON (24): a reader who parses it as JSON gets nothing.
 #
-# **What it leaves out.** Which GPU, and that float16 overflows on it. That most of the weights are an embedding, which stays as it is under 4 bits. That a tool's result stands inside the model's turn, and carries
+# **What it leaves out.** Which GPU is meant, and that float16 overflows on it. That most of the weights are an embedding, which stays as it is when the model is loaded in 4 bits. That a tool's result stands inside the model's turn, and carries
 # loss unless it is masked. That a score needs requests the model has not seen, and an interval.
 #
 # None of this says that the recipe fails: it trains a model that calls. What we would change is what it says about *why*, since that is what one reaches for when it does not work. And our own

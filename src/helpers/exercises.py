@@ -129,10 +129,16 @@ def recap(results: dict) -> None:
     """Print each bet beside what was measured, and how far off it was.
 
     ``results`` maps a bet's id to the measured number, or to its words; of words that begin with a number, the number
-    is compared with a bet that is one.
+    is compared with a bet that is one. A function is called for it: one that fails for a name that is not there
+    belongs to a section that was left out, and that is said.
     """
     kept = _kept()
     for bet_id, measured in results.items():
+        try:
+            measured = measured() if callable(measured) else measured
+        except NameError:
+            print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} its section was left out")
+            continue
         shown = f"{measured:.3g}" if isinstance(measured, float) else str(measured)
         line = f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}"
         print(f"{line}  ({_distance(kept[bet_id], measured)})" if bet_id in kept else line)

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from helpers import chat, dataset, public_data, schemas
+from helpers import chat, dataset, schemas
+from helpers.conversions import public_data
 from helpers.errors import CourseError
 
 TOOL = {

@@ -9,7 +9,8 @@ import pytest
 from hub_cache import blob, mirror, python
 from test_dataset import GOOD_TOOL
 
-from helpers import dataset, public_data
+from helpers import dataset
+from helpers.conversions import public_data
 from helpers.dataset import DIALECTS
 from helpers.errors import CourseError
 
@@ -34,7 +35,7 @@ def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
     assert any(value is None for value in arrow[0]["tools"][0]["function"]["parameters"]["properties"].values())
     monkeypatch.setattr(datasets, "load_dataset", lambda folder, split: arrow)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **how: name)
-    monkeypatch.setattr("helpers.public_data.hub_reachable", lambda: True)
+    monkeypatch.setattr("helpers.conversions.public_data.hub_reachable", lambda: True)
     rows, refused = public_data.from_hub("Sa74ll/arabic-mobile-actions")
     kept, expected = public_data.from_hub_rows(plain)
     assert refused == expected
@@ -45,7 +46,7 @@ def test_a_public_set_out_of_arrow_gives_the_same_rows(shared, monkeypatch):
 
 
 def test_a_hub_out_of_reach_is_said_at_once(monkeypatch):
-    monkeypatch.setattr("helpers.public_data.hub_reachable", lambda: False)
+    monkeypatch.setattr("helpers.conversions.public_data.hub_reachable", lambda: False)
     with pytest.raises(CourseError, match="cannot be reached from here.*dataset.load"):
         public_data.from_hub("Sa74ll/arabic-mobile-actions")
 
@@ -79,7 +80,8 @@ def cache(tmp_path):
 
 PUBLIC_SET = f"""
 import json
-from helpers import dataset, public_data
+from helpers import dataset
+from helpers.conversions import public_data
 from helpers.errors import CourseError
 try:
     rows, refused = public_data.from_hub({DATA!r})

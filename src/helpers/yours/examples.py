@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..calls import FunctionCall
+from ..conversions.public_data import from_hub_row
 from ..dispatch import check_call
 from ..errors import CourseError
-from ..public_data import from_hub_row
 from ..schemas import check_tools
 
 LEAST = 10  # examples

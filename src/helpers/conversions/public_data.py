@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 import re
 
-from . import dataset
-from .conversions import messages as turns
-from .conversions import tools as tooling
-from .conversions.values import decoded, plain, refuse
-from .environment import hub_reachable
-from .errors import CourseError
-from .paths import encode
-from .schemas import as_tools
+from .. import dataset
+from ..environment import hub_reachable
+from ..errors import CourseError
+from ..paths import encode
+from ..schemas import as_tools
+from . import messages as turns
+from . import tools as tooling
+from .values import decoded, plain, refuse
 
 _DATA_FILES = ("*.json", "*.jsonl", "*.csv", "*.parquet", "README.md")
 _DIALECTS = {
