@@ -436,7 +436,7 @@ speeds = pandas.DataFrame(measured).T
 speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
-# An engine may save memory and still write more slowly, so read every column. One prompt on one machine says nothing about yours; run the cell there.
+# One prompt on one machine says nothing about yours; run the cell there.
 #
 # ## 5.6 · What would a phone need? (deeper)
 #
@@ -1099,7 +1099,7 @@ import runpy
 
 mine = runpy.run_path(str(away / "my_tools.py"))["TOOLS"]
 messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": question}]
-asked = {"messages": messages, "tools": mine, "temperature": 0, "max_tokens": 40}
+asked = {"messages": messages, "tools": mine, "temperature": 0, "max_tokens": 64}
 came = []
 with llama_server.Server(away / "model.gguf") as server:
     for choice in ("auto", "required", "none"):
