@@ -31,6 +31,12 @@ def test_a_recap_says_how_far_off_a_bet_was(guess, measured, said, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_a_recap_goes_on_past_a_section_that_was_left_out(capsys):
+    exercises.recap({"there": lambda: 7, "gone": lambda: left_out_section, "after": 1.0})  # noqa: F821
+    told = capsys.readouterr().out.splitlines()
+    assert "measured: 7" in told[0] and "its section was left out" in told[1] and "measured: 1" in told[2]
+
+
 def test_a_slider_starts_unset_and_keeps_nothing_until_it_is_moved(monkeypatch):
     display = importlib.import_module("IPython.display")
 
