@@ -9,11 +9,11 @@
 # **You need** Python and a little PyTorch. **Time**: 2 minutes on two CPU cores. **Memory**: 5 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4; with the installation we guess 3 minutes.
 #
-# Sections 0.1 to 0.6 are the core: plan 25 minutes with reading and bets. What is marked *(deeper)* can wait.
+# Sections 0.1 to 0.6 are the core: plan 20 minutes with reading and bets. What is marked *(deeper)* can wait.
 #
 # This course follows *The Master Guide: Arabic FunctionGemma & Unsloth Optimization* section by section. It tests what
 # the guide says, on the real model and with the real libraries. Each claim ends in a card: the guide says, we
-# measured, verdict. Some claims hold, some need a correction, some do not hold. You bet before each card.
+# measured, verdict. Some claims hold, some need a correction, some do not hold. You bet before most cards.
 #
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
@@ -25,8 +25,8 @@
 #
 # It finds the course wherever it is: around this notebook, in any zip beside it, in Drive once it is mounted, among
 # Kaggle's inputs, or at the address in its first line. On Colab each notebook has a machine of its own. To keep the
-# model and your bets from one to the next, mount Drive first, and set `COURSE_CACHE` to a folder there and
-# `COURSE_BETS` to a file there.
+# model and your bets from one notebook to the next, mount Drive first. Then set two environment variables:
+# `COURSE_CACHE` to a folder there, and `COURSE_BETS` to a file there.
 
 # %% tags=["nbval-ignore-output"]
 # @title Setup: find the course or fetch it, install what is missing, show what we run on
@@ -83,8 +83,8 @@ checkpoint = setup.prepare()
 # 270M**, which Google trained to call functions (its model card, `google/functiongemma-270m-it`). Otherwise it is
 # **Gemma 3 270M**, the [base model][g-base-model]: it continues text, and nobody has trained it to call anything.
 #
-# Both read the same tokens and get the same prompts. What follows holds for either. Where the two differ, the text is
-# made from what was measured.
+# Both read the same tokens and get the same prompts. What follows holds for either. Where the two differ, the cells
+# print what they measured on yours.
 #
 # [g-base-model]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#base-model
 
@@ -110,8 +110,8 @@ get_weather = {
 
 # %% [markdown]
 # And here is one wish in five dialects, as people there would type it. In English it is "What is the weather in Jeddah
-# now?" each time. Jeddah, <bdi>جدة</bdi>, is in all five, twice with a short preposition written onto it. Almost every
-# other word changes.
+# now?" each time. Jeddah, <bdi>جدة</bdi>, is in all five, twice with a short preposition written onto it. Most of the
+# rest changes: five ways to ask, five words for *now*, two for *weather*.
 
 # %%
 from helpers import plots
@@ -140,8 +140,8 @@ plots.text_table(table)
 # 1. We send each of the five requests, with the tool, to the model as it is. How many answers will hold a valid call?
 # 2. Suppose a model writes correct calls, and you hand them to Python's `json.loads`. How many of them can it read?
 #    Notebook 04 counts.
-# 3. Something must end the turn in which a function is called. The format has three tokens that could do it:
-#    `<end_of_turn>`, `<start_function_response>` and `<eos>`, the end of the text. Notebook 04 counts this too.
+# 3. A *call turn* is what the model writes when it calls a function. Some token must end it. Three could do it:
+#    `<end_of_turn>`, `<start_function_response>` and `<eos>`, the end of the text. Section 0.5 shows which, notebook 04 counts.
 
 # %%
 from helpers import exercises
@@ -210,9 +210,9 @@ prompts = [prompt_for(text) for text in requests.values()]
 generations = generation.generate_texts(model, tokenizer, prompts, max_new_tokens=40)
 
 # %% [markdown]
-# How shall we judge an answer? Not by eye. `calls.parse` reads the calls in a text: an empty list when there is none. It
-# raises `ParseError`, with the reason, when control tokens are there but do not form a call. That gives four outcomes.
-# A valid call is not yet a right one: it may name another function or another city.
+# How shall we judge an answer? Not by eye. `calls.parse` returns the calls in a text, and an empty list when there is none.
+# It raises `ParseError`, with the reason, when control tokens are there but do not form a call. A valid call is not yet
+# a right one: it may name another function or another city. So there are four outcomes.
 
 # %% tags=["nbval-ignore-output"]
 def outcome(text):
@@ -233,8 +233,8 @@ notebook_00.answers(requests, generations, outcomes)
 # alike? Does a model that goes wrong go wrong in the same way each time? A text that ran into the limit of 40 tokens
 # would have gone on.
 #
-# Now the count, and what it is worth. Five requests are few: the interval holds all rates with which such a count is
-# not surprising.
+# Now the count, and what it is worth. Five requests are few, so an interval stands beside it: all rates at
+# which such a count would be no surprise.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import scoring
@@ -250,9 +250,9 @@ if checkpoint.name == "gemma-3-270m":
     assert found == 0, "the base model has learned to call functions on its own"
 
 # %% [markdown]
-# Two published numbers show how much hangs on the prompt. One
-# [evaluation of FunctionGemma in Arabic](https://arxiv.org/abs/2603.16901) (arXiv 2603.16901) reports that 87 % of its
-# answers could not be parsed before fine-tuning. Another, on 200 rows of
+# Two published numbers suggest how much may hang on the prompt. One
+# [evaluation of FunctionGemma in Arabic](https://arxiv.org/abs/2603.16901) (arXiv 2603.16901) reports that 87 % of the
+# model's answers could not be parsed before fine-tuning. Another, on 200 rows of
 # [Sa74ll/arabic-mobile-actions](https://huggingface.co/datasets/Sa74ll/arabic-mobile-actions), found 72 % of the
 # function names right: there the prompt was made exactly as the model expects it. We cite both and have repeated
 # neither.
@@ -262,7 +262,7 @@ if checkpoint.name == "gemma-3-270m":
 #
 # A model writes text. It runs nothing. Whoever wants the weather needs a program around the model, which reads the
 # call, checks it, runs the function, and puts the result back into the text. Then the model goes on, now with the
-# result before its eyes. So one question of a user takes two turns of writing.
+# result before its eyes. So for one question of a user the model writes twice.
 
 # %%
 from helpers.figures import diagrams
@@ -274,8 +274,9 @@ plots.show(diagrams.call_loop(), f"{finding} Then the model replies.")
 # Here is the program's half, for the call that we hoped for. `dispatch` refuses what was not declared and arguments that
 # do not fit, before anything runs. The function is ours, and its answer is made up.
 #
-# It shows the text that the model reads next. The token right after `<end_function_call>` answers your third bet. It opens
-# the tool's result, and the model stops once it has written it.
+# The cell shows the text that the model reads next, here without the developer's sentence. Find the token right after
+# `<end_function_call>`: it answers your third bet. This token opens the tool's result, and the model stops once it has
+# written the token.
 
 # %%
 from helpers import dispatch
@@ -301,7 +302,7 @@ question = "exact calls after a few minutes of training, on wordings that are ne
 bet_exact = exercises.bet("exact-after", question, low=0, high=100, step=1, unit="%")
 
 # %% [markdown]
-# The guide has five sections, and a notebook tests each of them. Any of the five can be opened first. Those who want the
+# The guide has five sections, and each has its own notebook. Any of the five can be opened first. Those who want the
 # whole story go in order.
 
 # %%
@@ -313,8 +314,8 @@ plots.show(diagrams.course_map(), f"{finding} This notebook comes first.")
 #
 # - **Measured by you**: your machine measures it while you watch.
 # - **Stored result**: it took a GPU or hours. We stored what every run wrote, and your machine recomputes the figure.
-# - **Identity**: it is true by construction, like a formula's own consequence. Computing it shows that it was understood
-#   rightly. It is no evidence for the guide or against it.
+# - **Identity**: it is true by construction: it follows from a formula, or from how the model is built. Computing it
+#   shows that it was understood rightly. It is no evidence for the guide or against it.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims
@@ -323,7 +324,7 @@ agenda = claims.agenda()
 plots.show(*notebook_00.claims_by_notebook(agenda))
 
 # %% [markdown]
-# And these are the claims. The guide's words are quoted. Where it is silent on what readers ask, the question is ours.
+# And these are the claims. The guide's words are quoted. Some questions are ours: readers ask them, and the guide is silent.
 # There is no measurement here yet: the last column fills with your own cards, as you run the notebooks. Come back and
 # run this cell again. All results stand in the README, for those who would rather not bet.
 
@@ -337,8 +338,8 @@ notebook_00.agenda_table(agenda, claims.link)
 # %% [markdown]
 # ## 0.7 · Exercises (deeper)
 #
-# Each asks for a prediction first, then for a few lines, and then runs what you wrote on the model that is loaded. The
-# cell after an exercise does nothing until the exercise has an answer.
+# Each asks for a prediction first, then for a few lines. In all but 0.3 one more cell then runs what you wrote on the
+# model that is loaded. It does nothing until the exercise has an answer.
 
 # %% [markdown]
 # <!-- exercise 0.1 -->
@@ -532,8 +533,8 @@ if n := requests_needed(0.1):
 # %% [markdown]
 # ## 0.8 · Recap
 #
-# Your bet beside the measurement. Bets are kept in a small file on this machine and sent nowhere. The other bets are
-# settled in notebook 04.
+# Your bet beside the measurement. Bets are kept in a small file on this machine and sent nowhere. Section 0.5 has
+# answered the third; notebook 04 settles all but the first.
 
 # %%
 exercises.recap({"baseline-calls": found})

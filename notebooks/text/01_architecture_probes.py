@@ -6,10 +6,10 @@
 # **After this notebook you can** rebuild Gemma 3's norm and attention from its weights, say what its cache costs and why,
 # show where its parameters are, and follow one Arabic prompt through all 18 layers.
 #
-# **You need** linear algebra and notebook 00. **Time**: 3 minutes on two CPU cores. **Memory**: 4 GB. To read, the core,
-# 1.1 to 1.6, takes about 25 minutes; sections marked *(deeper)* take 20 more and may be skipped.
+# **You need** linear algebra and notebook 00. **Time**: 3 minutes on two CPU cores. **Memory**: 4 GB. The core, 1.1
+# to 1.6, takes about 30 minutes to walk through. Sections marked *(deeper)* take 15 more and may be skipped.
 #
-# A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
+# A CPU will do: the notebook runs on the processor, with or without a GPU. Its time on Colab's has not been measured.
 #
 # It follows section 1 of the guide and settles claims 1 to 7, 40 and 42. Terms are explained in the course's
 # [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
@@ -123,7 +123,8 @@ verdict("04-compact", measured=budget["embedding"] / total)
 # > MQA uses multiple query heads but a **single key/value head**.
 #
 # In attention every token asks with a *query*, and is found by its *key*. A layer does this several times side by side,
-# in heads. Here `q_proj` makes four heads, and its weight has 1,024 rows.
+# in heads. The matrix `q_proj` makes the queries and `k_proj` the keys. Here `q_proj` makes four
+# heads, and its weight has 1,024 rows.
 #
 # **Your bet:** how many rows has `k_proj`?
 
@@ -131,7 +132,7 @@ verdict("04-compact", measured=budget["embedding"] / total)
 bet_keys = exercises.bet("key-rows", "rows of k_proj", options=["128", "256", "512", "1024"])
 
 # %% [markdown]
-# A weight's shape cannot hide it. `nn.Linear` stores (out, in).
+# The shapes of the weights answer it. `nn.Linear` stores (out, in), rows first.
 
 # %%
 attention_0 = model.model.layers[0].self_attn
@@ -143,8 +144,8 @@ print(f"k_proj {shapes[2:]}: {shapes[2] // config.head_dim} head")
 verdict("01-mqa-single-kv-head", measured=shapes)
 
 # %% [markdown]
-# *Multi-query attention* is one end of a scale. At the other end each query head has a key head of its own; models
-# between them share keys in groups.
+# *Multi-query attention* (MQA) is one end of a scale. At the other end (MHA) each query head has a key head of its own.
+# Between them (GQA) groups of query heads share one.
 #
 # The diagram shows all three. What sharing saves is measured in 1.6.
 
@@ -249,7 +250,8 @@ plots.text_table([{"gain": g, "the model goes on": text} for g, text in spoken.i
 # The second line is how a wrong port of a model looks: nothing fails, every shape fits, and it babbles.
 #
 # Now, how many norms are there? The guide shows the equation and no block, so this question is ours. Llama, for one,
-# has a norm before each sublayer. With two sublayers in 18 blocks and a last norm before the head that would make 37.
+# has a norm before each sublayer, attention and MLP. Two in each of 18 blocks, and a last one before `lm_head`, would
+# make 37.
 #
 # **Your bet:** how many norms has this model?
 
@@ -315,7 +317,8 @@ print(f"{ids.shape[1]} tokens; layer 0: {config.layer_types[0]}, layer 5: {confi
 #
 # $$ p \cdot \theta^{-2i/d}, \qquad i = 0, \dots, d/2 - 1. $$
 #
-# The first pairs turn fast, the last ones slowly. This is [RoPE][g-rope]. A pair is made of numbers $i$ and $i + d/2$.
+# The first pairs turn fast, the last ones slowly. This is [RoPE][g-rope]. Here $d$ is the size of a
+# head, 256, and $\theta$ a constant of the layer. A pair is made of numbers $i$ and $i + d/2$.
 #
 # [g-rope]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rope
 
@@ -354,7 +357,7 @@ q = rope(rms_norm(q, attention_0.q_norm.weight), theta=1e4)
 k = rope(rms_norm(k, attention_0.k_norm.weight), theta=1e4)
 
 # %% [markdown]
-# **Steps three to five.** Scores, scaled by $1/16 = 1/\sqrt{256}$; the one key head serves all four queries. A query may
+# **Steps three to five.** Scores, scaled by $1/16 = 1/\sqrt{256}$; the one key head serves all four query heads. A query may
 # look back 511 tokens and never ahead. Then softmax, the mixture of values, and the projection back.
 
 # %% tags=["nbval-ignore-output"]
@@ -379,8 +382,9 @@ print(f"the helper, layer 0: off by {off(same_0, by_hand):.4%} from our own step
 print(f"the helper, layer 5: off by {off(ours_5, from_module_5):.4%} from the module")
 
 # %% [markdown]
-# So attention has six ingredients beside the formula's core. We will rebuild *all* layers and leave one out at a time.
-# `own_theta` gives each kind of layer the other kind's $\theta$, `scale` drops the division by 16.
+# So attention has six ingredients: five that the formula does not show, and its scale. We will rebuild *all* layers and
+# leave one out at a time. Without `own_theta` each kind of layer gets the other kind's $\theta$; without `scale` nothing
+# is divided by 16.
 #
 # **Your bet:** which one would the model miss most?
 
@@ -431,10 +435,11 @@ verdict("02-attention-equation", measured=apart, kept=kept)
 # %% [markdown]
 # **Why.** The equation is the heart of attention, and its scale is right: here $\sqrt{d_k}$ and the configured scale
 # agree. What tells a model *where* a word stands, and *what it may look at*, is not in it.
+# Nor are the norms on queries and keys.
 #
 # ## 1.5 · Does anything look ahead?
 #
-# What a token may look at has a name in the guide:
+# The guide names the kind of model, and the name says what a token may look at:
 #
 # > Gemma-270M is a **Decoder-Only Transformer**.
 #
@@ -486,8 +491,8 @@ bet_cache = exercises.bet("cache-saved", asked, options=savings)
 
 # %% [markdown]
 # **The formula.** A token in one layer takes two vectors, key and value, of 256 numbers for each head, 2 bytes a number.
-# The three global layers keep all $n$ tokens. A sliding layer keeps 511: the newest token is its own 512th, and the
-# next one will not see further back. So
+# The three global layers keep all $n$ tokens. A sliding layer keeps 511: the next token sees these and itself, which
+# makes 512. So
 #
 # $$ \text{bytes}(n) = 2 \cdot h_{kv} \cdot 256 \cdot 2 \cdot \bigl(3\,n + 15 \min(n, 511)\bigr). $$
 
@@ -673,8 +678,9 @@ of_time = statistics.median(architecture.time_in_norms(model, norms, ids) for _ 
 print(f"norms: {flops:.3%} of the arithmetic, {of_time:.1%} of the time")
 
 # %% [markdown]
-# A GPU computes faster than it starts kernels, so the picture there is another. The same five ways were timed on one and
-# stored, and so was a forward pass with its norms and with nothing in their places.
+# A GPU runs an operation as a *kernel*, and it computes faster than it starts kernels. So the picture there is another.
+# The same five ways were timed on one, for 2,048 tokens in bfloat16, and stored. So was a forward pass with its norms and
+# with nothing in their places.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import reference
@@ -700,8 +706,9 @@ on_cpu = {"here": hand, "faster": faster, "rounds": len(hand_ratios), "time": of
 verdict("07-rmsnorm-faster", measured=gpu_hand, flops=flops, **on_gpu, **on_cpu)
 
 # %% [markdown]
-# **Why.** A norm reads and writes memory and computes next to nothing. Its cost is trips to memory and kernels to start,
-# and the mean is a small part of either. Writing a norm as one kernel saves trips *and* starts.
+# **Why.** A norm reads and writes memory and computes next to nothing. Its cost is trips to memory and kernels to start.
+# The mean adds to both, and by hand that shows. Writing a norm as one kernel saves trips *and* starts; on the GPU that
+# saves more than leaving out the mean.
 
 # %% [markdown]
 # ## 1.9 · Does dropping the mean cost stability? (deeper)
@@ -778,14 +785,15 @@ verdict("40-rmsnorm-stability", measured=mean, low=low, high=high, energy=energy
 
 # %% [markdown]
 # **What this can say, and what not.** The loss is compared, and the interval says how closely. Stability is another
-# matter: to compare it, some runs have to break. Where none does, the rates were not hard enough to tell the norms
-# apart, and a model a thousand times as large may be.
+# matter: to compare it, some runs have to break. Here none did: the rates were not hard enough to tell the norms
+# apart. On a model a thousand times as large they may be.
 
 # %% [markdown]
 # ## 1.10 · One forward pass as a story (deeper)
 #
 # Back to عاصمة مصر هي مدينة, *the capital of Egypt is the city of*. After each layer we ask what the model would say if
 # it had to stop there: we norm that layer's output and multiply by the embedding. This is the [logit lens][g-lens].
+# Layers count from 1 here, and 0 is the embedding itself.
 #
 # The answer we look for is the first token of القاهرة, *Cairo*. Its rank is 1 when it is the likeliest of all 262,144.
 #
@@ -823,8 +831,8 @@ plots.show(*figures.attention_maps(heads_drawn, config.sliding_window))
 # %% [markdown]
 # ## 1.11 · Exercises
 #
-# Each asks for a prediction as a small function. The check judges it; then the cell below it runs the live model, so
-# that you see it happen. Until you have written something, that cell only says so.
+# Each asks for a small function; in all but 1.3 it is your prediction. The check judges it. Then the cell below runs the
+# live model, so that you see it happen. Until you have written something, that cell only says so.
 
 # %% [markdown]
 # <!-- exercise 1.1 -->

@@ -8,7 +8,7 @@
 #
 # **You need** notebook 00 and matrix products. **Time**: 7 minutes on two CPU cores. **Memory**: 6 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
-# **The core takes 25 minutes of reading**: sections 2.1 to 2.6, 2.10, 2.12 and 2.13. Sections marked *(deeper)* may be skipped, but run their cells: later ones use what they load.
+# **The core takes about 30 minutes to walk through**: sections 2.1 to 2.6, 2.10, 2.12 and 2.13. Sections marked *(deeper)* take 10 more and may be skipped.
 #
 # It follows section 2 of the guide and settles claims 8 to 13 and 45. Terms are explained in the course's
 # [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.

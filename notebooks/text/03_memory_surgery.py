@@ -9,8 +9,7 @@
 # **You need** notebooks 00 and 02. **Time**: 11 minutes on two CPU cores. **Memory**: 8 GB.
 # A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
-# **The core** is 3.1 to 3.5, 3.8, 3.9 and the table of 3.16: about 25 minutes, bets included. Sections marked *(deeper)* can be skipped while reading; with *Run all* they run anyway, and the
-# exercises use them.
+# **The core** is 3.1 to 3.5, 3.8, 3.9 and the table of 3.16: about 35 minutes, bets included. Sections marked *(deeper)* take 30 more and can be skipped; exercise 3.3 uses one, section 3.10.
 #
 # It follows section 3 of the guide and settles claims 14-21, 37, 39, 41 and 47. What needs a GPU was measured on one by `scripts/experiments/memory_runs.py` and is read from
 # `assets/reference/memory.json`. Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.

@@ -10,7 +10,7 @@
 # **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory and path took 4 minutes, and we guess 10 to 30.
 #
-# **Two paths.** The core takes 25 minutes with reading: 4.1 to 4.4, 4.7, 4.8, 4.10, 4.11, then the exercises and the recap from 4.15 on.
+# **Two paths.** The core takes about 35 minutes beside the training's own: 4.1 to 4.4, 4.7, 4.8, 4.10, 4.11, then the exercises and the recap from 4.15 on.
 # Sections whose heading ends with *(deeper)* settle the guide's other claims. Read one of them while the model trains. You may skip them: of the core only exercise 4.3 needs one, section 4.6.
 #
 # It follows section 4 of the guide and settles claims 22-31, 38, 43 and 44.

@@ -9,8 +9,8 @@
 # **You need** notebook 04. **Time**: 11 minutes on two CPU cores. **Memory**: 9 GB, and 3 GB of disk.
 # On Colab a T4 is asked for, which little of it uses. The time has not been measured on a T4; we guess 10 minutes.
 #
-# It follows section 5 of the guide and settles claims 32 to 36, and 46. **The core** is sections 5.1 to 5.3, 5.5, 5.7, 5.10, 5.12 and 5.13: 25 minutes of reading and betting. Sections whose heading ends
-# with *(deeper)* can be left for later; run their cells all the same, because later ones use what they make.
+# It follows section 5 of the guide and settles claims 32 to 36, and 46. **The core** is sections 5.1 to 5.3, 5.5, 5.7, 5.10, 5.12 and 5.13: about 35 minutes of reading and betting. Sections whose heading ends
+# with *(deeper)* take 20 more and can be left out.
 #
 # Terms are explained in the course's [glossary](https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md), in English and Arabic.
 
