@@ -796,7 +796,8 @@ decisions = [
     ("the place for it", "all seven projections",
      f"right function {named['r = 32']}; attention alone {named['r = 32, attention alone']}"),
     ("to serve it", "merge once, in float32",
-     f"bfloat16 lost {lost:.0%} of ΔW's entries after six steps" if "lost" in globals() else "section 2.8"),
+     f"bfloat16 lost {lost:.0%} of ΔW's entries after six steps"
+     if "lost" in globals() else "section 2.8"),
 ]
 plots.text_table([dict(zip(("you want", "set", "measured here"), line)) for line in decisions])
 

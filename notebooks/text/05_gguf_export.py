@@ -1098,7 +1098,10 @@ assert same == 50
 import runpy
 
 mine = runpy.run_path(str(away / "my_tools.py"))["TOOLS"]
-messages = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": question}]
+messages = [
+    {"role": "developer", "content": chat.DEVELOPER_PROMPT},
+    {"role": "user", "content": question},
+]
 asked = {"messages": messages, "tools": mine, "temperature": 0, "max_tokens": 64}
 came = []
 with llama_server.Server(away / "model.gguf") as server:
