@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
@@ -363,7 +364,7 @@ def check_references(name: str, parameters: dict) -> None:
 # --- yours/plain_schemas ----------------------------------------------------------------------------------------------
 
 
-_KINDS = {
+_KINDS: dict[str, Any] = {
     "string": str,
     "boolean": bool,
     "integer": (int, float),

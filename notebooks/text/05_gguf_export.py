@@ -1108,9 +1108,11 @@ with llama_server.Server(away / "model.gguf") as server:
     for choice in ("auto", "required", "none"):
         address = f"{server.address}/v1/chat/completions"
         reply = requests.post(address, json=asked | {"tool_choice": choice}, timeout=300).json()
-        said = reply["choices"][0]["message"] if "choices" in reply else {"content": reply["error"]["message"]}
+        refused = {"content": reply.get("error", {}).get("message")}
+        said = reply["choices"][0]["message"] if "choices" in reply else refused
         called = [call["function"] for call in said.get("tool_calls") or []]
-        came.append({"tool_choice": choice, "tool_calls": called or "none", "content": said["content"]})
+        told = {"tool_calls": called or "none", "content": said["content"]}
+        came.append({"tool_choice": choice, **told})
 plots.text_table(came)
 
 # %%

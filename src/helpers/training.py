@@ -100,20 +100,20 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
             model, recipe.rank, recipe.alpha, recipe.gradient_checkpointing, recipe.target_modules, recipe.seed
         )
     if recipe.start:
-        _continue(model, recipe, checkpoint)
+        _continue(model, recipe, recipe.start, checkpoint)
     return model, tokenizer
 
 
-def _continue(model, recipe: Recipe, checkpoint: Checkpoint) -> None:
+def _continue(model, recipe: Recipe, start: str, checkpoint: Checkpoint) -> None:
     """Give a fresh adapter the weights of the one to go on from."""
     from peft import LoraConfig, load_peft_weights, set_peft_model_state_dict
 
-    check_adapter(recipe.start, checkpoint)
-    told = LoraConfig.from_pretrained(recipe.start)
+    check_adapter(start, checkpoint)
+    told = LoraConfig.from_pretrained(start)
     if (told.r, told.lora_alpha, set(told.target_modules)) != (recipe.rank, recipe.alpha, set(recipe.target_modules)):
         remedy = f"train with rank={told.r}, alpha={told.lora_alpha} and its target_modules"
-        raise CourseError(f"{Path(recipe.start).name} is of another shape than the recipe", remedy)
-    set_peft_model_state_dict(model, load_peft_weights(recipe.start, device="cpu"))
+        raise CourseError(f"{Path(start).name} is of another shape than the recipe", remedy)
+    set_peft_model_state_dict(model, load_peft_weights(start, device="cpu"))
 
 
 def lora_config(rank: int, alpha: float | None = None, targets=PROJECTIONS, **options):

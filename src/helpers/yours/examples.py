@@ -197,7 +197,8 @@ def check(examples: list[Example], tools: list[dict], least: int = LEAST) -> Non
     with a reply; and each tool has to be called once.
     """
     check_tools(tools)
-    faults, seen = [], {}
+    faults: list[str] = []
+    seen: dict[str, int] = {}
     for number, example in enumerate(examples, 1):
         if example.request in seen:
             faults.append(f"request {number}: says the same as request {seen[example.request]} → drop one")

@@ -11,11 +11,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import CourseError
 from ..schemas.declarations import is_optional
 
-_KINDS = {
+_KINDS: dict[str, Any] = {
     "string": str,
     "boolean": bool,
     "integer": (int, float),
