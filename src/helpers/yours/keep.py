@@ -46,10 +46,11 @@ def own_tools(folder: Path | None = None) -> list[dict]:
         raise CourseError(f"{path} holds no declarations", "keep the adapter again: keep.save(…)") from None
 
 
-def save(adapter, tools: list[dict], card: str, folder: Path | None = None) -> Path:
+def save(adapter, tools: list[dict], card: str, folder: Path | None = None, base: str = BASE) -> Path:
     """Copy an adapter's folder, with its declarations and card, to where it is kept. Returns that place.
 
-    What was there before is replaced once the new one is whole. Raises CourseError for a folder without an adapter.
+    Its configuration names the ``base`` on the hub in place of a folder of this machine. What was there before is
+    replaced once the new one is whole. Raises CourseError for a folder without an adapter.
     """
     source, target = Path(adapter), Path(folder) if folder else own_folder()
     if not (source / "adapter_config.json").exists():
@@ -57,6 +58,8 @@ def save(adapter, tools: list[dict], card: str, folder: Path | None = None) -> P
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(source, part)
+    told = json.loads((part / "adapter_config.json").read_text(encoding="utf-8"))
+    (part / "adapter_config.json").write_text(json.dumps(told | {"base_model_name_or_path": base}, indent=2))
     (part / TOOLS_FILE).write_text(json.dumps(tools, ensure_ascii=False, indent=1), encoding="utf-8")
     (part / "README.md").write_text(card, encoding="utf-8")
     if target.exists():
