@@ -40,17 +40,23 @@ def pack(ids: list[list[int]], labels: list[list[int]]) -> dict:
     return packed
 
 
-def check_runs(tools: list[str], size: int) -> None:
-    """Check that every ``size`` consecutive rows declare the same tools (``tools``: a JSON string per row).
+def runs(tools: list[str], size: int) -> list[slice]:
+    """Where to cut rows so that those of a piece declare the same tools (a JSON string per row), ``size`` at most.
 
-    Rows without a common prompt would be packed into one sequence as long as all of them. Raises CourseError.
+    Rows without a common prompt would be packed into one sequence as long as all of them. Raises CourseError where no
+    two rows in a row declare the same.
     """
-    for start in range(0, len(tools), size):
-        if len(set(tools[start : start + size])) > 1:
-            raise CourseError(
-                f"rows {start} to {min(start + size, len(tools)) - 1} declare different tools and share no prompt",
-                f"load them with dataset.load(..., rows_per_prompt={size}), or train with Recipe(rows_per_prompt=1)",
-            )
+    cuts, start = [], 0
+    for end in range(1, len(tools) + 1):
+        if end == len(tools) or end - start == size or tools[end] != tools[start]:
+            cuts.append(slice(start, end))
+            start = end
+    if 1 < len(tools) == len(cuts):
+        raise CourseError(
+            "rows that follow each other declare different tools and share no prompt",
+            f"load them with dataset.load(..., rows_per_prompt={size}), or train with Recipe(rows_per_prompt=1)",
+        )
+    return cuts
 
 
 @dataclass

@@ -159,8 +159,8 @@ def tokenize(rows, tokenizer, recipe: Recipe):
     size = _rows_per_prompt(recipe)
     if size == 1:
         return Dataset.from_dict({"input_ids": ids, "labels": labels}), found
-    packing.check_runs([row["tools"] for row in rows], size)
-    packed = [packing.pack(ids[i : i + size], labels[i : i + size]) for i in range(0, len(ids), size)]
+    cuts = packing.runs([row["tools"] for row in rows], size)
+    packed = [packing.pack(ids[cut], labels[cut]) for cut in cuts]
     return Dataset.from_list(packed), found
 
 

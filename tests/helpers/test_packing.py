@@ -85,3 +85,10 @@ def test_rows_without_a_common_prompt_are_refused(tokenizer):
     rows = dataset.load("train", tools_per_row=3).select(range(8))
     with pytest.raises(CourseError, match="declare different tools.*rows_per_prompt=8"):
         training.tokenize(rows, tokenizer, training.Recipe(rows_per_prompt=8))
+
+
+def test_rows_are_cut_where_their_tools_change():
+    assert packing.runs(list("aaabbc"), 2) == [slice(0, 2), slice(2, 3), slice(3, 5), slice(5, 6)]
+    assert packing.runs(list("aaaa"), 8) == [slice(0, 4)] and packing.runs(["a"], 8) == [slice(0, 1)]
+    with pytest.raises(CourseError, match="declare different tools"):
+        packing.runs(list("abab"), 8)
