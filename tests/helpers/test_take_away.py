@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from helpers import calls, chat, checkpoints, llama_cpp, llama_server, reference
+from helpers import calls, chat, llama_server, reference
 from helpers.paths import ASSETS
+from helpers.yours import take_away
 from scripts.publish import portable
 
 FOLDER = ASSETS / "take_away"
@@ -99,29 +100,37 @@ print(json.dumps(f.converse(lambda m, t: left.pop(0), asked, my_tools.TOOLS, my_
 # --- with llama.cpp ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """The address of llama.cpp's server with the reference adapter's file in Q8_0."""
-    from helpers import gguf
+def get_current_weather(city: str, unit: str = "celsius"):
+    """Get the weather in a city right now."""
+    return {"city": city, "sky": "مشمس", "degrees": 31 if unit == "celsius" else 88}
 
-    folder = tmp_path_factory.mktemp("served")
-    merged = checkpoints.merge_adapter(checkpoints.ensure("gemma"), reference.adapter_folder())
-    f16 = gguf.write_f16(merged, gguf.base_gguf(), folder / "F16.gguf")
-    path = llama_cpp.quantize(f16, folder / "Q8_0.gguf", "Q8_0")
-    f16.unlink()
-    with llama_server.Server(path, threads=1) as server:
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """The folder that leaves with the reference adapter."""
+    tools = runpy.run_path(str(FOLDER / "my_tools.py"))["TOOLS"]
+    folder = tmp_path_factory.mktemp("packed") / "take_away"
+    return take_away.pack(reference.adapter_folder(), [get_current_weather], tools, folder)
+
+
+@pytest.fixture(scope="module")
+def served(packed):
+    """The address of llama.cpp's server with its file."""
+    with llama_server.Server(packed / "model.gguf", threads=1) as server:
         yield server.address
 
 
-def run_client(*words):
+def run_client(folder, *words):
     return subprocess.run(
-        [sys.executable, "-B", str(FOLDER / "client.py"), *words], capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, "-B", str(folder / "client.py"), *words], capture_output=True, text=True, encoding="utf-8"
     )
 
 
 @pytest.mark.slow
-def test_the_client_asks_runs_and_answers(served):
-    done = run_client(served, QUESTION)
+def test_the_client_asks_runs_and_answers(packed, served):
+    left = {"Modelfile", "client.py", "function_calls.py", "model.gguf", "my_tools.py"}
+    assert {path.name for path in packed.iterdir()} == left
+    done = run_client(packed, served, QUESTION)
     assert done.returncode == 0, done.stderr
     wrote, *_, returned, reply = done.stdout.strip().splitlines()
     assert calls.parse(wrote) == [calls.FunctionCall("get_current_weather", {"city": "جدة"})]
@@ -130,7 +139,7 @@ def test_the_client_asks_runs_and_answers(served):
 
 @pytest.mark.slow
 def test_where_no_server_is_the_client_says_so():
-    done = run_client("http://127.0.0.1:9", QUESTION)
+    done = run_client(FOLDER, "http://127.0.0.1:9", QUESTION)
     assert done.returncode == 1 and "no server answers" in done.stderr and "Traceback" not in done.stderr
 
 
