@@ -1,4 +1,4 @@
-"""A folder that leaves the course: the reader's model in one file, the reader's functions, the client that runs both."""
+"""A folder that leaves the course: the reader's model in one file, the reader's functions, and a client for both."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def pack(adapter, functions: Sequence[Callable], tools: list[dict], folder: Path
     """Write model.gguf, my_tools.py, and the client's files into a folder. Returns the folder.
 
     The model is the base as packaged, merged with the adapter and rounded once, to ``kind``. No noise is added: what
-    notebook 05 measures on dithered weights is not this file. Raises CourseError: an adapter that does not fit the base,
-    functions whose source cannot be had, an unknown ``kind``.
+    notebook 05 measures on dithered weights is not this file. Raises CourseError: an adapter that does not fit the
+    base, functions whose source cannot be had, an unknown ``kind``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_tools(functions, tools, folder / "my_tools.py")
