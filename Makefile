@@ -63,9 +63,11 @@ test: lint
 $(TESTS): | $(VENV)/.ready
 
 test-units:
+	@echo "$@: begun; what it finds is shown when it has ended"
 	$(PYTEST) tests
 
 $(filter-out test-units,$(TESTS)): test-%:
+	@echo "$@: begun; what it finds is shown when it has ended"
 	$(PYTEST) $(wildcard notebooks/$*_*.ipynb)
 
 check: lint
