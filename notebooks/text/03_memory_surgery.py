@@ -713,7 +713,7 @@ bet_left = exercises.bet(
 #
 # `get_memory_footprint` will not do for weighing: it counts parameters and buffers, and the scales of 4-bit weights are neither. So weigh every part.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from helpers.probes import quantization
 
 base = checkpoints.ensure("gemma")  # the packaged base on every machine: 3.11 knows its grid
@@ -734,7 +734,7 @@ def weigh(model):
 
 weights = pandas.DataFrame({"bfloat16": weigh(full), "NF4": weigh(nf4)}).T.drop(columns="packed")
 weights = weights[["embedding", "linear layers", "scales", "other"]]
-weights.assign(total=weights.sum(axis=1)).style.format("{:.2f} MB").set_uuid("weights")
+weights.assign(total=weights.sum(axis=1)).style.format("{:.2f} MB")
 
 # %% [markdown]
 # The table as a figure, and with the share that is left:

@@ -1428,7 +1428,7 @@ exercises.recap({
 #
 # Six notebooks have settled its claims one by one. First the count, out of the ledger; the numbers are those of the cards.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 from helpers import claims
 
 own_words = [c for c in claims.ledger().values() if c.quote]
@@ -1445,7 +1445,7 @@ assert {verdicts[n] for n in rewritten} <= {"misleading", "does not hold"}
 ours = len(claims.ledger()) - len(own_words)
 print(f"{len(own_words)} claims of the guide's own, and {ours} questions of ours")
 left = {"text-align": "left"}
-pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**left).set_uuid("verdicts")
+pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**left)
 
 # %% [markdown]
 # **Right as it stands.** One key/value head (1). B at zero, and α/r as the factor (10, 11). A frozen base (38), labels of −100 (26). NF4's levels, and that Unsloth quantizes the constants too
