@@ -129,6 +129,15 @@ _UNWRITTEN = (*ANY_OF, "$ref", "$dynamicRef", "not", "if", "then", "else", "cons
 DEFINITIONS = ("$defs", "definitions")
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Where arguments break their schema, in words, and which of the schema's keywords they break."""
+
+    path: str
+    message: str
+    keyword: str
+
+
 def check_tools(tools, prompt: bool = True) -> None:
     """Raise CourseError for a declaration that is malformed, or that the template would render incompletely.
 
@@ -379,15 +388,6 @@ _KNOWN = _NOTES | frozenset(
     "multipleOf minLength maxLength pattern minItems maxItems uniqueItems minProperties maxProperties".split()
 )
 _SCALARS = {"type": ["string", "number", "boolean", "null"]}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Where arguments break their schema, in words, and which of the schema's keywords they break."""
-
-    path: str
-    message: str
-    keyword: str
 
 
 def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault | None:

@@ -46,10 +46,7 @@ def train(lora, collate, packs: list[dict], rate: float, steps: int, seed: int) 
     """AdamW over packs in a drawn order, one a step, with the recipe's warm-up, cosine and clipping."""
     optimizer = torch.optim.AdamW([p for p in lora.parameters() if p.requires_grad], lr=rate, weight_decay=0)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(0.1 * steps), steps)
-    order = (
-        random.Random(seed).choices(packs, k=steps) if steps > len(packs) else random.Random(seed).sample(packs, steps)
-    )
-    for pack in order:
+    for pack in random.Random(seed).sample(packs, steps):  # no setting's budget goes through all of them
         loss_of(lora, collate, [pack]).backward()
         torch.nn.utils.clip_grad_norm_(lora.parameters(), 1.0)
         optimizer.step()

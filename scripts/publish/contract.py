@@ -42,6 +42,7 @@ def gaps(each: Book, among: list[Book], known: dict[str, str]) -> list[str]:
         *cell_gaps(each),
         *_bet_gaps(each, among),
         *recap_gaps(each),
+        *core_gaps(each),
         *_quiz_gaps(each),
         *spoilers.spoiled(each, known),
         *spoilers.suggested(each, known),
@@ -155,6 +156,38 @@ def recap_gaps(each: Book) -> list[str]:
             ]
         before.update(bound(cell.source))
     return found
+
+
+def core_gaps(each: Book) -> list[str]:
+    """Names that only deeper sections bind and a core cell reads, unless it asks whether they are there.
+
+    A lambda's body is read later, and may fail then (``exercises.recap`` says so).
+    """
+    found, known, only = [], set(), set()
+    for section in each.sections:
+        deeper = below = "(deeper)" in section.title
+        for cell in section.cells:
+            if cell.kind == "markdown":
+                for title in re.findall(r"^###+ (.*)$", cell.source, re.M):
+                    below = deeper or "(deeper)" in title
+            elif below:
+                only |= bound(cell.source) - known
+            else:
+                lacking = sorted(only & _read_at_once(cell.source) - known - bound(cell.source))
+                if not any(f'"{name}" in globals()' in cell.source for name in lacking):
+                    found += [f"a core cell reads {name!r}, which only a deeper section binds" for name in lacking]
+                known |= bound(cell.source)
+    return found
+
+
+def _read_at_once(source: str) -> set[str]:
+    """The names that a cell reads as it runs: not its own loop variables and arguments, nothing inside a lambda."""
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    later = {id(n) for one in nodes if isinstance(one, ast.Lambda) for n in ast.walk(one.body)}
+    named = [n for n in nodes if isinstance(n, ast.Name) and id(n) not in later]
+    own = {n.id for n in named if not isinstance(n.ctx, ast.Load)} | {n.arg for n in nodes if isinstance(n, ast.arg)}
+    return {n.id for n in named if isinstance(n.ctx, ast.Load)} - own
 
 
 def _quiz_gaps(each: Book) -> list[str]:

@@ -134,13 +134,13 @@ def recap(results: dict) -> None:
     """
     kept = _kept()
     for bet_id, measured in results.items():
+        line = f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16}"
         try:
             measured = measured() if callable(measured) else measured
         except NameError:
-            print(f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} its section was left out")
+            print(f"{line} its section was left out")
             continue
-        shown = f"{measured:.3g}" if isinstance(measured, float) else str(measured)
-        line = f"{bet_id:<24} your bet: {kept.get(bet_id, 'none placed'):<16} measured: {shown}"
+        line += f" measured: {measured:.3g}" if isinstance(measured, float) else f" measured: {measured}"
         print(f"{line}  ({_distance(kept[bet_id], measured)})" if bet_id in kept else line)
 
 

@@ -59,43 +59,8 @@ def test_what_is_compared_holds_no_address(notebook):
         assert "nbval-ignore-output" in cell.metadata.get("tags", ()) or " at 0x" not in told, cell.source
 
 
-def names(source: str) -> tuple[set[str], set[str]]:
-    """What a cell defines, and what it reads at once; a lambda's body is read later, and may fail then."""
-    tree, made, read = ast.parse(source), set(), set()
-    later = {id(node) for one in ast.walk(tree) if isinstance(one, ast.Lambda) for node in ast.walk(one.body)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            if not isinstance(node.ctx, ast.Load):
-                made.add(node.id)
-            elif id(node) not in later:
-                read.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            made.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            made |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.arg):
-            made.add(node.arg)
-    return made, read
-
-
 def test_the_core_runs_without_the_deeper_sections(notebook):
-    """A name that only a deeper section defines is read nowhere else, unless the cell asks whether it is there."""
-    deeper, section, known, only = False, False, set(), set()
-    for cell in notebook.cells:
-        for level, title in re.findall(r"^(##+) (.*)$", cell.source if cell.cell_type == "markdown" else "", re.M):
-            section = "(deeper)" in title if level == "##" else section
-            deeper = section or "(deeper)" in title
-        if cell.cell_type != "code":
-            continue
-        made, read = names(cell.source)
-        if deeper:
-            only |= made - known
-            continue
-        lacking = only & read - made - known
-        if any(f'"{name}" in globals()' in cell.source for name in lacking):
-            lacking = set()
-        assert not lacking, cell.source
-        known |= made
+    assert contract.core_gaps(books.book(ROOT / "notebooks" / f"{notebook.metadata['name']}.ipynb")) == []
 
 
 def test_title_badge_and_promises(notebook):

@@ -105,6 +105,25 @@ def test_gaps_are_named(tmp_path):
         assert words in found
 
 
+def test_a_core_cell_that_needs_a_deeper_section_is_named(tmp_path):
+    book = stored(
+        tmp_path,
+        ("markdown", "# 09 · Nine"),
+        ("markdown", "## 9.1 · A (deeper)"),
+        ("code", "import bnb\nkept, both = 1, 2"),
+        ("markdown", "## 9.2 · B"),
+        ("code", "both = 3\nprint([kept for kept in range(2)], both)"),
+        ("code", "exercises.recap({'a': lambda: kept})"),
+        ("code", 'if "kept" in globals():\n    print(kept)'),
+        ("code", "print(kept, bnb)"),
+        ("markdown", "### More (deeper)"),
+        ("code", "print(kept)"),
+    )
+    assert contract.core_gaps(book) == [
+        f"a core cell reads {name!r}, which only a deeper section binds" for name in ("bnb", "kept")
+    ]
+
+
 def test_a_recap_that_would_show_another_number_than_the_bets_is_named(tmp_path):
     book = stored(
         tmp_path,

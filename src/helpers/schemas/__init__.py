@@ -12,12 +12,13 @@ from .declarations import (
     MAX_DEPTH,
     SCHEMA_TYPES,
     TOOL_NAME,
+    Fault,
     check_tools,
     kind_of,
     plain_schema,
 )
 from .foreign import Tools, as_tools
-from .validation import Fault, closed_schema, schema_fault
+from .validation import closed_schema, schema_fault
 
 __all__ = [
     "DROPPED_NAMES",

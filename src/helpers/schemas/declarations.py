@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from ..control_tokens import holds_control_token
 from ..errors import CourseError
@@ -20,6 +21,15 @@ ANY_OF = ("allOf", "anyOf", "oneOf")
 _UNWRITTEN = (*ANY_OF, "$ref", "$dynamicRef", "not", "if", "then", "else", "const", "prefixItems", "patternProperties",
               "dependentSchemas", "contains", "unevaluatedProperties", "unevaluatedItems")  # fmt: skip
 DEFINITIONS = ("$defs", "definitions")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where arguments break their schema, in words, and which of the schema's keywords they break."""
+
+    path: str
+    message: str
+    keyword: str
 
 
 def check_tools(tools, prompt: bool = True) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CourseError
-from .declarations import ANY_OF, DEFINITIONS, MAX_DEPTH, check_references, is_optional, too_deep, without_ids
+from .declarations import ANY_OF, DEFINITIONS, MAX_DEPTH, Fault, check_references, is_optional, too_deep, without_ids
 
 _VALIDATORS: dict[str, Any] = {}  # a schema as text -> its validator; see _validator
 _MAPS = ("properties", "patternProperties")
@@ -68,15 +67,6 @@ def _bounds(schema: dict) -> dict:
         further = False if "prefixItems" in schema else scalars
         bounds["unevaluatedItems" if composed else "items"] = further
     return bounds
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Where arguments break their schema, in jsonschema's words, and which of the schema's keywords they break."""
-
-    path: str
-    message: str
-    keyword: str
 
 
 def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault | None:

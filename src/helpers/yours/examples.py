@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..calls import FunctionCall
 from ..conversions.public_data import from_hub_row
+from ..dataset import conversation
 from ..dispatch import check_call
 from ..errors import CourseError
 from ..schemas import check_tools
@@ -240,10 +241,7 @@ def rows(examples: list[Example], tools: list[dict], split: str = "train") -> li
     """Examples as rows of the course (``helpers.dataset``), every tool declared in each. Raises as ``from_hub_row``."""
     made = []
     for number, example in enumerate(examples, 1):
-        answer: dict = {"role": "assistant", "content": example.reply}
-        if example.calls:
-            functions = [{"name": call.name, "arguments": call.arguments} for call in example.calls]
-            answer = {"role": "assistant", "tool_calls": [{"type": "function", "function": f} for f in functions]}
-        messages = [{"role": "user", "content": example.request}, answer]
+        called = [{"name": call.name, "arguments": call.arguments} for call in example.calls]
+        messages = conversation(example.request, called, "" if called else example.reply)
         made.append(from_hub_row({"id": f"yours/{number:05}", "messages": messages, "tools": tools}, split=split))
     return made

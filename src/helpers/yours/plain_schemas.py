@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CourseError
-from ..schemas.declarations import is_optional
+from ..schemas.declarations import Fault, is_optional
 
 _KINDS: dict[str, Any] = {
     "string": str,
@@ -31,15 +30,6 @@ _KNOWN = _NOTES | frozenset(
     "multipleOf minLength maxLength pattern minItems maxItems uniqueItems minProperties maxProperties".split()
 )
 _SCALARS = {"type": ["string", "number", "boolean", "null"]}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Where arguments break their schema, in words, and which of the schema's keywords they break."""
-
-    path: str
-    message: str
-    keyword: str
 
 
 def schema_fault(name: str, arguments: dict, parameters: dict | None) -> Fault | None:

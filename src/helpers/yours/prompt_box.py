@@ -6,9 +6,11 @@ import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from .. import chat, generation
 from ..calls import parse
+from ..dataset import conversation
 from ..dispatch import check_call
 from ..errors import CourseError
 
@@ -36,8 +38,7 @@ def answer(model, tokenizer, request: str, tools: list[dict], max_new_tokens: in
     """What a model writes for a request, greedily, with the softmax probability of each token that it chose."""
     import torch
 
-    asked = [{"role": "developer", "content": chat.DEVELOPER_PROMPT}, {"role": "user", "content": request}]
-    prompt = chat.render(asked, tools, add_generation_prompt=True)
+    prompt = chat.render(conversation(request, []), tools, add_generation_prompt=True)
     (written,) = generation.generate_texts(model, tokenizer, [prompt], max_new_tokens)
     ids, new = tokenizer(prompt, add_special_tokens=False).input_ids, list(written.token_ids)
     with torch.inference_mode():
@@ -90,12 +91,10 @@ def box(model, tokenizer, tools: list[dict], first: str):
 
     Returns a widget, or, where there are none (``COURSE_WIDGETS=0``, a page that is only read), the first answer.
     """
-    if os.environ.get("COURSE_WIDGETS", "1") == "0":
+    if os.environ.get("COURSE_WIDGETS", "1") == "0" or not find_spec("ipywidgets"):
         return shown(answer(model, tokenizer, first, tools), tools)
-    try:
-        import ipywidgets
-    except ImportError:
-        return shown(answer(model, tokenizer, first, tools), tools)
+    import ipywidgets
+
     field = ipywidgets.Text(value=first, layout={"width": "100%"})
     button, below = ipywidgets.Button(description="Ask"), ipywidgets.Output()
 
