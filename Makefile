@@ -19,7 +19,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
-PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check
+# --no-compile: what is never imported need not be compiled, and what is, Python compiles when it first reads it
+PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile
 
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
@@ -57,8 +58,8 @@ lint: setup
 	$(RUN) -m scripts.publish --check
 
 # each in a process of its own, all of them even when one fails: one run shows everything that is wrong
-test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line $(TESTS)
+test: setup
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line lint $(TESTS)
 
 $(TESTS): | $(VENV)/.ready
 

@@ -274,9 +274,8 @@ plots.show(diagrams.call_loop(), f"{finding} Then the model replies.")
 # Here is the program's half, for the call that we hoped for. `dispatch` refuses what was not declared and arguments that
 # do not fit, before anything runs. The function is ours, and its answer is made up.
 #
-# The cell shows the text that the model reads next, here without the developer's sentence. Find the token right after
-# `<end_function_call>`: it answers your third bet. This token opens the tool's result, and the model stops once it has
-# written the token.
+# The cell shows the text that the model reads next. Find the token right after `<end_function_call>`: it answers your
+# third bet. This token opens the tool's result, and the model stops once it has written the token.
 
 # %%
 from helpers import dispatch
@@ -285,6 +284,7 @@ written = calls.serialize([wanted])
 (result,) = dispatch.dispatch(written, [get_weather], {"get_weather": lambda city: {"degrees": 34}})
 call = {"function": {"name": result.call.name, "arguments": result.call.arguments}}
 turns = [
+    {"role": "developer", "content": chat.DEVELOPER_PROMPT},
     {"role": "user", "content": requests["msa"]},
     {"role": "assistant", "tool_calls": [call]},
     {"role": "tool", "name": result.call.name, "content": result.value},

@@ -84,6 +84,15 @@ def multiplies_bf16() -> bool:
     return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
+def cores() -> int:
+    """Cores that this process may keep busy: ``OMP_NUM_THREADS`` where it is set, as torch has it, else all.
+
+    llama.cpp's threads wait for each other by spinning: two of them on one free core are slower than one.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) else os.cpu_count() or 1
+
+
 def on_colab() -> bool:
     """Whether this kernel is Colab's."""
     return "google.colab" in sys.modules

@@ -8,10 +8,10 @@ the last ten years.
 from __future__ import annotations
 
 import ctypes
-import os
 from functools import cache
 from pathlib import Path
 
+from .environment import cores
 from .errors import CourseError
 from .gguf import FORMATS, FTYPES
 
@@ -104,7 +104,7 @@ def quantize(source: Path, target: Path, kind: str, embedding: str | None = None
         raise CourseError(f"{Path(source).name} does not exist", "write the F16 file first: gguf.write_f16")
     lib = library()
     asked = lib.llama_model_quantize_default_params()
-    asked.head[0] = threads or os.cpu_count()  # nthread
+    asked.head[0] = threads or cores()  # nthread
     asked.head[1] = FTYPES[kind]  # ftype
     if embedding:
         asked.head[3] = _GGML_TYPES[embedding]  # token_embedding_type, after output_tensor_type
@@ -141,7 +141,7 @@ class Decoder:
         self._context = lib.llama_init_from_model(self._model, asked)
         if not self._context:
             raise CourseError("llama.cpp could not make a context", "close other models, or ask for a smaller context")
-        lib.llama_set_n_threads(self._context, threads or os.cpu_count(), threads or os.cpu_count())
+        lib.llama_set_n_threads(self._context, threads or cores(), threads or cores())
         self._vocabulary = lib.llama_model_get_vocab(self._model)
 
     def tokenize(self, text: str) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import calls, chat
+from .environment import cores
 from .errors import CourseError
 from .generation import LIMIT, Generation, prompt
 
@@ -38,7 +39,7 @@ class Server:
     ----------
     path : a GGUF
     parallel : requests at a time, each with a cache of its own
-    threads : of the processor; all of them by default
+    threads : of the processor; ``environment.cores`` by default
     context : tokens that a request may hold
     keep_all : keep keys and values outside the sliding window as well, so that a second request with the same prompt
         starts from them
@@ -61,7 +62,7 @@ class Server:
         asked = xllamacpp.CommonParams()
         asked.model.path = str(path)
         asked.n_ctx, asked.n_parallel, asked.kv_unified = context * parallel, parallel, False
-        asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads or os.cpu_count()
+        asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = threads or cores()
         asked.special = True  # control tokens are part of the text
         asked.swa_full = keep_all
         asked.warmup, asked.fit_params, asked.ui, asked.n_gpu_layers = False, False, False, 0

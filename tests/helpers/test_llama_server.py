@@ -11,7 +11,7 @@ from helpers.errors import CourseError
 
 @pytest.fixture(scope="module")
 def server(small):
-    with llama_server.Server(small, threads=2) as server:
+    with llama_server.Server(small) as server:
         yield server
 
 
@@ -34,7 +34,8 @@ def test_a_grammar_can_ask_for_control_tokens(server):
 def test_every_constrained_answer_that_ends_can_be_read_and_fits(server, tokenizer):
     from helpers.dispatch import check_call
 
-    rows = [r for r in dataset.load("test").select(range(40)).to_list() if r["kind"] == "single"][:4]
+    rows = [r for r in dataset.load("test").select(range(40)).to_list() if r["kind"] == "single"][:3]
+    ended = 0
     for row in rows:
         tools = json.loads(row["tools"])
         # the base model would only write text
@@ -44,10 +45,12 @@ def test_every_constrained_answer_that_ends_can_be_read_and_fits(server, tokeniz
             .replace("root ::= call+ | text", "root ::= rest")
             .replace('call ::= <start_function_call> "call:"', 'rest ::= "call:"')
         )
-        found = server.complete(start, grammar, max_new_tokens=160).generation(tokenizer)
+        found = server.complete(start, grammar, max_new_tokens=96).generation(tokenizer)
         if found.stopped_by != generation.LIMIT:
             (call,) = calls.parse("<start_function_call>" + found.text)
             check_call(call, tools)
+            ended += 1
+    assert ended
 
 
 @pytest.mark.slow

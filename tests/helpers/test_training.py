@@ -20,8 +20,8 @@ from helpers import dataset, environment, generation, masking, training
 from helpers.errors import CourseError
 
 # a constant rate: the later steps count as much as the first, so that what a resumed run has lost shows in the loss
-BRIEF = training.Recipe(rank=4, alpha=8, max_steps=12, batch_size=2, warmup=0.0, rows_per_prompt=1, schedule="constant")
-SAVED = 4  # the step at which the interrupted run saves
+BRIEF = training.Recipe(rank=4, alpha=8, max_steps=6, batch_size=2, warmup=0.0, rows_per_prompt=1, schedule="constant")
+SAVED = 2  # the step at which the interrupted run saves
 
 
 def load_rows():
@@ -47,7 +47,7 @@ def test_defaults_are_the_guides():
 @pytest.mark.slow
 def test_a_run_learns_and_says_what_it_did(whole):
     losses = [step["loss"] for step in whole.history]
-    assert len(losses) == 12 and sum(losses[-3:]) < 0.8 * sum(losses[:3])
+    assert len(losses) == 6 and sum(losses[-2:]) < 0.8 * sum(losses[:2])
     assert all(step["grad_norm"] > 0 for step in whole.history)
     assert whole.computed_in == environment.profile().dtype
     # on a processor it is not loaded: it would replace Gemma 3's modules for the whole process
@@ -63,10 +63,9 @@ def test_the_adapter_is_saved_as_safetensors(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_goes_on_from_an_adapter(whole, rows, checkpoint, tmp_path):
-    """Its first loss is near the last of the run before, not near the base's; another shape is refused."""
+    """On the same first batch its loss is far below the one from which that adapter began; another shape is refused."""
     first = training.train(replace(BRIEF, start=whole.adapter, max_steps=1), rows, checkpoint, tmp_path).history[0]
-    again = training.train(replace(BRIEF, max_steps=1), rows, checkpoint, tmp_path / "fresh").history[0]
-    assert first["loss"] < 0.8 * again["loss"] and again["loss"] == pytest.approx(whole.history[0]["loss"], rel=1e-3)
+    assert first["loss"] < 0.8 * whole.history[0]["loss"]
     with pytest.raises(CourseError, match="another shape than the recipe → train with rank=4, alpha=8"):
         training.load(replace(BRIEF, start=whole.adapter, rank=8), checkpoint)
 
@@ -111,7 +110,7 @@ def test_a_killed_run_goes_on_to_the_same_losses(killed, whole, rows, checkpoint
     shutil.copytree(folder / f"checkpoint-{SAVED}", folder / f"checkpoint-{SAVED + 1}")
     (folder / f"checkpoint-{SAVED + 1}" / "trainer_state.json").unlink()
     resumed = training.train(BRIEF, rows, checkpoint, folder)
-    assert [step["step"] for step in resumed.history] == list(range(1, 13))
+    assert [step["step"] for step in resumed.history] == list(range(1, 7))
     for a, b in zip(resumed.history, whole.history, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-3), a["step"]
     assert Path(resumed.adapter).is_dir() and not list(folder.glob("checkpoint-*"))
@@ -192,7 +191,7 @@ def test_only_a_row_that_teaches_is_accepted(rows, checkpoint):
 def test_generation_says_what_stopped_it(whole, rows):
     from helpers.chat import STOP_IDS
 
-    for limit in (1, 64):
+    for limit in (1, 40):
         for written in generation.generate(whole.model, whole.tokenizer, rows.select(range(3)), max_new_tokens=limit):
             if written.stopped_by == generation.LIMIT:
                 assert len(written.token_ids) == limit and not set(written.token_ids) & set(STOP_IDS)

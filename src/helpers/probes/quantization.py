@@ -176,10 +176,10 @@ def linears(model) -> dict:
     return {name: module for name, module in model.named_modules() if isinstance(module, Linear4bit)}
 
 
-def load_4bit(checkpoint, double: bool):
-    """The model in NF4 on the CPU through transformers and bitsandbytes, computing in bfloat16.
+def load_4bit(checkpoint, double: bool, dtype: str = "bfloat16"):
+    """The model in NF4 on the CPU through transformers and bitsandbytes.
 
-    ``double``: double quantization.
+    ``double``: double quantization. ``dtype``: of all that stays as it is, and of the computation.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -188,10 +188,10 @@ def load_4bit(checkpoint, double: bool):
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=double,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
     model = AutoModelForCausalLM.from_pretrained(
-        checkpoint.path, quantization_config=asked, dtype=torch.bfloat16, device_map={"": "cpu"}
+        checkpoint.path, quantization_config=asked, dtype=getattr(torch, dtype), device_map={"": "cpu"}
     )
     return keep_layout(model.eval())
 
