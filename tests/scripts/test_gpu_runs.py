@@ -67,7 +67,7 @@ def test_every_kind_of_job_runs_and_is_collected(tiny, tokenizer, data, tmp_path
     predict = gpu.predict
     monkeypatch.setattr(gpu, "predict", lambda model, tokenizer, rows: predict(model, tokenizer, rows, tokens=3))
     kinds = {(job.group, job.name.split()[0], job.labels, job.normalization, job.blind): job for job in gpu.jobs()}
-    brief = [replace(job, steps=min(1, job.steps), batch=2) for job in kinds.values()]
+    brief = [replace(job, steps=min(1, job.steps), batch=4) for job in kinds.values()]
     for job in brief:
         result = gpu.run(job, tiny, tokenizer, data, tmp_path)
         assert len(result["loss"]) == job.steps and all(norm > 0 for norm in result["grad_norm"]), job
