@@ -93,16 +93,17 @@
     const [r, g, b] = c.map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
+  const known = new Map([[null, { behind: [255, 255, 255], opacity: 1 }]]); // element -> what its text stands on
+  const ground = (e) => {
+    if (!known.has(e)) {
+      const style = getComputedStyle(e), below = ground(e.parentElement);
+      known.set(e, { behind: over(numbers(style.backgroundColor), below.behind), opacity: below.opacity * Number(style.opacity) });
+    }
+    return known.get(e);
+  };
   const dim = new Map();
   for (const node of nodes) {
-    const parents = [];
-    for (let e = node.parentElement; e; e = e.parentElement) parents.unshift(e);
-    let behind = [255, 255, 255], opacity = 1;
-    for (const e of parents) {
-      const style = getComputedStyle(e);
-      opacity *= Number(style.opacity);
-      behind = over(numbers(style.backgroundColor), behind);
-    }
+    const { behind, opacity } = ground(node.parentElement);
     const ink = numbers(getComputedStyle(node.parentElement).color);
     const front = over([ink[0], ink[1], ink[2], (ink[3] ?? 1) * opacity], behind);
     const [high, low] = [light(front), light(behind)].sort((a, b) => b - a);

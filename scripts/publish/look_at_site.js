@@ -22,7 +22,7 @@
       }
     }
     const named = [...document.querySelectorAll("[id], a[name]")].map((e) => e.id || e.name);
-    for (const id of new Set(named)) if (named.filter((name) => name === id).length > 1) problems.push(`two elements have the id ${id}`);
+    named.forEach((id, n) => named.indexOf(id) < n && problems.push(`two elements have the id ${id}`));
     return { problems, ids: named, links: [...document.querySelectorAll("a[href]")].map((a) => a.href) };
   },
 

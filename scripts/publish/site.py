@@ -45,6 +45,7 @@ LARGEST = 25  # MB of the whole site
 _CODE = re.compile(r"(^ *```.*?^ *```|``.+?``|`[^`\n]*`|<!--.*?-->)", re.S | re.M)  # where nothing is a link
 _LINK = re.compile(r"(\]\()([^()\s]+)(?=\))|(^ {0,3}\[[^\]\n]+\]: +)(\S+)", re.M)
 _ATTRIBUTE = re.compile(r'(<[^>]*\b(?:href|src)=")([^"]+)(?=")')
+_PAGE = re.compile(r"^([^:#]+)\.(?:md|ipynb)(?=#|$)")  # a source by its path
 _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)")
 _ANCHOR = re.compile(r'<a id="([\w-]+)"></a>\n+(?=#)')
 _ARABIC = '<div dir="rtl" lang="ar">'
@@ -92,15 +93,16 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
     return "".join(part if number % 2 else change(part) for number, part in enumerate(parts))
 
 
+def html(text: str, page: str, of: Site) -> str:
+    """HTML of a page, in its Markdown or its outputs, whose links name the pages that come out: Sphinx reads none."""
+    return _ATTRIBUTE.sub(lambda m: m[1] + _PAGE.sub(r"\1.html", of.address(m[2], page)), text)
+
+
 def markdown(text: str, page: str, of: Site) -> str:
     """A page's Markdown as Sphinx is to read it: links, the badge and anchors that GitHub has as HTML."""
 
-    def shown(link: str) -> str:  # HTML is not read by Sphinx: what it names is the page that comes out
-        return re.sub(r"^([^:#]+)\.(?:md|ipynb)(?=#|$)", r"\1.html", of.address(link, page))
-
     def change(part: str) -> str:
-        part = _LINK.sub(lambda m: (m[1] or m[3]) + of.address(m[2] or m[4], page), part)
-        return _ATTRIBUTE.sub(lambda m: m[1] + shown(m[2]), part)
+        return html(_LINK.sub(lambda m: (m[1] or m[3]) + of.address(m[2] or m[4], page), part), page, of)
 
     # the badge's picture is on another machine
     text = _BADGE.sub(lambda m: f'<a class="colab" href="{m[1]}">Open in Colab</a>', text)
@@ -118,25 +120,31 @@ def right_to_left(text: str) -> str:
 
 
 def notebook(book, page: str, of: Site):
-    """A stored notebook, changed in place, as MyST-NB is to read it: links, alt texts, and forms folded as in Colab.
-
-    Raises CourseError for a cell with two figures, of which MyST-NB would give both the same alt text.
-    """
+    """A stored notebook, changed in place, as MyST-NB is to read it: links, alt texts, and forms folded as in Colab."""
     for number, cell in enumerate(book.cells):
         if cell.cell_type == "markdown":
             cell.source = markdown(cell.source, page, of)
-            continue
-        if cell.cell_type != "code":
-            continue
-        figures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
-        if len(figures) > 1:
-            raise CourseError(f"cell {number} of {page} has {len(figures)} figures", "give each a cell of its own")
-        for figure in figures:
-            alt = figure.metadata.get("image/png", {}).get("alt", "")
-            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alt.split())}}
+        if cell.cell_type == "code":
+            _outputs(cell, f"cell {number} of {page}", page, of)
         if cell.metadata.get("cellView") == "form":
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
     return book
+
+
+def _outputs(cell, name: str, page: str, of: Site) -> None:
+    """Rewrite the links of a cell's outputs, and hand their figure's alt text to MyST-NB, which has one for each cell.
+
+    Raises CourseError for a cell with two figures.
+    """
+    for output in cell.outputs:
+        if "text/html" in (data := output.get("data", {})):
+            data["text/html"] = html(data["text/html"], page, of)
+    figures = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+    if len(figures) > 1:
+        raise CourseError(f"{name} has {len(figures)} figures", "give each a cell of its own")
+    for figure in figures:
+        alt = figure.metadata.get("image/png", {}).get("alt", "")
+        cell.metadata["mystnb"] = {"image": {"alt": " ".join(alt.split())}}
 
 
 def stage(of: Site, folder: Path = SOURCE) -> None:

@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.errors import CourseError
 from helpers.paths import ROOT
-from scripts.publish import check_site, repository, site
+from scripts.publish import check_pages, check_site, repository, site
 
 GITHUB = "https://github.com/somebody/course"
 ARABIC = """<div dir="rtl" lang="ar">
@@ -32,6 +32,7 @@ make run
 </div>
 """
 GLOSSARY = '# Glossary\n\n<a id="bet"></a>\n\n## bet · <bdi lang="ar">الرهان</bdi>\n'
+PYTHON = {"language_info": {"name": "python"}}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="  # one pixel
 
 
@@ -47,7 +48,11 @@ def book():
         f"A [term][g-bet] costs $2 \\cdot h$.\n\n[g-bet]: {GITHUB}/blob/main/docs/glossary.md#bet",
         "<details><summary>Hint 1</summary>\n\nIt *stays* folded.\n\n</details>",
     ]
-    return new_notebook(cells=[*map(new_markdown_cell, cells), form, figure("What\nit shows, in a sentence.")])
+    table = new_output("execute_result", {"text/html": '<a href="00_start.ipynb#x">00</a>'}, execution_count=1)
+    form.outputs = [table]
+    return new_notebook(
+        cells=[*map(new_markdown_cell, cells), form, figure("What\nit shows, in a sentence.")], metadata=PYTHON
+    )
 
 
 @pytest.fixture
@@ -119,6 +124,11 @@ def test_a_notebook_keeps_its_alt_texts_and_folds_its_forms(small):
     assert '<a class="colab" href="https://colab.research.google.com/github/somebody/course' in staged.cells[0].source
 
 
+def test_links_in_outputs_lead_to_pages_that_come_out(small):
+    staged = site.notebook(book(), "notebooks/00_start.ipynb", small)
+    assert staged.cells[3].outputs[0].data["text/html"] == '<a href="00_start.html#x">00</a>'
+
+
 def test_two_figures_in_a_cell_are_refused(small):
     with pytest.raises(CourseError, match="cell 0 of x.ipynb has 2 figures → give each a cell of its own"):
         site.notebook(new_notebook(cells=[figure("so", 2)]), "x.ipynb", small)
@@ -155,6 +165,48 @@ def test_only_the_publishing_job_may_publish():
         "build": None,
         "publish": {"pages": "write", "id-token": "write"},
     }
+
+
+# --- in Chromium and in Sphinx ----------------------------------------------------------------------------------------
+
+GOOD = """<!doctype html><html lang="en"><title>t</title><body><a href="#main">Skip to main content</a>
+<nav><a href="a.html">A page</a></nav>
+<article id="main"><h1 id="t">A title</h1><p>Prose with <a href="#t">a link</a>.</p>
+<details><summary>Hint 1</summary><p>It stays folded.</p></details></article></body></html>"""
+FAULTS = {
+    "the first Tab leads to a A page": ('<a href="#main">Skip to main content</a>', ""),
+    "focus does not show: a a link": ("<h1", "<style>article a { outline: none }</style><h1"),
+    "Tab does not reach: button": (
+        "</article>",
+        "<a href='#t' onfocus='this.blur()'>trap</a><button>Press</button></article>",
+    ),
+    "stands open: Hint 1": ("<details>", "<details open>"),
+    "a formula is not set": ("Prose with", "Prose with $x + 1$ and $\\alpha$ and"),
+    "two elements have the id t": ("<p>", "<p id='t'>"),
+    "asks another machine for https://example.org/x.js": ("<h1", "<script src='https://example.org/x.js'></script><h1"),
+    "text is too faint": ("<p>", "<p style='color:#888'>"),
+    "cut off: table": ("<p>", "<div style='overflow:hidden'><table style='width:3000px'><tr><td>wide</table></div><p>"),
+    "link leads nowhere: #gone": ("#t", "#gone"),
+}
+
+
+@pytest.mark.slow
+def test_the_check_sees_what_it_is_there_to_see(tmp_path):
+    pytest.importorskip("playwright")
+    if not check_pages.browser():
+        pytest.skip("there is no Chromium on this machine")
+    with check_pages.Pages(check_site.WIDTHS) as page_of, check_site.served(tmp_path) as base:
+
+        def problems(text: str) -> list[str]:
+            name = f"{len(list(tmp_path.iterdir()))}.html"  # a new one each time, because a browser keeps pages
+            (tmp_path / name).write_text(text, encoding="utf-8")
+            page = page_of("light", 400)
+            return check_site.open_page(page, base + name)[1] + check_site.walk(page, base + name)
+
+        assert problems(GOOD) == []
+        for words, (old, new) in FAULTS.items():
+            found = problems(GOOD.replace(old, new))
+            assert old in GOOD and any(words in problem for problem in found), (words, found)
 
 
 @pytest.mark.slow
