@@ -9,7 +9,7 @@ from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
 project = "The Arabic FunctionGemma course"
-copyright = "the course's authors, Apache-2.0"  # noqa: A001
+author = "the authors of the Arabic FunctionGemma course"
 language = "en"
 exclude_patterns = []
 
@@ -27,6 +27,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False  # the notebooks' outputs would be there twice
 html_show_sphinx = False
+html_show_copyright = False  # the licences are in README
 html_context = {"default_mode": "auto"}  # the reader's own choice, light or dark
 html_math_renderer = "mathml"
 html_theme_options = {
