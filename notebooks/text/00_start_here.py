@@ -326,7 +326,7 @@ plots.show(*notebook_00.claims_by_notebook(agenda))
 # %% [markdown]
 # And these are the claims. The guide's words are quoted. Some questions are ours: readers ask them, and the guide is silent.
 # There is no measurement here yet: the last column fills with your own cards, as you run the notebooks. Come back and
-# run this cell again. All results stand in the README, for those who would rather not bet.
+# run this cell again. All results stand in `docs/ledger.md`, for those who would rather not bet.
 
 # %% tags=["nbval-ignore-output"]
 guides = claims.of_the_guide()

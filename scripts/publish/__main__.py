@@ -3,8 +3,9 @@
     python -m scripts.publish            write                          (make generate)
     python -m scripts.publish --check    write nothing, name what differs, end with 1 if anything does
 
-Written are README's ledger and minutes, the instructor's table, the glossary, the three cards, what was tried for the
-adapter, the heads of the notebooks, the one file that leaves with a reader's model, and the repository's address.
+Written are README's example and verdicts, the ledger, the minutes, the instructor's table, the glossary, the three
+cards, what was tried for the adapter, the heads of the notebooks, the one file that leaves with a reader's model, and
+the repository's address.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from pathlib import Path
 from helpers import reference
 from helpers.paths import ROOT
 
-from . import adapter_page, badges, cards, glossary, ledger, outline, portable, repository, runtimes, universe_card
+from . import (
+    adapter_page,
+    badges,
+    cards,
+    front_page,
+    glossary,
+    ledger,
+    outline,
+    portable,
+    repository,
+    runtimes,
+    universe_card,
+)
 
 
 def pages() -> dict[Path, str]:
@@ -23,7 +36,9 @@ def pages() -> dict[Path, str]:
     texts = {
         path: path.read_text(encoding="utf-8")
         for path in (
-            ledger.README,
+            front_page.README,
+            ledger.PAGE,
+            runtimes.PAGE,
             outline.GUIDE,
             cards.CARD,
             cards.ADAPTER_CARD,
@@ -33,7 +48,9 @@ def pages() -> dict[Path, str]:
     }
     minutes = runtimes.on_two_cores(reference.load("runtimes").results)
     return {
-        ledger.README: runtimes.filled_table(ledger.written(texts[ledger.README]), minutes),
+        front_page.README: front_page.written(texts[front_page.README]),
+        ledger.PAGE: ledger.written(texts[ledger.PAGE]),
+        runtimes.PAGE: runtimes.filled_table(texts[runtimes.PAGE], minutes),
         outline.GUIDE: outline.written(texts[outline.GUIDE]),
         glossary.PAGE: glossary.page(),
         cards.CARD: cards.data_card(texts[cards.CARD]),

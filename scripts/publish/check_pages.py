@@ -2,6 +2,7 @@
 
     python -m scripts.publish.check_pages [NB …]           the stored notebooks, light and dark
     python -m scripts.publish.check_pages --built [NB …]   what `make run` left under build/
+    python -m scripts.publish.check_pages --site           every page that `make site` left, as check_site.py says
 
 A page fails for a console error, a broken internal link, prose that is wider than the page, Arabic that is not joined
 or runs the wrong way, text too faint to read, or an image whose alt text says nothing. The network is closed, so that
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STORED, BUILD = ROOT / "notebooks", ROOT / "build"
 THEMES = ("light", "dark")
 WIDTH, HEIGHT = 1000, 1400  # CSS pixels
+HERE = "127.0.0.1"  # the one host that pages may come from
 SHORTEST_ALT = 10  # characters; figures are held to 40 by the notebook contract
 FAINTEST = 3.0  # contrast ratio, WCAG 2 level AA for large text
 LOOK = (Path(__file__).parent / "look_at_page.js").read_text(encoding="utf-8")
@@ -73,19 +75,22 @@ def check(source: Path, page_of) -> dict[str, list[str]]:
 
 
 class Pages:
-    """Pages of one headless Chromium with a closed network, one for each theme; a context manager."""
+    """Pages of one headless Chromium with a closed network, one for each theme and width; a context manager."""
+
+    def __init__(self, widths: tuple[int, ...] = (WIDTH,)):
+        self.widths = widths
 
     def __enter__(self):
         from playwright.sync_api import sync_playwright
 
         self.playwright = sync_playwright().start()
-        arguments = ["--no-sandbox", "--disable-quic", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        arguments = ["--no-sandbox", "--disable-quic", f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HERE}"]
         self.chromium = self.playwright.chromium.launch(executable_path=browser(), args=arguments)
-        self.open = {
-            theme: self.chromium.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme)
-            for theme in THEMES
-        }
-        return self.open.__getitem__
+        self.open = {(theme, width): self._page(theme, width) for theme in THEMES for width in self.widths}
+        return lambda theme, width=self.widths[0]: self.open[theme, width]
+
+    def _page(self, theme: str, width: int):
+        return self.chromium.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme=theme)
 
     def __exit__(self, *_):
         self.chromium.close()
@@ -96,11 +101,16 @@ def main() -> int:
     """Run the command line (see the module). Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--built", action="store_true", help="the notebooks under build/ instead of the stored ones")
-    parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04")
+    parser.add_argument("--site", action="store_true", help="the pages of build/site")
+    parser.add_argument("notebooks", nargs="*", help="start of a notebook's name, such as 04; with --site, of a page's")
     arguments = parser.parse_args()
     if not browser():
         print("error: there is no Chromium → install one, or name it in COURSE_CHROMIUM", file=sys.stderr)
         return 2
+    if arguments.site:
+        from . import check_site
+
+        return check_site.report(arguments.notebooks)
     folder = BUILD if arguments.built else STORED
     chosen = [
         p

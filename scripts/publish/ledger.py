@@ -1,4 +1,4 @@
-"""The ledger's table in README.md: what each claim says, what the stored notebooks measured, and the verdict."""
+"""The ledger's table, docs/ledger.md: what each claim says, what the stored notebooks measured, and the verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from helpers.paths import ROOT
 
 from .generated import markdown_table, plain, replaced
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "ledger.md"
 
 
 def markdown() -> str:
@@ -15,7 +15,7 @@ def markdown() -> str:
     whole, rows = claims.table(), []
     for number, row in whole.iterrows():
         there = (ROOT / "notebooks" / f"{row['notebook']}.ipynb").exists()
-        link = f"[{row['notebook'][:2]}](notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
+        link = f"[{row['notebook'][:2]}](../notebooks/{row['notebook']}.ipynb)" if there else row["notebook"][:2]
         rows.append([number, plain(row["the guide says"]), plain(row["we measured"]) or "–", row["verdict"], link])
     ours = whole.index.isin([claim.number for claim in claims.ledger().values() if not claim.quote])
     counts = whole.loc[~ours, "verdict"].value_counts()
@@ -28,6 +28,6 @@ def markdown() -> str:
     )
 
 
-def written(readme: str) -> str:
-    """README with the table as it is now."""
-    return replaced(readme, "ledger", markdown())
+def written(page: str) -> str:
+    """The page with the table as it is now."""
+    return replaced(page, "ledger", markdown())

@@ -1,5 +1,11 @@
-// What scripts/check_pages.py asks of an open page: {problems: [words], links: [relative targets]}.
-({ shortestAlt, faintest }) => {
+// What check_pages.py and check_site.py ask of an open page: {problems: [words], links: [relative targets]}.
+// Where links, prose and text are looked for is a notebook's page, unless the caller names its own.
+({
+  shortestAlt, faintest,
+  links: among = ".jp-Notebook a[href]",
+  prose: blocksOfProse = ".jp-RenderedMarkdown :is(p, li, h1, h2, h3, h4, blockquote, summary)",
+  text: root = "main",
+}) => {
   const problems = [], links = [];
   const short = (text) => text.replace(/\s+/g, " ").trim().slice(0, 60);
   const ARABIC = /[\u0621-\u064a]/g, JOINING = /[\u0628\u062a-\u062e\u0633-\u063a\u0641-\u0647\u0649\u064a][\u0621-\u064a]/;
@@ -13,7 +19,7 @@
   }
 
   // Links inside the page have their target; relative ones are handed back, to be looked for on disk.
-  for (const a of document.querySelectorAll(".jp-Notebook a[href]")) {
+  for (const a of document.querySelectorAll(among)) {
     const href = a.getAttribute("href");
     if (href.startsWith("#")) {
       const names = [href.slice(1), decodeURIComponent(href.slice(1))]; // a browser tries the one, then the other
@@ -30,14 +36,14 @@
   // Prose keeps within the page; code and tables of data may scroll in their own boxes.
   const page = document.documentElement;
   if (page.scrollWidth > page.clientWidth + 1) problems.push(`the page is ${page.scrollWidth} px wide in a window of ${page.clientWidth}`);
-  for (const e of document.querySelectorAll(".jp-RenderedMarkdown :is(p, li, h1, h2, h3, h4, blockquote, summary)")) {
+  for (const e of document.querySelectorAll(blocksOfProse)) {
     if (/\$/.test(e.textContent)) continue; // a formula that MathJax has not set
     const box = e.getBoundingClientRect();
     if (box.right > page.clientWidth + 1 || e.scrollWidth > e.clientWidth + 1) problems.push(`prose overflows: ${short(e.textContent)}`);
   }
 
   // The text nodes of the notebook that can be seen, outside of editors' helper elements.
-  const walker = document.createTreeWalker(document.querySelector("main") || document.body, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.querySelector(root) || document.body, NodeFilter.SHOW_TEXT);
   const nodes = [];
   while (walker.nextNode()) {
     const e = walker.currentNode.parentElement;
@@ -64,9 +70,16 @@
     if (drawn(word, style.font) === drawn([...word].join("\u200c"), style.font)) problems.push(`Arabic is not joined: ${word} in ${style.fontFamily.slice(0, 40)}`);
   }
 
-  // A block of Arabic prose runs from right to left.
-  const prose = nodes.filter((node) => !node.parentElement.closest("pre, code, .highlight"));
-  const blocks = new Set(prose.map((node) => node.parentElement.closest("p, li, td, th, h1, h2, h3, h4, blockquote, div")));
+  // A block of Arabic prose runs from right to left. Words that are set apart (bdi) or find their own direction run as they should in any block.
+  const BLOCK = "p, li, td, th, h1, h2, h3, h4, blockquote, div";
+  const apart = (node) => {
+    for (let e = node.parentElement; e; e = e.matches(BLOCK) ? null : e.parentElement) {
+      if (e.tagName === "BDI" || getComputedStyle(e).unicodeBidi === "plaintext") return true;
+    }
+    return false;
+  };
+  const prose = nodes.filter((node) => !node.parentElement.closest("pre, code, .highlight") && !apart(node));
+  const blocks = new Set(prose.map((node) => node.parentElement.closest(BLOCK)));
   for (const block of blocks) {
     const text = prose.filter((node) => block?.contains(node)).map((node) => node.data).join(" ");
     const arabic = (text.match(ARABIC) || []).length, latin = (text.match(/[A-Za-z]/g) || []).length;
@@ -80,16 +93,17 @@
     const [r, g, b] = c.map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
+  const known = new Map([[null, { behind: [255, 255, 255], opacity: 1 }]]); // element -> what its text stands on
+  const ground = (e) => {
+    if (!known.has(e)) {
+      const style = getComputedStyle(e), below = ground(e.parentElement);
+      known.set(e, { behind: over(numbers(style.backgroundColor), below.behind), opacity: below.opacity * Number(style.opacity) });
+    }
+    return known.get(e);
+  };
   const dim = new Map();
   for (const node of nodes) {
-    const parents = [];
-    for (let e = node.parentElement; e; e = e.parentElement) parents.unshift(e);
-    let behind = [255, 255, 255], opacity = 1;
-    for (const e of parents) {
-      const style = getComputedStyle(e);
-      opacity *= Number(style.opacity);
-      behind = over(numbers(style.backgroundColor), behind);
-    }
+    const { behind, opacity } = ground(node.parentElement);
     const ink = numbers(getComputedStyle(node.parentElement).color);
     const front = over([ink[0], ink[1], ink[2], (ink[3] ?? 1) * opacity], behind);
     const [high, low] = [light(front), light(behind)].sort((a, b) => b - a);

@@ -1,6 +1,6 @@
 """What each notebook takes, minutes and memory, as the rehearsal measured it.
 
-The heads of the notebooks and README's table are filled from there.
+The heads of the notebooks and the table of docs/machines.md are filled from there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from helpers.paths import ROOT
 
+PAGE = ROOT / "docs" / "machines.md"
 _TIME = re.compile(r"(?<=\*\*Time\*\*: )\d+ minutes?(?= on two CPU cores)")
 _MEMORY = re.compile(r"(?<=\*\*Memory\*\*: )\d+ GB")
 
@@ -55,13 +56,12 @@ def filled(text: str, result: dict) -> str:
     return _MEMORY.sub(memory(result), _TIME.sub(minutes(result), text))
 
 
-def filled_table(readme: str, results: dict[str, dict]) -> str:
-    """README with the measured minutes in the last column of each notebook's row."""
+def filled_table(page: str, results: dict[str, dict]) -> str:
+    """A page with the measured minutes in the last column of each notebook's row."""
     for name, result in results.items():
-        readme = re.sub(
-            rf"(?m)^(\|.*\(notebooks/{name}\.ipynb\).*\| )\d+ minutes?( \|)$", rf"\g<1>{minutes(result)}\g<2>", readme
-        )
-    return readme
+        row = rf"(?m)^(\|.*notebooks/{name}\.ipynb\).*\| )\d+ minutes?( \|)$"
+        page = re.sub(row, rf"\g<1>{minutes(result)}\g<2>", page)
+    return page
 
 
 def heads(results: list[dict], root: Path = ROOT) -> dict[Path, str]:

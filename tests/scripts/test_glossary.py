@@ -106,7 +106,9 @@ def test_a_notebook_that_names_no_repository_is_refused():
         glossary.faults("# %% [markdown]\n# no badge\n")
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ar.md", "docs/glossary.md", "docs/instructor.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "README.ar.md", *(f"docs/{n}.md" for n in "glossary instructor ledger machines".split())]
+)
 def test_links_of_the_pages_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'href="(?!https?:|#)([^"#]+)', text)

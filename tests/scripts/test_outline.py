@@ -1,4 +1,4 @@
-"""What is counted in the stored notebooks, and the tables of README.md and docs/instructor.md made from it."""
+"""What is counted in the stored notebooks, and the tables of docs/ledger.md and docs/instructor.md made from it."""
 
 import json
 import re
@@ -7,7 +7,6 @@ import pytest
 
 from helpers import claims, exercises
 from helpers.errors import CourseError
-from helpers.paths import ROOT
 from scripts.publish import books, contract, generated, ledger, outline, spoilers
 
 
@@ -22,8 +21,8 @@ def stored(tmp_path, *cells):
     return books.book(path)
 
 
-def test_the_readmes_ledger_is_that_of_claims_and_stored_notebooks():
-    assert generated.block("ledger", ROOT / "README.md") == ledger.markdown().strip() + "\n", "run: make generate"
+def test_the_ledger_is_that_of_claims_and_stored_notebooks():
+    assert generated.block("ledger", ledger.PAGE) == ledger.markdown().strip() + "\n", "run: make generate"
 
 
 def test_every_settled_claim_has_a_number_and_no_other_has():

@@ -1,4 +1,4 @@
-"""What README names exists: files, and a test for every promise."""
+"""What README and the pages beside it name exists: files, and a test for every promise."""
 
 import re
 
@@ -6,8 +6,13 @@ import pytest
 
 from helpers.paths import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROMISES = README.split("## What is promised")[1].split("\n## ")[0]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROMISES = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+NAMED = {
+    (page.name, path)
+    for page in PAGES
+    for path in re.findall(r"`((?:src|scripts|assets|docs|tests)/[\w./-]+)`", page.read_text(encoding="utf-8"))
+}
 
 
 def test_every_promise_names_a_test_that_exists():
@@ -18,6 +23,6 @@ def test_every_promise_names_a_test_that_exists():
         assert named and all((ROOT / path).exists() for path in named), row
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:src|scripts|assets|docs|tests)/[\w./-]+)`", README))))
-def test_a_file_that_is_named_exists(path):
+@pytest.mark.parametrize(("page", "path"), sorted(NAMED))
+def test_a_file_that_is_named_exists(page, path):
     assert (ROOT / path).exists()

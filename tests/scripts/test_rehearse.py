@@ -388,12 +388,12 @@ def test_the_real_tree_can_be_cloned(tmp_path):
         assert (tmp_path / "course" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_heads_and_readme_say_what_was_measured():
+def test_heads_and_the_page_of_machines_say_what_was_measured():
     """Filling again changes nothing; with another measurement it changes what it should."""
     told = runtimes.on_two_cores(reference.load("runtimes").results)
     assert sorted(told) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert runtimes.filled_table(readme, told) == readme
+    page = runtimes.PAGE.read_text(encoding="utf-8")
+    assert runtimes.filled_table(page, told) == page
     for name, result in told.items():
         text = (ROOT / "notebooks" / "text" / f"{name}.py").read_text(encoding="utf-8")
         assert runtimes.filled(text, result) == text, f"{name}: make generate"
@@ -401,7 +401,7 @@ def test_heads_and_readme_say_what_was_measured():
         assert "**Time**: 50 minutes on" in runtimes.filled(text, slower) and "**Memory**: 21 GB" in runtimes.filled(
             text, slower
         )
-        assert readme != runtimes.filled_table(readme, {name: slower})
+        assert page != runtimes.filled_table(page, {name: slower})
     with pytest.raises(ValueError, match="once"):
         runtimes.filled("a head without them", result)
 
