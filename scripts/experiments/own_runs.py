@@ -15,12 +15,13 @@ import argparse
 import itertools
 import json
 import random
+from functools import cache
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from helpers import dataset, generation, masking, packing, reference, scoring
+from helpers import dataset, generation, packing, reference, scoring, training
 from helpers.paths import ASSETS
 from helpers.yours import examples
 
@@ -42,32 +43,31 @@ def fold(number: int) -> tuple[list[dict], list[dict]]:
     return examples.rows(seen, tools), examples.rows(held, tools, split="test")
 
 
-def packs_of(tokenizer, rows: list[dict], size: int) -> list[dict]:
-    """Rows as training sequences, up to ``size`` of them behind one copy of their declarations."""
-    encoded = masking.encode(rows, tokenizer)
-    alone = [slice(place, place + 1) for place in range(len(rows))]
-    cuts = packing.runs([row["tools"] for row in rows], size) if size > 1 else alone
-    return [packing.pack(encoded.ids[cut], encoded.labels[cut]) for cut in cuts]
+@cache  # a split takes seconds to draw, and there are dozens of runs
+def rows_of(split: str, *sizes: int) -> list[dict]:
+    """A split's rows (``dataset.load``)."""
+    return dataset.load(split, *sizes).to_list()
 
 
 def sequences(tokenizer, own: list[dict], rounds: int, mix: str, seed: int) -> list[dict]:
     """What a run trains on, a sequence a step: own requests ``rounds`` times over, and as many steps mixed in."""
     draw = random.Random(seed)
     shown = [row for _ in range(rounds) for row in draw.sample(own, len(own))]
-    mine = packs_of(tokenizer, shown, PACK)
+    steps = -(-len(shown) // PACK)
     if mix == "course":
-        mine += packs_of(tokenizer, dataset.load("train", 3, PACK).to_list()[: PACK * len(mine)], PACK)
+        shown += rows_of("train", 3, PACK)[: PACK * steps]
     elif mix == "universe":
-        mine += packs_of(tokenizer, dataset.load("universe_train").select(range(len(mine))).to_list(), 1)
-    return mine
+        shown += rows_of("universe_train")[:steps]  # no two of them declare the same, so each stands alone
+    packed, _ = training.tokenize(shown, tokenizer, training.Recipe(rows_per_prompt=PACK))
+    return packed.to_list()
 
 
 def judged(lora, tokenizer, held: list[dict]) -> dict[str, dict]:
     """Scores of a model on the held requests, on tools that it knew, and on families that nobody trained on."""
     sets = {
         "own": held,
-        "course": dataset.load("test", 3).select(range(OTHERS)).to_list(),
-        "universe": dataset.load("universe_validation").select(range(OTHERS)).to_list(),
+        "course": rows_of("test", 3)[:OTHERS],
+        "universe": rows_of("universe_validation")[:OTHERS],
     }
     found = {}
     for name, rows in sets.items():
@@ -101,7 +101,6 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
-    tokenizer.pad_token_id = 0
     results = []
     for setting, number in itertools.product([None, *SETTINGS], range(FOLDS)):
         results.append(run(arguments.checkpoint, tokenizer, setting, number))

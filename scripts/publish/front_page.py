@@ -20,7 +20,7 @@ SURPRISING = {
     24: "What the model writes is not JSON.",
     23: "A stop that was not learned is never written; it is another token than the one that the guide names.",
     35: "A 4-bit file holds far more than four bits a weight.",
-    36: "Four bits leave no bracket open.",
+    36: "Four bits do not rot the syntax.",
     15: "Selective checkpointing runs the whole layer again.",
     17: "Checkpointing does not make memory linear in the length; the attention kernel does.",
     18: "Most of what a step holds is the vocabulary.",
