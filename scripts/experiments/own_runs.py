@@ -2,11 +2,11 @@
 
     python -m scripts.experiments.own_runs CHECKPOINT OUT.json   (some minutes on a GPU; transformers + PEFT)
 
-Every setting goes on from the reference adapter and is trained three times, each time without another third of the
-pottery studio's requests, which it is then judged by: so every request is judged once. Beside them stand rows of the
-course's test and of the universe's validation families, which say what is forgotten. Of two steps one is a pack of
-eight own requests, the other what the setting mixes in: nothing, a pack of eight rows of the course, or one row of
-the universe.
+Every setting goes on from the reference adapter, or from ``--adapter``, and is trained three times, each time without
+another third of the pottery studio's requests, which it is then judged by: so every request is judged once. Beside them
+stand rows of the course's test and of the universe's validation families, which say what is forgotten. Of two steps one
+is a pack of eight own requests, the other what the setting mixes in: nothing, a pack of eight rows of the course, or
+one row of the universe.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def judged(lora, tokenizer, held: list[dict]) -> dict[str, dict]:
     return found
 
 
-def run(checkpoint: str, tokenizer, setting: tuple | None, number: int) -> dict:
-    """Train and score a setting on a fold; without a setting, score the reference adapter as it is."""
+def run(checkpoint: str, adapter: Path, tokenizer, setting: tuple | None, number: int) -> dict:
+    """Train and score a setting on a fold; without a setting, score the adapter as it is."""
     from peft import PeftModel
 
     base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16).cuda()
     torch.manual_seed(number)
-    lora = PeftModel.from_pretrained(base, reference.adapter_folder(), is_trainable=True)
+    lora = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     own, held = fold(number)
     told = {"fold": number, "learning_rate": None, "rounds": 0, "mix": None, "steps": 0}
     if setting:
@@ -99,11 +99,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--adapter", type=Path, default=None, help="to go on from (default: the reference adapter)")
+    parser.add_argument("--shard", default="0/1", help="I/N: every Nth run from the Ith on (processes side by side)")
     arguments = parser.parse_args()
+    shard, shards = map(int, arguments.shard.split("/"))
+    adapter = arguments.adapter or reference.adapter_folder()
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     results = []
-    for setting, number in itertools.product([None, *SETTINGS], range(FOLDS)):
-        results.append(run(arguments.checkpoint, tokenizer, setting, number))
+    for setting, number in [*itertools.product([None, *SETTINGS], range(FOLDS))][shard::shards]:
+        results.append(run(arguments.checkpoint, adapter, tokenizer, setting, number))
         exact = {name: scores["exact"] for name, scores in results[-1]["scores"].items()}
         print(setting, number, exact, flush=True)
         told = {"provenance": reference.provenance(range(FOLDS)), "results": results}
