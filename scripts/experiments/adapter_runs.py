@@ -226,6 +226,8 @@ def run_one(run: Run, checkpoint: Path, folder: Path, out: Path, until: float = 
     told |= {"scores": run_scores.rates(rows, written), "seconds": round(time.time() - started, 1)}
     model.save_pretrained(out / run.file)
     lines.write(out / f"{run.file}.jsonl.gz", ({"text": text} for text in written))
+    if run.group == "candidate" and run.steps:
+        told["truncated"] = run_scores.truncated(model, tokenizer, run.rank)
     (out / f"{run.file}.json").write_text(json.dumps(told), encoding="utf-8")
     (out / f"{run.file}.pt").unlink(missing_ok=True)
     return run_scores.line_of(told)

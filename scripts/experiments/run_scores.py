@@ -34,6 +34,7 @@ JUDGED: dict[str, dict[str, int | None]] = {
     "candidate": dict.fromkeys(["universe_validation", *RINGS, "validation", "test", "test_unseen_tools"]),
 }
 NEW_TOKENS = 160  # of an answer, at most
+TRUNCATED = 300  # test rows for an adapter of fewer singular values
 
 
 def judged(group: str) -> list[dict]:
@@ -71,6 +72,20 @@ def predict(model, tokenizer, rows: list[dict], new_tokens: int | None = None) -
     return [one.text for one in written]
 
 
+def truncated(model, tokenizer, rank: int) -> dict[str, list[str]]:
+    """What the adapter writes to the first ``TRUNCATED`` test rows with every ΔW cut to half its rank, a quarter, … 1.
+
+    The adapter stays cut.
+    """
+    from helpers.probes import lora
+
+    found, rows = {}, _rows_of("test")[:TRUNCATED]
+    while rank := rank // 2:
+        lora.truncate(model, rank)
+        found[str(rank)] = predict(model, tokenizer, rows)
+    return found
+
+
 def perplexity(model, tokenizer, passages: list[str]) -> float:
     """exp of the mean loss per token over plain passages, each read alone."""
     import torch
@@ -105,7 +120,7 @@ def texts_of(stored: reference.Reference) -> tuple[list[dict], dict[str, list[st
     """The rows of a result that ``keep`` wrote, and what each run wrote to them, by the run's name for files."""
     texts: dict[str, list[str]] = {}
     for line in stored.predictions:
-        if line["run"] != "gold":
+        if line["run"] != "gold" and "rank_kept" not in line:
             texts.setdefault(line["run"], []).append(line["text"])
     return [line for line in stored.predictions if line["run"] == "gold"], texts
 
@@ -140,6 +155,8 @@ def keep(out: Path, group: str, target: Path) -> None:
     read = [row | {"tools": scoring.declared_defaults(row)} for row in rows]
     predictions = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in read]
     for told, texts in results(out, group):
+        for kept, cut in told.pop("truncated", {}).items():
+            predictions += [{"run": told["file"], "rank_kept": int(kept), "text": text} for text in cut]
         found.append(told | {"scores": rates(rows, texts)})
         predictions += [{"run": told["file"], "text": text} for text in texts]
     sources = [told["provenance"] for told in found if "provenance" in told] or [reference.provenance(())]

@@ -102,6 +102,19 @@ def test_a_run_is_trained_measured_and_kept(kind, tiny_checkpoint, pools, small,
 
 
 @pytest.mark.slow
+def test_a_candidate_is_asked_again_with_fewer_singular_values(tiny_checkpoint, pools, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_scores, "TRUNCATED", 2)
+    run = run_groups.Run("candidate", "x", steps=1, rank=4, replay="kl", weight=1.0)
+    adapter_runs.run_one(run, tiny_checkpoint, pools, tmp_path)
+    run_scores.keep(tmp_path, "candidate", tmp_path / "kept")
+    kept = reference.load("kept", tmp_path)
+    cut = [line["rank_kept"] for line in kept.predictions if "rank_kept" in line]
+    assert cut == [2, 2, 1, 1] and "truncated" not in kept.results[0]
+    rows, texts = run_scores.texts_of(kept)
+    assert len(rows) == 4 and list(map(len, texts.values())) == [4]
+
+
+@pytest.mark.slow
 def test_bfcl_is_answered_and_says_where(tiny_checkpoint, tmp_path, monkeypatch):
     rows = dataset.load("validation", 1).select(range(2)).to_list()
     lines.write(tmp_path / bfcl.ROWS, rows)
