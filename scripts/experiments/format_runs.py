@@ -66,10 +66,18 @@ RUNS = [*(Run(name) for name in gguf.FORMATS), *(Run(name, "as packaged") for na
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+def wanted_runs(formats: list[str] | None) -> list[Run]:
+    """The runs with these names (None: all), and F16 of the same base, against which KL is measured."""
+    bases = {run.base for run in RUNS if formats is None or run.name in formats}
+    return [
+        run for run in RUNS if formats is None or run.name in formats or run in {Run("F16", base) for base in bases}
+    ]
+
+
 def make_files(
-    base_name: str, checkpoint: str, adapter: str, base_gguf: str, folder: str, threads: int
+    base_name: str, wanted: list[str], checkpoint: str, adapter: str, base_gguf: str, folder: str, threads: int
 ) -> dict[str, str]:
-    """All files of one base: run name -> path. Runs in a process of its own."""
+    """The wanted formats of one base: run name -> path. Runs in a process of its own."""
     import torch
 
     torch.set_num_threads(threads)
@@ -80,9 +88,8 @@ def make_files(
         checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), adapter, state
     )
     f16 = gguf.write_f16(state, base, folder / "F16.gguf")
-    runs = [run for run in RUNS if run.base == base_name]
-    made = llama_cpp.make(f16, folder, [run.format for run in runs], threads)
-    return {run.name: str(made[run.format]) for run in runs}
+    made = llama_cpp.make(f16, folder, wanted, threads)
+    return {Run(name, base_name).name: str(made[name]) for name in wanted}
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
@@ -261,7 +268,7 @@ def run_decoded(
 ) -> None:
     """Every file's weights on every row, one file after the other, the most wanted first.
 
-    What does not fit in time is left out whole.
+    What does not fit in time is left out whole, to be asked another time: what OUT holds already is not asked again.
     """
     import torch
     from safetensors.torch import load_file
@@ -271,22 +278,27 @@ def run_decoded(
     model = checkpoints.load_model(
         checkpoints.Checkpoint(checkpoint, checkpoints.GEMMA_NAME, "argument"), dtype="float32", device=device
     )
+    findings.restore()
+    asked = [run for run in RUNS if run.name in (told.formats or files) and not findings.complete(run)]
+    needed = wanted_runs([run.name for run in asked])
     longest, truth = 0.0, {}
-    with multiprocessing.get_context("spawn").Pool(min(told.workers, len(RUNS))) as pool:
-        decoded = {run.name: pool.apply_async(decode, (files[run.name],)) for run in RUNS}
-        for run in RUNS:
+    with multiprocessing.get_context("spawn").Pool(min(told.workers, len(needed) or 1)) as pool:
+        decoded = {run.name: pool.apply_async(decode, (files[run.name],)) for run in needed}
+        for run in needed:
             state, started = load_file(decoded[run.name].get()), time.time()
             if started + longest > told.until:
                 print(f"no time left for {run.name}", flush=True)
                 continue
             model.load_state_dict(state, strict=False)
-            found = generation.generate(
-                model, tokenizer, rows, max_new_tokens=128, batch_size=250 if device == "cuda" else None
-            )
             logp = [log_probabilities(model, text) for text in texts]
             if run.format == "F16":
                 truth = {run.base: logp}
-            else:
+            if run not in asked:
+                continue
+            found = generation.generate(
+                model, tokenizer, rows, max_new_tokens=128, batch_size=250 if device == "cuda" else None
+            )
+            if run.format != "F16":
                 findings.kl[run.name] = [
                     compared(text["kind"], p, q) for text, p, q in zip(texts, truth[run.base], logp, strict=True)
                 ]
@@ -320,6 +332,16 @@ class Findings:
     def __init__(self, rows: list[dict], files: dict[str, str], tokenizer, out: Path):
         self.rows, self.files, self.tokenizer, self.out = {row["id"]: row for row in rows}, files, tokenizer, out
         self.predictions, self.kl, self.errors, self.decoded = [], {}, [], False
+        self.bytes: dict[str, int] = {}  # of files that an earlier call made
+
+    def restore(self) -> None:
+        """Take up what an earlier call left under OUT."""
+        if not (self.out / "quantization.json").exists():
+            return
+        earlier = reference.load("quantization", self.out)
+        self.predictions = earlier.predictions
+        self.kl = {result["name"]: result["kl"] for result in earlier.results if result["kl"]}
+        self.bytes = {result["name"]: result["bytes"] for result in earlier.results}
 
     def add(self, task: dict, result: dict) -> None:
         """Add a task's result: predictions, KL, or its error."""
@@ -393,7 +415,7 @@ class Findings:
                     "format": run.format,
                     "base": run.base,
                     "seed": SEED,
-                    "bytes": Path(self.files[run.name]).stat().st_size,
+                    "bytes": self.bytes.get(run.name) or Path(self.files[run.name]).stat().st_size,
                     "rows": len(free),
                     "scores": self.scores(run, False, free),
                     "constrained_rows": len(constrained),
@@ -452,6 +474,7 @@ def main() -> int:
     parser.add_argument(
         "--decoded", action="store_true", help="run the files' decoded weights in transformers instead of llama.cpp"
     )
+    parser.add_argument("--formats", action="append", help="with --decoded: only this one (to be given several times)")
     parser.add_argument("--passages", type=int, default=40, help="of each language, for the KL")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     told = parser.parse_args()
@@ -485,14 +508,17 @@ def main() -> int:
 
 
 def prepare(told, spawn, folder: str) -> dict[str, str]:
-    """Both bases at once, each in a process with half the workers as threads."""
+    """Both bases at once if both are wanted, each in a process with half the workers as threads."""
     base = told.base_gguf or gguf.base_gguf()
     threads = max(1, told.workers // 2)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    wanted: dict[str, list[str]] = {}
+    for run in wanted_runs(told.formats):
+        wanted.setdefault(run.base, []).append(run.format)
     with spawn.Pool(2) as pool:
         made = [
-            pool.apply_async(make_files, (name, told.checkpoint, told.adapter, str(base), folder, threads))
-            for name in ("dithered", "as packaged")
+            pool.apply_async(make_files, (name, formats, told.checkpoint, told.adapter, str(base), folder, threads))
+            for name, formats in wanted.items()
         ]
         files = {name: path for part in made for name, path in part.get().items()}
     os.environ["OMP_NUM_THREADS"] = "1"
