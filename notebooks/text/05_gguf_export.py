@@ -430,12 +430,10 @@ from helpers.probes import serving
 model = ours = theirs = far = None
 decoder.close()
 engines = {"transformers, bfloat16": ("transformers", base.path)}
-engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("Q8_0", "Q4_K_M")}
+engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}
 measured = {name: serving.benchmark(*engine, ids) for name, engine in engines.items()}
-named = {"load_seconds": "to load, s", "prompt_seconds": "to the first token, s"}
-named |= {"tokens_per_second": "tokens a second", "peak_bytes": "peak, MB"}
-speeds = pandas.DataFrame(measured).T[list(named)].rename(columns=named)
-speeds.assign(**{"peak, MB": speeds["peak, MB"] / 1e6}).round(1)
+speeds = pandas.DataFrame(measured).T
+speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
 # One prompt on one machine says nothing about yours; run the cell there.
@@ -1042,7 +1040,7 @@ print((away / "Modelfile").read_text(encoding="utf-8"))
 
 # %% [markdown]
 # The Modelfile is for Ollama. `RENDERER` and `PARSER` name code that Ollama has for FunctionGemma's turns and calls; both names were read in its source. Ollama is not in the package index,
-# so the file was not run here. By its source, Ollama does not render quite what this model was trained on: another sentence stands before the declarations, and no `enum` in them. To try it:
+# so the file was not run here, and whether Ollama renders what this model was trained on was not compared. To try it:
 #
 # ```
 # ollama create arabic-functiongemma -f Modelfile
@@ -1059,7 +1057,7 @@ alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 question = "كيف الطقس في جدة اليوم؟"
 words = [sys.executable, "client.py", "model.gguf", question]
 done = subprocess.run(words, cwd=away, env=alone, capture_output=True, text=True)
-wrote, returned, *_, reply = done.stdout.strip().splitlines()
+wrote, *_, returned, reply = done.stdout.strip().splitlines()
 told = {"it wrote": wrote, "the function returned": returned, "its reply": reply}
 plots.text_table([{"request": question, **told}])
 
@@ -1147,7 +1145,7 @@ chosen.style.format(escape="html").set_properties(**{"text-align": "left"})
 # 2. Score your own requests in the two formats between which you hesitate, and look at the difference with its interval.
 # 3. Put a parser and a check of the declarations between the model and your functions; `function_calls.py` has both.
 #
-# [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured. **Next:** [06 · Now yours](06_now_yours.ipynb) does all of this with your own functions, from the requests to the file.
+# This is the last notebook. [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured.
 #
 # ## 5.14 · Exercises
 
