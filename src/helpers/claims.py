@@ -44,9 +44,16 @@ KINDS = {
 #: The same in two words, for a table.
 SHORT = {"measured": "measured by you", "stored": "stored result", "identity": "identity"}
 _MATH = (
-    (r"\\frac\{\\alpha\}\{r\}", "α/r"), (r"\\alpha", "α"), (r"\\times", "×"), (r"\\in\b", "∈"),
+    (r"\\Delta +", "Δ"), (r"\\frac\{\\alpha\}\{r\}", "α/r"), (r"\\alpha", "α"), (r"\\times", "×"), (r"\\in\b", "∈"),
     (r"\\mathbb\{R\}\^\{(\w+) × (\w+)\}", r"ℝ^(\1×\2)"), (r"\^2", "²"), (r"(?<=W)_0", "₀"), (r"[$*`]", ""),
 )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Markdown as plain text: small formulas in letters, without emphasis and marks of code."""
+    for pattern, letters in _MATH:
+        text = re.sub(pattern, letters, text)
+    return text.strip()
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,7 @@ class Claim:
             return "(not in the guide)"
         if self.quote.startswith("$$"):
             return f"(the equation of section {self.heading})"
-        text = self.quote
-        for pattern, plain in _MATH:
-            text = re.sub(pattern, plain, text)
-        return f"“{text.strip()}”"
+        return f"“{plain(self.quote)}”"
 
 
 @dataclass(frozen=True)
