@@ -6,6 +6,14 @@
 # **After this notebook you can** run a model of 270 million parameters on one Arabic request in five dialects, say
 # precisely what it gets right and wrong, read FunctionGemma's call format, and choose where to go from here.
 #
+# <div dir="rtl" lang="ar">
+#
+# هل يردّ نموذج صغير على طلبٍ عربي باستدعاءٍ سليم للدالة، قبل أن ندرّبه نحن؟<br>
+# نرسل إليه الطلب نفسه بالفصحى وبأربع لهجات، ونعدّ الأجوبة التي فيها استدعاء سليم الصياغة، ونضع بجانب العدد فترة الثقة.<br>
+# بعد هذا الدفتر تستطيع أن تقرأ صيغة الاستدعاء في <bdi dir="ltr">FunctionGemma</bdi>، وأن تقول أين أصاب النموذج وأين أخطأ، وأن تختار إلى أي دفترٍ تمضي.
+#
+# </div>
+#
 # **You need** Python and a little PyTorch. **Time**: 2 minutes on two CPU cores. **Memory**: 5 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4; with the installation we guess 3 minutes.
 #

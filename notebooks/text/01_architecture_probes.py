@@ -6,6 +6,14 @@
 # **After this notebook you can** rebuild Gemma 3's norm and attention from its weights, say what its cache costs and why,
 # show where its parameters are, and follow one Arabic prompt through all 18 layers.
 #
+# <div dir="rtl" lang="ar">
+#
+# ممّ يتكوّن نموذج <bdi dir="ltr">Gemma 3</bdi> الصغير، وهل تكفي معادلات الدليل لإعادة بنائه من أوزانه؟<br>
+# نعدّ المعاملات، ونحسب التسوية والانتباه خطوةً خطوة ونقارنهما بما تحسبه المكتبة، ونقيس حجم الذاكرة المؤقتة للمفاتيح والقيم.<br>
+# بعد هذا الدفتر تستطيع أن تعيد بناء التسوية والانتباه من الأوزان، وأن تقول كيف تتوزّع المعاملات وكم تأخذ الذاكرة المؤقتة ولماذا، وأن تتتبّع موجّهًا عربيًا في طبقات النموذج.
+#
+# </div>
+#
 # **You need** linear algebra and notebook 00. **Time**: 3 minutes on two CPU cores. **Memory**: 4 GB. The core, 1.1
 # to 1.6, takes about 30 minutes to walk through. Sections marked *(deeper)* take 15 more and may be skipped.
 #

@@ -6,6 +6,14 @@
 # **After this notebook you can** build a [LoRA][g-lora] layer from `nn.Linear`, prove that it is PEFT's, say how A and B start and why, tell what α does that the learning rate does
 # not, find out why an adapter does not learn, and choose r, α and where to put them.
 #
+# <div dir="rtl" lang="ar">
+#
+# ما أثر الرتبة وألفا في تدريب <bdi dir="ltr">LoRA</bdi>، وهل يصحّ ما يقوله الدليل عنهما؟<br>
+# نبني طبقة <bdi dir="ltr">LoRA</bdi> ونثبت أنها هي التي في مكتبة <bdi dir="ltr">PEFT</bdi>، ثم نعدّ كم استدعاءً مطابقًا تكتبه نماذج دُرّبت برتبٍ مختلفة وبقيمٍ مختلفة لألفا ومعدّل التعلّم.<br>
+# بعد هذا الدفتر تستطيع أن تشرح كيف تبدأ مصفوفتا الطبقة ولماذا، وأن تجد السبب حين لا تتعلّم وحدة التكييف، وأن تختار الرتبة وألفا عن بيّنة.
+#
+# </div>
+#
 # **You need** notebook 00 and matrix products. **Time**: 7 minutes on two CPU cores. **Memory**: 6 GB. A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #
 # **The core takes about 30 minutes to walk through**: sections 2.1 to 2.6, 2.10, 2.12 and 2.13. Sections marked *(deeper)* take 10 more and may be skipped.

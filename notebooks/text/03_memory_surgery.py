@@ -6,6 +6,14 @@
 # **After this notebook you can** say for every byte of a training step what it is for, choose a way of [checkpointing][g-checkpointing] by what it keeps and what it
 # computes again, rebuild [NF4][g-nf4] and [double quantization][g-dq] from a normal distribution, and look up what to set when a GPU runs out.
 #
+# <div dir="rtl" lang="ar">
+#
+# لماذا تنفد ذاكرة معالج الرسوميات في خطوة تدريبٍ لنموذج صغير كهذا؟<br>
+# نحصي كل بايت في خطوة التدريب ونبيّن لأي غرضٍ هو، ونقيس ما توفّره نقاط الحفظ وإعادة الحساب وما يوفّره تكميم <bdi dir="ltr">NF4</bdi>، وثمنَ كلٍّ منهما.<br>
+# بعد هذا الدفتر تستطيع أن تقول أين يذهب كل بايت، وأن تبني تكميم <bdi dir="ltr">NF4</bdi> والتكميم المزدوج من الصفر، وأن تعرف ما تغيّره من الإعدادات حين تنفد الذاكرة.
+#
+# </div>
+#
 # **You need** notebooks 00 and 02. **Time**: 11 minutes on two CPU cores. **Memory**: 8 GB.
 # A CPU will do: it runs on the processor, with or without a GPU. Minutes on Colab's have not been measured.
 #

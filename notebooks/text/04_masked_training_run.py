@@ -7,6 +7,14 @@
 # fine-tune the real model with Unsloth and TRL, and report what that changed and what it cost, per dialect and with intervals. You will have an
 # adapter of your own, and, in a deeper section, a full before/after of the one that the other notebooks use.
 #
+# <div dir="rtl" lang="ar">
+#
+# ماذا يكسب النموذج وماذا يخسر حين ندرّبه على استدعاء الدوال بالعربية؟<br>
+# نحجب أهداف الموجّه وندرّب النموذج، ونقيس استدعاءاته قبل التدريب وبعده ومعها فترات الثقة، وننظر في كل لهجة على حدة، ونعدّ ما يستدعيه حيث لا يُطلب استدعاء.<br>
+# بعد هذا الدفتر تستطيع أن تقول عن كل رمز هل تُحسب خسارته، وأن تدرّب النموذج بمكتبتَي <bdi dir="ltr">Unsloth</bdi> و<bdi dir="ltr">TRL</bdi>، وأن تبيّن ما غيّره التدريب وما كلّفه، ومعك وحدة تكييف درّبتها بنفسك.
+#
+# </div>
+#
 # **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB.
 # On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory and path took 4 minutes, and we guess 10 to 30.
 #

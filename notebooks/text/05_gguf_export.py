@@ -6,6 +6,14 @@
 # **After this notebook you can** merge an adapter, write and quantize a GGUF, say what its bytes are for, run it in llama.cpp, hold it to a grammar, and choose a format
 # by bytes and calls.
 #
+# <div dir="rtl" lang="ar">
+#
+# ماذا يخسر النموذج حين يُكمَّم ويُحفظ في ملف <bdi dir="ltr">GGUF</bdi>، وهل تفسد صياغة استدعاءاته كما يحذّر الدليل؟<br>
+# نكتب الملف ونفتحه ونعدّ بتّاته، ثم نطرح الطلبات نفسها على النموذج في كل نوعٍ من أنواع التكميم، ونعدّ الاستدعاءات التي سلمت صياغتها والاستدعاءات المطابقة.<br>
+# بعد هذا الدفتر تستطيع أن تدمج وحدة التكييف في النموذج، وأن تشغّل ملفه في <bdi dir="ltr">llama.cpp</bdi> وتُلزم مخرجاته بالقواعد المقيِّدة، وأن تختار نوع التكميم بحسب حجم الملف وعدد الاستدعاءات المطابقة.
+#
+# </div>
+#
 # **You need** notebook 04. **Time**: 11 minutes on two CPU cores. **Memory**: 9 GB, and 3 GB of disk.
 # On Colab a T4 is asked for, which little of it uses. The time has not been measured on a T4; we guess 10 minutes.
 #
