@@ -1,10 +1,13 @@
-"""The page that tells what was tried for the reference adapter: the step's benchmark, and recipes with intervals."""
+"""The page that tells what was tried for the reference adapter: the step's benchmark, recipes, candidates, BFCL."""
 
 from __future__ import annotations
 
+import json
 import statistics
+from collections import Counter
 
 from helpers import reference
+from helpers.calls import ParseError, parse
 from helpers.paths import ROOT
 from scripts.experiments import run_scores
 
@@ -59,12 +62,59 @@ def recipes() -> str:
     return f"{stored.source()}. Intervals: 95 %, Wilson.\n\n{table}"
 
 
+def _misses(rows: list[dict], texts: list[str]) -> str:
+    """What is wrong where one call was wanted and the right function was called, on validation families."""
+    counts: Counter[str] = Counter()
+    for row, text in zip(rows, texts, strict=True):
+        if row["split"] != SPLIT or row["kind"] != "single":
+            continue
+        (gold,) = json.loads(row["calls"])
+        try:
+            made = parse(text)
+        except ParseError:
+            continue
+        if len(made) != 1 or made[0].name != gold["name"] or made[0].arguments == gold["arguments"]:
+            continue
+        both = gold["arguments"].keys() & made[0].arguments.keys()
+        counts["all"] += 1
+        counts["value"] += any(gold["arguments"][key] != made[0].arguments[key] for key in both)
+        counts["more"] += bool(made[0].arguments.keys() - both)
+        counts["fewer"] += bool(gold["arguments"].keys() - both)
+    return (
+        f"Of its {counts['all']} single calls on {SPLIT} that name the right function and are not exact, "
+        f"{counts['value'] / counts['all']:.0%} have a wrong value, {counts['more'] / counts['all']:.0%} a parameter "
+        f"too many, {counts['fewer'] / counts['all']:.0%} one too few; some have more than one fault."
+    )
+
+
+def candidates() -> str:
+    """A table a candidate: what it calls on every split that was held back, and its perplexities."""
+    stored = reference.load("candidates")
+    rows, texts = run_scores.texts_of(stored)
+    levels = {"function": "name", "arguments": "keys", "exact": "exact", "no call": "no_call", "asks back": "asks"}
+    parts = [f"{stored.source()}. Intervals: 95 %, Wilson, rows that share a phrasing counted as one cluster."]
+    for told in stored.results:
+        lines = []
+        for split in told["scores"]:
+            report = run_scores.report(rows, texts[told["file"]], split)
+            lines.append([split, *(_share(report.cell(level)) for level in levels.values())])
+        mixture = ", ".join(f"{share:.0%} {pool}" for pool, share in told["mixture"].items())
+        parts.append(
+            f"**{told['name'].capitalize()}** ({mixture}; {told['steps']:,} steps, {told['seen']:,} rows, "
+            f"{told['train_seconds'] / 60:.0f} minutes). Perplexity {told['perplexity_arabic']:.0f} in Arabic, "
+            f"{told['perplexity_english']:.0f} in English."
+        )
+        parts.append(generated.markdown_table(["split", *levels], lines).rstrip())
+        parts.append(_misses(rows, texts[told["file"]]))
+    return "\n\n".join(parts) + "\n"
+
+
 def watched() -> str:
-    """The loss of validation families while the longer recipes trained, a column a run."""
-    stored = reference.load("recipe_search")
-    runs = {told["name"]: dict(told["watched"]) for told in stored.results if told.get("watched")}
+    """The loss of validation families while the longer recipes and the candidates trained, a column a run."""
+    results = [told for name in ("recipe_search", "candidates") for told in reference.load(name).results]
+    runs = {told["name"]: dict(told["watched"]) for told in results if told.get("watched")}
     steps = sorted({step for told in runs.values() for step in told})
-    lines = [[f"{step:,}", *(f"{told[step]:.3f}" for told in runs.values())] for step in steps]
+    lines = [[f"{step:,}", *(f"{told[step]:.3f}" if step in told else "" for told in runs.values())] for step in steps]
     return generated.markdown_table(["step", *runs], lines)
 
 
@@ -76,18 +126,24 @@ def long_run() -> str:
 
 
 def yardstick() -> str:
-    """The base on BFCL: right answers by category, beside what FunctionGemma's makers published."""
-    stored, lines = reference.load("bfcl_base"), []
-    for told in stored.results:
-        published = f"{told['published']:.1f}%" if told["published"] else "—"
-        lines.append([told["category"], f"{told['n']:,}", _share(told, digits=1), published])
-    table = generated.markdown_table(["category", "questions", "Gemma 3 270M, untrained", "FunctionGemma 270M"], lines)
-    return f"{stored.source()}, bfcl-eval {stored.provenance['bfcl']}. Intervals: 95 %, Wilson.\n\n{table}"
+    """The base and the chosen candidate on BFCL, beside what FunctionGemma's makers published."""
+    stored, candidate = (reference.load(f"bfcl_{name}") for name in ("base", "candidate"))
+    lines = []
+    for base, told in zip(stored.results, candidate.results, strict=True):
+        published = f"{base['published']:.1f}%" if base["published"] else "—"
+        shown = [_share(each, digits=1) for each in (base, told)]
+        lines.append([base["category"], f"{base['n']:,}", *shown, published])
+    header = ["category", "questions", "Gemma 3 270M, untrained", "half universe", "FunctionGemma 270M"]
+    source = f"{candidate.source()}, bfcl-eval {candidate.provenance['bfcl']}"
+    return f"{source}. Intervals: 95 %, Wilson.\n\n{generated.markdown_table(header, lines)}"
 
 
 def written(text: str) -> str:
     """The page with its blocks as they are now."""
-    blocks = {"step": step, "recipes": recipes, "watched": watched, "long run": long_run, "yardstick": yardstick}
+    blocks = {
+        "step": step, "recipes": recipes, "candidates": candidates, "watched": watched, "long run": long_run,
+        "yardstick": yardstick,
+    }  # fmt: skip
     for name, block in blocks.items():
         text = generated.replaced(text, name, block())
     return text
