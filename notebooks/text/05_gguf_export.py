@@ -75,7 +75,7 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # ## 5.1 · Merge
 #
-# The reference adapter was trained on a GPU on all eight domains and on tools of many other trades, with r = 32 and α = 64. It belongs to the Gemma base model, so we ask for that one
+# The reference adapter was trained on a GPU on all eight domains, with r = 32 and α = 64. It belongs to the Gemma base model, so we ask for that one
 # by name. An adapter of your own, a folder written by `save_pretrained`, goes in the place of `adapter`.
 #
 # To *merge* is to add the update to each weight once and for all, so that no adapter is needed any more:
@@ -90,7 +90,7 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from helpers import checkpoints, dataset, gguf, paths, reference
+from helpers import checkpoints, gguf, paths, reference
 
 base, adapter = checkpoints.ensure("gemma"), reference.adapter_folder()
 told = json.loads((adapter / "adapter_config.json").read_text())
@@ -394,7 +394,7 @@ for stem, (decode, size) in tried.items():
 from helpers import generation
 
 tokenizer = checkpoints.load_tokenizer(base)
-test_rows = dataset.load("test").to_list()
+test_rows = reference.judged_rows("test")
 hostile = [
     "مُحَمَّدٌ ﷺ", "مسافتان  وثلاث   مسافات", "٠٥٠١٢٣٤٥٦٧ و 0501234567", "لاااا 😀 e\u0301",
     '<div class="x">نص</div>', "\n\n\n\tdef f():\n        return", "\u200f\u202eabc\u202c",
@@ -438,12 +438,10 @@ from helpers.probes import serving
 model = ours = theirs = far = None
 decoder.close()
 engines = {"transformers, bfloat16": ("transformers", base.path)}
-engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("Q8_0", "Q4_K_M")}
+engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}
 measured = {name: serving.benchmark(*engine, ids) for name, engine in engines.items()}
-named = {"load_seconds": "to load, s", "prompt_seconds": "to the first token, s"}
-named |= {"tokens_per_second": "tokens a second", "peak_bytes": "peak, MB"}
-speeds = pandas.DataFrame(measured).T[list(named)].rename(columns=named)
-speeds.assign(**{"peak, MB": speeds["peak, MB"] / 1e6}).round(1)
+speeds = pandas.DataFrame(measured).T
+speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
 
 # %% [markdown]
 # One prompt on one machine says nothing about yours; run the cell there.
@@ -504,12 +502,12 @@ bet_rot = exercises.bet(
 )
 
 # %% [markdown]
-# Your own run first: fifteen requests, two formats, greedy, and the scorer of notebook 04.
+# Your own run first: thirty requests, two formats, greedy, and the scorer of notebook 04.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import llama_server, scoring
 
-rows, live = test_rows[:15], {}
+rows, live = test_rows[:30], {}
 for kind in ("F16", "Q4_K_M"):
     with llama_server.Server(files[kind]) as server:
         live[kind] = llama_server.generate(server, tokenizer, rows)
@@ -518,7 +516,7 @@ rates = {kind: {level: r.rate(level) for level in scoring.LEVELS} for kind, r in
 pandas.DataFrame(rates).T.round(2)
 
 # %% [markdown]
-# Fifteen requests cannot tell a point from none, and two formats are not eight. `scripts/experiments/format_runs.py` asked every format the same rows of the test
+# Thirty requests cannot tell a point from none, and two formats are not eight. `scripts/experiments/format_runs.py` asked every format the same rows of the test
 # set. Its predictions are stored, and the cells below score them again. The weights are those of the files; the arithmetic is a GPU's, in transformers,
 # which is what makes so many rows affordable.
 
@@ -687,6 +685,8 @@ for other in ("Q4_0", "Q2_K"):
 # Per dialect, exact calls from F16 to a format. A dialect has a few hundred rows, so a difference of a few points may be luck.
 
 # %% tags=["nbval-ignore-output"]
+from helpers import dataset
+
 shown = ("Q8_0", "Q4_K_M", "Q2_K", small)
 spoken = {}
 for d in dataset.DIALECTS:
@@ -1048,7 +1048,7 @@ print((away / "Modelfile").read_text(encoding="utf-8"))
 
 # %% [markdown]
 # The Modelfile is for Ollama. `RENDERER` and `PARSER` name code that Ollama has for FunctionGemma's turns and calls; both names were read in its source. Ollama is not in the package index,
-# so the file was not run here. By its source, Ollama does not render quite what this model was trained on: another sentence stands before the declarations, and no `enum` in them. To try it:
+# so the file was not run here, and whether Ollama renders what this model was trained on was not compared. To try it:
 #
 # ```
 # ollama create arabic-functiongemma -f Modelfile
@@ -1065,7 +1065,7 @@ alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 question = "كيف الطقس في جدة اليوم؟"
 words = [sys.executable, "client.py", "model.gguf", question]
 done = subprocess.run(words, cwd=away, env=alone, capture_output=True, text=True)
-wrote, returned, *_, reply = done.stdout.strip().splitlines()
+wrote, *_, returned, reply = done.stdout.strip().splitlines()
 told = {"it wrote": wrote, "the function returned": returned, "its reply": reply}
 plots.text_table([{"request": question, **told}])
 
@@ -1153,7 +1153,7 @@ chosen.style.format(escape="html").set_properties(**{"text-align": "left"})
 # 2. Score your own requests in the two formats between which you hesitate, and look at the difference with its interval.
 # 3. Put a parser and a check of the declarations between the model and your functions; `function_calls.py` has both.
 #
-# [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured. **Next:** [06 · Now yours](06_now_yours.ipynb) does all of this with your own functions, from the requests to the file.
+# This is the last notebook. [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured.
 #
 # ## 5.14 · Exercises
 
