@@ -68,10 +68,9 @@ RUNS = [*(Run(name) for name in gguf.FORMATS), *(Run(name, "as packaged") for na
 
 def wanted_runs(formats: list[str] | None) -> list[Run]:
     """The runs with these names (None: all), and F16 of the same base, against which KL is measured."""
-    bases = {run.base for run in RUNS if formats is None or run.name in formats}
-    return [
-        run for run in RUNS if formats is None or run.name in formats or run in {Run("F16", base) for base in bases}
-    ]
+    chosen = [run for run in RUNS if formats is None or run.name in formats]
+    truths = [Run("F16", run.base) for run in chosen]
+    return [run for run in RUNS if run in chosen + truths]
 
 
 def make_files(
@@ -474,10 +473,14 @@ def main() -> int:
     parser.add_argument(
         "--decoded", action="store_true", help="run the files' decoded weights in transformers instead of llama.cpp"
     )
-    parser.add_argument("--formats", action="append", help="with --decoded: only this one (to be given several times)")
+    parser.add_argument(
+        "--formats", action="append", choices=[run.name for run in RUNS], help="with --decoded: only this one, and others"
+    )
     parser.add_argument("--passages", type=int, default=40, help="of each language, for the KL")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     told = parser.parse_args()
+    if told.formats and not told.decoded:
+        parser.error("--formats goes with --decoded: llama.cpp is asked all formats, block by block")
     told.out.mkdir(parents=True, exist_ok=True)
     told.until = time.time() + told.seconds
     started, spawn = time.time(), multiprocessing.get_context("spawn")

@@ -25,7 +25,7 @@ from helpers import dataset, generation, packing, reference, scoring, training
 from helpers.paths import ASSETS
 from helpers.yours import examples
 
-from .tune_live_run import train
+from .tune_live_run import shard, train
 
 STUDIO = ASSETS / "own_example"
 FOLDS, PACK, OTHERS = 3, 8, 24
@@ -102,11 +102,10 @@ def main() -> None:
     parser.add_argument("--adapter", type=Path, default=None, help="to go on from (default: the reference adapter)")
     parser.add_argument("--shard", default="0/1", help="I/N: every Nth run from the Ith on (processes side by side)")
     arguments = parser.parse_args()
-    shard, shards = map(int, arguments.shard.split("/"))
     adapter = arguments.adapter or reference.adapter_folder()
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     results = []
-    for setting, number in [*itertools.product([None, *SETTINGS], range(FOLDS))][shard::shards]:
+    for setting, number in shard([*itertools.product([None, *SETTINGS], range(FOLDS))], arguments.shard):
         results.append(run(arguments.checkpoint, adapter, tokenizer, setting, number))
         exact = {name: scores["exact"] for name, scores in results[-1]["scores"].items()}
         print(setting, number, exact, flush=True)

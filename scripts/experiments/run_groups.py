@@ -128,7 +128,7 @@ def recipes() -> list[Run]:
 
 
 def candidates() -> list[Run]:
-    """The base, which takes no step, and the recipe that keeps the base's language, half and three quarters universe.
+    """The recipe that keeps the base's language, half and three quarters universe; and the base, which takes no step.
 
     Values are refilled; some of the course's rows stand as they are stored, the others are renamed.
     """
@@ -136,8 +136,10 @@ def candidates() -> list[Run]:
         "half universe": {"refilled": 0.5, "course": 0.4, "train": 0.1},
         "three quarters universe": {"refilled": 0.75, "course": 0.2, "train": 0.05},
     }
-    kept = {"replay": "kl", "weight": 1.0, "watched": 250}
-    runs = [Run("candidate", name, mixture, 5e-4, 2500, **kept) for name, mixture in mixtures.items()]  # type: ignore[arg-type]
+    runs = [
+        Run("candidate", name, mixture, 5e-4, 2500, replay="kl", weight=1.0, watched=250)
+        for name, mixture in mixtures.items()
+    ]
     return [*runs, Run("candidate", "base", {}, steps=0)]
 
 

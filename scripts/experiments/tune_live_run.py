@@ -33,6 +33,12 @@ SETTINGS = [
 ]
 
 
+def shard(listed: list, told: str) -> list:
+    """The part of a list that ``told``, as I/N, gives one of N processes: every Nth element from the Ith on."""
+    first, step = map(int, told.split("/"))
+    return listed[first::step]
+
+
 def pack_rows(tokenizer, split: str, per_prompt: int) -> list[dict]:
     """Rows of a split, ``per_prompt`` to a sequence (see ``helpers.packing``)."""
     encoded = masking.encode(dataset.load(split, TOOLS, per_prompt, DOMAINS), tokenizer)
@@ -91,11 +97,10 @@ def main() -> None:
         "--shard", default="0/1", help="I/N: every Nth setting from the Ith on (processes side by side)"
     )
     arguments = parser.parse_args()
-    shard, shards = map(int, arguments.shard.split("/"))
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     results = []
     for seed in range(arguments.seeds):
-        for setting in SETTINGS[shard::shards]:
+        for setting in shard(SETTINGS, arguments.shard):
             started = time.time()
             base = AutoModelForCausalLM.from_pretrained(
                 arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="eager"

@@ -17,12 +17,6 @@ PAGE = ROOT / "docs" / "adapter.md"
 SPLIT, COURSE = "universe_validation", "validation"
 
 
-def _share(told: dict, digits: int = 0) -> str:
-    """A rate and its interval, in percent."""
-    rate, low, high = (f"{told[key]:.{digits}%}" for key in ("rate", "low", "high"))
-    return f"{rate} ({low}–{high})"
-
-
 def step() -> str:
     """Seconds a step and the loss of steps 41 to 50, of each way; how far packed and padded are apart in float32."""
     stored = reference.load("gpu_step")
@@ -52,7 +46,7 @@ def recipes() -> str:
     for told in stored.results:
         report, of_course = (run_scores.report(rows, texts[told["file"]], split) for split in (SPLIT, COURSE))
         cells = [report.cell(level) for level in ("name", "exact", "no_call", "asks")] + [of_course.cell("exact")]
-        shown = [_share(cell) for cell in cells]
+        shown = [generated.share(cell) for cell in cells]
         name = f"{told['name']}, seed {told['seed']}" if told["seed"] else told["name"]
         language = [f"{told[f'perplexity_{language}']:.0f}" for language in ("arabic", "english")]
         lines.append((cells[1]["rate"], [name, *shown, *language]))
@@ -97,7 +91,7 @@ def candidates() -> str:
         lines = []
         for split in told["scores"]:
             report = run_scores.report(rows, texts[told["file"]], split)
-            lines.append([split, *(_share(report.cell(level)) for level in levels.values())])
+            lines.append([split, *(generated.share(report.cell(level)) for level in levels.values())])
         mixture = ", ".join(f"{share:.0%} {pool}" for pool, share in told["mixture"].items())
         parts.append(
             f"**{told['name'].capitalize()}** ({mixture}; {told['steps']:,} steps, {told['seen']:,} rows, "
@@ -131,7 +125,7 @@ def yardstick() -> str:
     lines = []
     for base, told in zip(stored.results, candidate.results, strict=True):
         published = f"{base['published']:.1f}%" if base["published"] else "—"
-        shown = [_share(each, digits=1) for each in (base, told)]
+        shown = [generated.share(each, digits=1) for each in (base, told)]
         lines.append([base["category"], f"{base['n']:,}", *shown, published])
     header = ["category", "questions", "Gemma 3 270M, untrained", "half universe", "FunctionGemma 270M"]
     source = f"{candidate.source()}, bfcl-eval {candidate.provenance['bfcl']}"

@@ -29,6 +29,12 @@ def plain(text: str) -> str:
     return re.sub(r"([|*\\`])", r"\\\1", html.escape(str(text), quote=False)).replace("\n", " ")
 
 
+def share(told: dict, digits: int = 0) -> str:
+    """A rate and its interval, ``rate, low, high``, in percent."""
+    rate, low, high = (f"{told[key]:.{digits}%}" for key in ("rate", "low", "high"))
+    return f"{rate} ({low}–{high})"
+
+
 def replaced(text: str, name: str, block_text: str) -> str:
     """The file's text with the block ``name`` holding ``block_text``. Raises CourseError when it has no such block."""
     changed, found = re.subn(_BLOCK.format(name=name), lambda m: f"{m[1]}\n{block_text}\n{m[2]}", text, flags=re.S)

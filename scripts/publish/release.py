@@ -27,6 +27,7 @@ from helpers.errors import CourseError
 from helpers.paths import read_yaml
 
 from .course_zip import git, write_zip
+from .site import megabytes
 
 ROOT = Path(__file__).resolve().parents[2]  # of this clone, wherever helpers is installed from
 STEPS = ("run", "test", "rehearse", "site", "slides")
@@ -129,8 +130,7 @@ def facts(folder: Path) -> list[Row]:
         ("notebooks", clone / "notebooks", "*.ipynb"),
         ("site", clone / "build" / "site", "**/*"),
     ):
-        size = sum(path.stat().st_size for path in place.glob(pattern) if path.is_file()) / 1e6
-        rows.append(Row(name, f"{size:.1f} MB" if place.is_dir() else "not built", "", str(place)))
+        rows.append(Row(name, f"{megabytes(place, pattern):.1f} MB" if place.is_dir() else "not built", "", str(place)))
     try:
         rows.append(Row("zip", f"{write_zip(clone, target):.1f} MB", "", str(target)))
     except CourseError as error:

@@ -177,9 +177,9 @@ def build(of: Site, source: Path = SOURCE, target: Path = BUILT) -> None:
         raise CourseError(f"the site takes {size:.1f} MB", f"keep it to {LARGEST}: smaller figures or fewer")
 
 
-def megabytes(folder: Path) -> float:
-    """What the files of a folder take together."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+def megabytes(folder: Path, pattern: str = "**/*") -> float:
+    """What the files of a folder take together, or those that a pattern names."""
+    return sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file()) / 1e6
 
 
 def main() -> None:

@@ -101,7 +101,8 @@ class Talk:
     def add(self, *parts: str) -> None:
         """A slide: the heading, the paragraphs that lead to it, what was printed, and some parts."""
         plain = [text for text in self.told if text[0] != ">" and not _BETS.match(text)]
-        dropped = plain[self.begun is False : -1] if parts or self.said else plain[1:]  # the first leads, the last asks
+        leads = 0 if self.begun else 1  # of a heading's first slide the first paragraph leads, of any the last one asks
+        dropped = plain[leads:-1] if parts or self.said else plain[1:]
         kept = [text for text in self.told if text not in dropped]
         words = [quote(text) if text[0] == ">" else prose(opening(text)) for text in kept]
         lines = [f"<pre>{html.escape(chr(10).join(self.said))}</pre>"] if self.said else []
@@ -187,8 +188,9 @@ def deck(guide: str, folder: Path = NOTEBOOKS) -> str:
 def main() -> None:
     """Write the deck."""
     DECK.parent.mkdir(parents=True, exist_ok=True)
-    DECK.write_text(deck(GUIDE.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"{DECK.read_text(encoding='utf-8').count('<section>')} slides → {DECK.relative_to(ROOT)}")
+    page = deck(GUIDE.read_text(encoding="utf-8"))
+    DECK.write_text(page, encoding="utf-8")
+    print(f"{page.count('<section>')} slides → {DECK.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

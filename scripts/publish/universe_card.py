@@ -84,8 +84,7 @@ def baseline() -> str:
     lines = []
     for told in sorted(stored.results, key=lambda told: (told["name"], told["seed"])):
         reports = [run_scores.report(rows, texts[told["file"]], split) for split in splits]
-        cells = [report.cell(level) for report in reports for level in ("name", "exact")]
-        shown = [f"{cell['rate']:.0%} ({cell['low']:.0%}–{cell['high']:.0%})" for cell in cells]
+        shown = [generated.share(report.cell(level)) for report in reports for level in ("name", "exact")]
         lines.append([names[told["name"]], told["seed"], *shown])
     header = ["trained on", "seed", *[f"{split}: {level}" for split in splits for level in ("name", "exact")]]
     table = generated.markdown_table(header, lines)
