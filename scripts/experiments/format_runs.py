@@ -474,7 +474,7 @@ def main() -> int:
         "--decoded", action="store_true", help="run the files' decoded weights in transformers instead of llama.cpp"
     )
     parser.add_argument(
-        "--formats", action="append", choices=[run.name for run in RUNS], help="with --decoded: this one alone, or several"
+        "--formats", action="append", choices=[run.name for run in RUNS], help="with --decoded: this one, or several"
     )
     parser.add_argument("--passages", type=int, default=40, help="of each language, for the KL")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
