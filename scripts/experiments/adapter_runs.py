@@ -12,6 +12,7 @@ group can be finished on another host. joblib spreads the runs, a process each, 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -27,7 +28,6 @@ from helpers.errors import CourseError
 from . import lines, run_scores, token_pools
 from .run_groups import TARGETS, Run, runs_of
 
-LONGEST = 1024  # tokens of a row; Seal-Tools' longer ones only come in steps without a number of rows
 SAVE_EVERY = 60  # seconds between two checkpoints of a run
 
 # --- one run ----------------------------------------------------------------------------------------------------------
@@ -74,10 +74,13 @@ class Training:
         self.held = token_pools.read(folder, "held")
         self.told: dict[str, list] = {"loss": [], "grad_norm": [], "replay": [], "seconds": [], "watched": []}
         self.batches: list[list[tuple]] = []
-        # of a step; no row is longer than LONGEST
-        self.width = LONGEST * run.rows or packed_step.TOKENS
-        tokens = self.width - (replay.TOKENS if run.replay else 0)
         lengths = {name: pool.lengths for name, pool in self.pools.items()}
+        replayed = replay.TOKENS if run.replay else 0
+        self.width = packed_step.TOKENS
+        if run.rows and run.steps:
+            steps = packed_step.batches(lengths, run.mixture, 0, run.seed, run.rows)
+            self.width = packed_step.widest(itertools.islice(steps, run.steps), lengths) + replayed
+        tokens = self.width - replayed
         self.order = packed_step.batches(lengths, run.mixture, tokens, run.seed, run.rows)
 
     def go(self) -> dict:

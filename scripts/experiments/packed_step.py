@@ -12,7 +12,7 @@ The idea of packing without cross-attention: Krell et al., "Efficient Sequence P
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -23,7 +23,8 @@ from helpers.checkpoints import without_adapter
 from helpers.environment import multiplies_bf16
 
 TOKENS = 24576  # of a step: some 35 rows
-BLOCK = 128  # FlexAttention's; TOKENS is a multiple
+BLOCK = 128  # FlexAttention's; TOKENS and GRAIN are multiples
+GRAIN = 10 * BLOCK
 DEVICE = "cuda" if torch.cuda.device_count() else "cpu"
 FLEX = DEVICE == "cuda"  # it has no backward pass on a CPU
 HALF = torch.bfloat16 if DEVICE == "cuda" or multiplies_bf16() else torch.float32
@@ -206,6 +207,12 @@ def batches(
             step, room = [], tokens
         step.append((name, number))
         room -= pools[name][number]
+
+
+def widest(steps: Iterable[list[tuple]], pools: dict[str, list[int]]) -> int:
+    """Tokens of the longest of these steps, rounded up to ``GRAIN``: runs alike then share what was compiled."""
+    longest = max(sum(pools[name][number] for name, number in step) for step in steps)
+    return -(-longest // GRAIN) * GRAIN
 
 
 def _endless(rows: int, seed: str) -> Iterator[int]:

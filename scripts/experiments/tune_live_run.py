@@ -27,7 +27,7 @@ BUDGETS = (29_000, 58_000)  # tokens: 58,000 took 280 s on two cores with AVX-51
 SETTINGS = [
     *itertools.product(BUDGETS, (8, 4, 2), (1e-3, 2e-3)),
     *itertools.product(BUDGETS[1:], (8, 4, 2), (5e-4,)),
-    # half the time, more rows behind a prompt: not run yet
+    # half the time, more rows behind a prompt
     *itertools.product(BUDGETS[:1], (24, 16), (1e-3, 5e-4)),
     (BUDGETS[0], 8, 5e-4),
 ]
@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first", type=int, default=0, help="the first of SETTINGS to run: others are stored already")
     parser.add_argument(
         "--shard", default="0/1", help="I/N: every Nth setting from the Ith on (processes side by side)"
     )
@@ -100,7 +101,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     results = []
     for seed in range(arguments.seeds):
-        for setting in shard(SETTINGS, arguments.shard):
+        for setting in shard(SETTINGS[arguments.first :], arguments.shard):
             started = time.time()
             base = AutoModelForCausalLM.from_pretrained(
                 arguments.checkpoint, dtype=torch.bfloat16, attn_implementation="eager"

@@ -52,7 +52,6 @@ def pools(tmp_path_factory, tokenizer):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(packed_step, "TOKENS", 640)
-    monkeypatch.setattr(adapter_runs, "LONGEST", 384)
     monkeypatch.setattr(replay, "TOKENS", 128)
     monkeypatch.setattr(packed_step, "compile_layers", lambda model: None)
     monkeypatch.setenv("COURSE_WORKER", "0")

@@ -91,6 +91,12 @@ def test_steps_of_a_number_of_rows():
     assert {len(step) for step in steps} == {4} and len({number for step in steps for _, number in step}) == 20
 
 
+def test_a_sequence_is_as_wide_as_the_longest_step_needs():
+    pools = {"a": [50, 1000, 281]}
+    assert packed_step.widest([[("a", 0)], [("a", 1), ("a", 2)]], pools) == 2 * packed_step.GRAIN  # 1,281 tokens
+    assert packed_step.widest([[("a", 1), ("a", 2)], [("a", 0)] * 2][1:], pools) == packed_step.GRAIN
+
+
 def test_too_many_rows_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         packed_step.pack(rows(0), 32)
