@@ -51,7 +51,7 @@ notebooks: setup
 
 # two at a time, the longest first, each with half of the cores: alone, a notebook leaves most of the second core idle
 HALF    = $(shell $(PYTHON) -c "import os; print(max(1, (os.cpu_count() or 2) // 2))")
-TESTS  := test-04 test-units test-03 test-05 test-02 test-01 test-00
+TESTS  := test-04 test-units test-06 test-03 test-05 test-02 test-01 test-00
 .PHONY: $(TESTS)
 PYTEST  = OMP_NUM_THREADS=$(HALF) $(RUN) -m pytest --nbval
 

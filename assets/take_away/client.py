@@ -43,10 +43,17 @@ def asker(address):
     """A function for ``converse``: messages and tools -> what the model writes next.
 
     The file's own template makes the prompt of what was said; calls and results that were added are written behind it.
+    All that the model writes, and all that comes back from the functions, is printed as it comes.
     """
+    printed = 0
 
     def ask(messages, tools):
+        nonlocal printed
         said = max(place for place, message in enumerate(messages) if message["role"] == "user") + 1
+        for message in messages[said + printed :]:
+            if message["role"] == "tool":
+                print(json.dumps(message["content"], ensure_ascii=False))
+        printed = len(messages) - said
         plain = [{**message, "content": neutralize(message["content"])} for message in messages[:said]]
         prompt = post(f"{address}/apply-template", {"messages": plain, "tools": tools})["prompt"]
         asked = {"prompt": continued(prompt, messages[said:]), "n_predict": 128, "temperature": 0}
@@ -66,9 +73,6 @@ def main(where, question):
         talk = converse(asker(address), messages, TOOLS, FUNCTIONS)
     except CourseError as fault:
         raise SystemExit(f"no answer: {fault}") from None
-    for message in talk[len(messages) :]:
-        if message["role"] == "tool":
-            print(json.dumps(message["content"], ensure_ascii=False))
     print(talk[-1]["content"])
 
 

@@ -913,12 +913,13 @@ def converse(
 
     Raises
     ------
-    CourseError : text that cannot be read (``ParseError``), and a model that still calls after ``rounds``.
+    CourseError : a call that cannot be read (``ParseError``), and a model that still calls after ``rounds``. Text in
+        which no call begins is words, whatever control tokens stand in it: what has run is not lost to a bad reply.
     """
     talk = list(messages)
     for _ in range(rounds):
         text = ask(talk, tools)
-        made = parse(text)
+        made = parse(text) if "<start_function_call>" in text else []
         if not made:
             return [*talk, {"role": "assistant", "content": _words(text)}]
         written = [{"type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in made]

@@ -617,6 +617,7 @@ exercises.recap({"baseline-calls": found})
 # | fit it on your GPU | [03 · Memory surgery](03_memory_surgery.ipynb) | account for every byte of a training step |
 # | train it, now | [04 · Masked training run](04_masked_training_run.ipynb) | mask, train, and score before and after |
 # | put it on a phone | [05 · GGUF export](05_gguf_export.ipynb) | export, quantize and run the model in llama.cpp |
+# | have it call *your* functions | [06 · Now yours](06_now_yours.ipynb) | train it on your requests, keep it, carry it away as one file |
 #
 # **Next:** [01 · Architecture probes](01_architecture_probes.ipynb). **To read:** *FunctionGemma formatting and best
 # practices* (Google AI for Developers); *Gemma 3 Technical Report* (arXiv 2503.19786).

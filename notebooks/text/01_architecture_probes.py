@@ -829,7 +829,7 @@ sizes = [state[0, 1:].norm(dim=-1).median().item() for state in hidden[:-1]]
 plots.show(*figures.lens(ranks, sizes))
 
 # %% [markdown]
-# And where do layers look? One head of each kind on our 700 tokens, on a logarithmic scale. A row is a query, and what
+# And where do layers look? One head of each kind on our 700 tokens, on a logarithmic scale. These two layers are counted from 0 again, as in section 1.4. A row is a query, and what
 # it may not see is darkest.
 
 # %% tags=["nbval-ignore-output"]

@@ -535,11 +535,11 @@ bet_cut = exercises.bet(
 # %% tags=["nbval-ignore-output"]
 from helpers import generation, scoring
 
-judged = reference.judged_rows("test", 300)
-few = judged[:8]
+held_out = dataset.load("test").to_list()[:300]
+few = held_out[:8]
 lora.truncate(tuned, 8)
 here = generation.generate(tuned, tuned_tokenizer, few)
-there = reference.adapter_generations(few, "test", rank_kept=8)
+there = reference.adapter_generations(few, rank_kept=8)
 same_text = sum(a.text == b.text for a, b in zip(here, there, strict=True))
 hits = scoring.score(here, few).hits("exact")
 print(f"{sum(hits)} of {len(hits)} calls exact")
@@ -552,8 +552,8 @@ assert same_text >= len(few) - 2
 # %% tags=["nbval-ignore-output"]
 cut = {}
 for k in (1, 2, 4, 8, 16, 32):
-    texts = reference.adapter_generations(judged, "test", rank_kept=None if k == 32 else k)
-    cut[k] = scoring.score(texts, judged)
+    texts = reference.adapter_generations(held_out, rank_kept=None if k == 32 else k)
+    cut[k] = scoring.score(texts, held_out)
 kept = cut[8].rate("exact") / cut[32].rate("exact")
 plots.show(*figures.cuts(cut))
 

@@ -75,7 +75,7 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # ## 5.1 · Merge
 #
-# The reference adapter was trained on a GPU on all eight domains, with r = 32 and α = 64. It belongs to the Gemma base model, so we ask for that one
+# The reference adapter was trained on a GPU on all eight domains and on tools of many other trades, with r = 32 and α = 64. It belongs to the Gemma base model, so we ask for that one
 # by name. An adapter of your own, a folder written by `save_pretrained`, goes in the place of `adapter`.
 #
 # To *merge* is to add the update to each weight once and for all, so that no adapter is needed any more:
@@ -90,7 +90,7 @@ import json
 import torch
 from safetensors.torch import load_file
 
-from helpers import checkpoints, gguf, paths, reference
+from helpers import checkpoints, dataset, gguf, paths, reference
 
 base, adapter = checkpoints.ensure("gemma"), reference.adapter_folder()
 told = json.loads((adapter / "adapter_config.json").read_text())
@@ -394,7 +394,7 @@ for stem, (decode, size) in tried.items():
 from helpers import generation
 
 tokenizer = checkpoints.load_tokenizer(base)
-test_rows = reference.judged_rows("test")
+test_rows = dataset.load("test").to_list()
 hostile = [
     "مُحَمَّدٌ ﷺ", "مسافتان  وثلاث   مسافات", "٠٥٠١٢٣٤٥٦٧ و 0501234567", "لاااا 😀 e\u0301",
     '<div class="x">نص</div>', "\n\n\n\tdef f():\n        return", "\u200f\u202eabc\u202c",
@@ -438,10 +438,12 @@ from helpers.probes import serving
 model = ours = theirs = far = None
 decoder.close()
 engines = {"transformers, bfloat16": ("transformers", base.path)}
-engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("F16", "Q4_K_M")}
+engines |= {f"llama.cpp, {kind}": ("llama.cpp", files[kind]) for kind in ("Q8_0", "Q4_K_M")}
 measured = {name: serving.benchmark(*engine, ids) for name, engine in engines.items()}
-speeds = pandas.DataFrame(measured).T
-speeds.assign(peak_MB=speeds["peak_bytes"] / 1e6).drop(columns="peak_bytes").round(1)
+named = {"load_seconds": "to load, s", "prompt_seconds": "to the first token, s"}
+named |= {"tokens_per_second": "tokens a second", "peak_bytes": "peak, MB"}
+speeds = pandas.DataFrame(measured).T[list(named)].rename(columns=named)
+speeds.assign(**{"peak, MB": speeds["peak, MB"] / 1e6}).round(1)
 
 # %% [markdown]
 # One prompt on one machine says nothing about yours; run the cell there.
@@ -502,12 +504,12 @@ bet_rot = exercises.bet(
 )
 
 # %% [markdown]
-# Your own run first: thirty requests, two formats, greedy, and the scorer of notebook 04.
+# Your own run first: fifteen requests, two formats, greedy, and the scorer of notebook 04.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import llama_server, scoring
 
-rows, live = test_rows[:30], {}
+rows, live = test_rows[:15], {}
 for kind in ("F16", "Q4_K_M"):
     with llama_server.Server(files[kind]) as server:
         live[kind] = llama_server.generate(server, tokenizer, rows)
@@ -516,7 +518,7 @@ rates = {kind: {level: r.rate(level) for level in scoring.LEVELS} for kind, r in
 pandas.DataFrame(rates).T.round(2)
 
 # %% [markdown]
-# Thirty requests cannot tell a point from none, and two formats are not eight. `scripts/experiments/format_runs.py` asked every format the same rows of the test
+# Fifteen requests cannot tell a point from none, and two formats are not eight. `scripts/experiments/format_runs.py` asked every format the same rows of the test
 # set. Its predictions are stored, and the cells below score them again. The weights are those of the files; the arithmetic is a GPU's, in transformers,
 # which is what makes so many rows affordable.
 
@@ -559,10 +561,12 @@ plots.show(
     f"by {points['Q4_K_M', 'exact']:+.1f}; to Q2_K by {points['Q2_K', 'parse']:+.1f} and "
     f"{points['Q2_K', 'exact']:+.1f}.",
 )
-assert points["Q2_K", "exact"] < 3 * points["Q2_K", "parse"] < 0
+assert all(points[kind, "exact"] < 2 * points[kind, "parse"] < 0 for kind in ("Q4_K_M", "Q4_0"))
+assert points["Q2_K", "parse"] < -10
 
 # %% [markdown]
-# So coarse formats do cost something, and they lose values first and syntax last. In the picture the intervals overlap widely, and that misleads:
+# So coarse formats do cost something. By these estimates Q4_K_M and Q4_0 lose more than twice as many exact calls as calls that parse. Most of what they lose can still be read, and has another function, other
+# arguments or another value. Q2_K loses both. In the picture the intervals of F16 and Q4_K_M overlap, and that misleads:
 # every format answered the same rows, so the *difference* is known better than either rate. In points, with its 95 % interval:
 
 # %% tags=["nbval-ignore-output"]
@@ -575,12 +579,16 @@ pandas.DataFrame(apart).T.style.format(escape="html")
 
 # %% [markdown]
 # The claim speaks of one thing only: a bracket that is not closed. An answer can hold no readable call in several ways, and only some are rot. There may be no call at
-# all, because the model wrote a sentence. A key may stand twice. A string may lack the `<escape>` at its end. And a bracket, a brace or the call itself may stay open.
+# all, because the model wrote a sentence. A key may stand twice. A string may lack the `<escape>` at its end. A call may break off and begin again. And a bracket, a
+# brace or the call itself may stay open.
 
 # %%
+import re
+
 from helpers import calls
 
 PAIRS = (("{", "}"), ("[", "]"), ("<start_function_call>", "<end_function_call>"))
+AGAIN = re.compile("<start_function_call>[^{]*<start_function_call>")
 
 
 def fault(answer):
@@ -588,6 +596,8 @@ def fault(answer):
     try:
         return None if calls.parse(answer.text) else "no call"
     except calls.ParseError as error:
+        if AGAIN.search(answer.text):
+            return "a call begun again"
         if any(answer.text.count(first) > answer.text.count(last) for first, last in PAIRS):
             return "a bracket or end left open"
         if answer.text.count("<escape>") % 2:
@@ -607,30 +617,39 @@ for job in jobs:
     answers = stored.generations(calling, job=job, **ENGINE)
     faults[job] = Counter(filter(None, map(fault, answers)))
 unread = {job: found.total() - found["no call"] for job, found in faults.items()}
-left_open = {job: found["a bracket or end left open"] for job, found in faults.items()}
+again = {job: found["a call begun again"] for job, found in faults.items()}
+left_open = {job: again[job] + found["a bracket or end left open"] for job, found in faults.items()}
 plots.show(
     figures.unreadable_calls(faults),
-    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or an end open in {left_open['Q4_K_M']} "
-    f"on the dithered base and in {left_open['Q4_K_M as packaged']} on the packaged one.",
+    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or a call open in {left_open['Q4_K_M']} on the "
+    f"dithered base, in {left_open['Q4_K_M as packaged']} on the packaged one; Q2_K in {left_open['Q2_K']}.",
 )
 
 # %% [markdown]
-# Rot would be red and cross-hatched. As shares of the calls that cannot be read:
+# Rot would be red and cross-hatched, or black. As shares of the calls that cannot be read:
 
 # %% tags=["nbval-ignore-output"]
 shares = {
-    job: {"begun, cannot be read": unread[job], "bracket or end left open": left_open[job],
-          "as a share": f"{left_open[job] / unread[job]:.0%}",
+    job: {"begun, cannot be read": unread[job], "something left open": left_open[job],
+          "as a share": f"{left_open[job] / unread[job]:.0%}", "of these begun again": again[job],
           "string left open": faults[job]["a string left open"]}
     for job in jobs
 }
 assert {job for job, found in left_open.items() if found} <= {"Q4_0", "Q2_K"}
-assert faults["Q4_K_M"]["a string left open"] <= faults["F16"]["a string left open"]
+assert again["Q2_K"] > 0.8 * left_open["Q2_K"] and left_open["Q4_0"] < 5
 pandas.DataFrame(shares).T.style.format(escape="html")
 
 # %% [markdown]
-# Brackets and ends are left open in Q4_0 and Q2_K alone, and there in a handful of answers. A string without its end is a slip of another kind, and F16 makes it too.
-# The claim's own format against F16, on each base:
+# In Q4_K_M no bracket, brace or call is left open. What cannot be read there is two answers with an open string; F16 has two that cannot be read as well, one of them for that reason. In Q2_K calls do stay open, in one answer of six. Mostly no
+# bracket was forgotten: the call is begun, breaks off before its first brace, and is begun again. One of them:
+
+# %% tags=["nbval-ignore-output"]
+of_q2_k = zip(calling, stored.generations(calling, job="Q2_K", **ENGINE))
+row, answer = next(each for each in of_q2_k if fault(each[1]) == "a call begun again")
+plots.text_table([{"request": row["query"], "Q2_K wrote": answer.text}])
+
+# %% [markdown]
+# So something like rot can be had, in a coarser format than the claim names. The claim's own format against F16, on each base:
 
 # %% tags=["nbval-ignore-output"]
 told = {}
@@ -641,15 +660,15 @@ for suffix, ending in (("", ""), ("_p", " as packaged")):
     told |= {f"before{suffix}": unread[first], f"after{suffix}": unread[second]}
     told |= {f"parse{suffix}": 100 * c.difference, f"low{suffix}": 100 * c.low}
     told |= {f"high{suffix}": 100 * c.high, f"grown{suffix}": unread[second] - unread[first]}
-silent = faults["Q4_K_M as packaged"]["no call"] - faults["F16 as packaged"]["no call"]
+    told |= {f"silent{suffix}": faults[second]["no call"] - faults[first]["no call"]}
 verdict(
     "36-syntax-rot", measured=left_open["Q4_K_M"] + left_open["Q4_K_M as packaged"], n=len(calling),
-    unreadable=told["after"] + told["after_p"], silent=silent, **told,
+    unreadable=told["after"] + told["after_p"], q2=left_open["Q2_K"], **told,
 )
 
 # %% [markdown]
-# So something is lost on the packaged base, a point of calls that parse. But those are not broken calls. They are calls that were never begun: the model answers in a
-# sentence where it should have acted. A parser cannot mend that, and closing brackets would not help.
+# So Q4_K_M loses something, a point of the calls that parse on the dithered base; on the packaged one the loss cannot be told from none. But those are not broken calls.
+# They are calls that were never begun: the model answers in a sentence where it should have acted. A parser cannot mend that, and closing brackets would not help.
 #
 # And the format that the guide recommends instead:
 #
@@ -665,13 +684,15 @@ verdict(
 )
 
 # %% [markdown]
+# So the guide's advice is good, and it is right to warn of Q4_K_M. Only its reason is another: the calls are well formed and fewer of them are exact.
+#
 # **What this cannot tell.** One model, one adapter, one seed of the dither, one test set with the wordings of one author, greedy decoding. A model that is less sure
-# of its calls has more to lose.
+# of its calls may have more to lose.
 #
 # ## 5.8 · Where the bits are missed (deeper)
 #
-# Bits a weight do not predict the cost; *which* weights have few bits does. The file with the 4-bit embedding has the fewest bits of all. Q4_0 and Q2_K keep the
-# embedding at 8 bits and are coarse in the linear layers instead.
+# Bits a weight alone do not predict the cost; it matters *which* weights have few. As long as the embedding keeps 8 bits, fewer bits cost more, in the order of the files. But the file with the 4-bit embedding has the
+# fewest bits of all, and is not the worst. Q4_0 and Q2_K keep the embedding at 8 bits and are coarse in the linear layers instead.
 
 # %% tags=["nbval-ignore-output"]
 small = "Q4_K_M, embedding Q4_0"
@@ -685,8 +706,6 @@ for other in ("Q4_0", "Q2_K"):
 # Per dialect, exact calls from F16 to a format. A dialect has a few hundred rows, so a difference of a few points may be luck.
 
 # %% tags=["nbval-ignore-output"]
-from helpers import dataset
-
 shown = ("Q8_0", "Q4_K_M", "Q2_K", small)
 spoken = {}
 for d in dataset.DIALECTS:
@@ -699,12 +718,12 @@ pandas.DataFrame(spoken).style.format(escape="html")
 
 # %% tags=["nbval-ignore-output"]
 ENGLISH = {
-    "test-00641": "Rami's Eid gift this year is 4,500 Algerian dinars, send it from my account",
-    "test-00338": "For now no one is to buy with my card 7589, keep it frozen until I say so; "
-                  "and on 10 May 2027, sunrise and sunset in Gaza?",
-    "test-01280": "Can you send Zeinab 3,900 Egyptian pounds? No hurry, the ordinary way will do.",
-    "test-01055": "Complete this purchase: a kettle, quantity 8, to Republic Street in Jeddah, "
-                  "paid by e-wallet.",
+    "test/00570": "Work out the zakat on cash, 348,500 Egyptian pounds.",
+    "test/00216": "I have lost weight! I am at 137 kilos now, put it down. And something else: is anything left in "
+                  "the salary account, or is it all gone? Look it up for me.",
+    "test/01213": "Make me a note: pay the school fees, on 20 July 2026.",
+    "test/00306": "We have painting to do outdoors in Sur, Oman, and I have to follow the forecast hour by hour for "
+                  "9 days. Then give me Khouribga's, three days will do, but hour by hour.",
 }
 pairs = zip(judged, reports["F16"].rows, reports["Q4_K_M"].rows, written["Q4_K_M"])
 lost = [(row, answer) for row, a, b, answer in pairs if a["exact"] and b["exact"] is False]
@@ -737,13 +756,15 @@ plots.show(
 
 # %% [markdown]
 # Calls lie far below both languages. Inside a call the fine-tuned model is sure of nearly every token, and a sure choice survives a coarse grid. What a coarse format loses first
-# is Arabic, not braces. The 4-bit embedding shows it best: on Arabic text it is about as far from F16 as Q4_0, on calls it is much nearer.
+# is Arabic, not braces. The 4-bit embedding shows it best: on Arabic text it is farther from F16 than Q4_0, on calls it is nearer. In Q2_K even calls have drifted farther
+# than Arabic has in Q4_K_M.
 #
 # The hollow marks are Q4_K_M on the base as packaged, the weights that lie partly on its own grid. What did the dither change for this format?
 
 # %% tags=["nbval-ignore-output"]
-assert kl.loc[small, "arabic"] > 0.8 * kl.loc["Q4_0", "arabic"]
-assert kl.loc[small, "calls"] < 0.6 * kl.loc["Q4_0", "calls"]
+assert kl.loc[small, "arabic"] > 1.2 * kl.loc["Q4_0", "arabic"]
+assert kl.loc[small, "calls"] < 0.8 * kl.loc["Q4_0", "calls"]
+assert kl.loc["Q2_K", "calls"] > kl.loc["Q4_K_M", "arabic"]
 lines = {}
 for ending in ("", " as packaged"):
     names = [f"{kind}{ending}" for kind in ("F16", "Q4_K_M")]
@@ -757,12 +778,12 @@ for ending in ("", " as packaged"):
 pandas.DataFrame(lines).T.style.format(escape="html")
 
 # %% [markdown]
-# By the KL divergence the packaged weights are a little nearer to their own F16, as the grid made us expect. By calls they are not: there the intervals of both lines overlap. And the packaged
-# base makes more exact calls in either format, because the adapter was trained on it.
+# By the KL divergence the packaged weights are nearer to their own F16, as the grid made us expect: on Arabic by a quarter, on gold calls by more than half. By exact calls no such gain shows: both bases lose
+# about the same, with wide intervals. The packaged base, on which the adapter was trained, makes slightly more exact calls in either format, but that may be luck.
 #
 # ## 5.9 · Forbid what is not syntax (deeper)
 #
-# If a format did rot syntax, there would be a cure that costs no bits. A [grammar][g-grammar] tells the sampler, token by token, which continuations are possible at all.
+# Where a format does rot syntax, there is a cure that costs no bits. A [grammar][g-grammar] tells the sampler, token by token, which continuations are possible at all.
 # `calls.grammar(tools)` writes one in llama.cpp's notation from the declarations themselves:
 #
 # [g-grammar]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#grammar
@@ -809,7 +830,8 @@ assert not any(map(unreadable, held_answers["held"]))
 print("under the grammar nothing that ended by itself is unreadable")
 
 # %% [markdown]
-# The stored llama.cpp run asked every format the same, free and held, on few rows. On these the grammar takes no exact call away, and finds hardly a broken one to mend.
+# The stored llama.cpp run asked every format the same, free and held, on ten rows, of which six ask for a call. So few cannot tell a call more from a call less. Only Q2_K wrote something that could not be read, in one answer; under the grammar
+# that answer can be read.
 
 # %% tags=["nbval-ignore-output"]
 few = {p["id"] for p in stored.predictions if p["job"] == "F16" and p["grammar"]}
@@ -1048,7 +1070,7 @@ print((away / "Modelfile").read_text(encoding="utf-8"))
 
 # %% [markdown]
 # The Modelfile is for Ollama. `RENDERER` and `PARSER` name code that Ollama has for FunctionGemma's turns and calls; both names were read in its source. Ollama is not in the package index,
-# so the file was not run here, and whether Ollama renders what this model was trained on was not compared. To try it:
+# so the file was not run here. By its source, Ollama does not render quite what this model was trained on: another sentence stands before the declarations, and no `enum` in them. To try it:
 #
 # ```
 # ollama create arabic-functiongemma -f Modelfile
@@ -1065,7 +1087,7 @@ alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 question = "كيف الطقس في جدة اليوم؟"
 words = [sys.executable, "client.py", "model.gguf", question]
 done = subprocess.run(words, cwd=away, env=alone, capture_output=True, text=True)
-wrote, *_, returned, reply = done.stdout.strip().splitlines()
+wrote, returned, *_, reply = done.stdout.strip().splitlines()
 told = {"it wrote": wrote, "the function returned": returned, "its reply": reply}
 plots.text_table([{"request": question, **told}])
 
@@ -1153,7 +1175,7 @@ chosen.style.format(escape="html").set_properties(**{"text-align": "left"})
 # 2. Score your own requests in the two formats between which you hesitate, and look at the difference with its interval.
 # 3. Put a parser and a check of the declarations between the model and your functions; `function_calls.py` has both.
 #
-# This is the last notebook. [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured.
+# [Notebook 00](00_start_here.ipynb) has the map of all claims, now with what was measured. **Next:** [06 · Now yours](06_now_yours.ipynb) does all of this with your own functions, from the requests to the file.
 #
 # ## 5.14 · Exercises
 
@@ -1161,7 +1183,7 @@ chosen.style.format(escape="html").set_properties(**{"text-align": "left"})
 # <!-- exercise 5.1 -->
 # **Exercise 5.1 · Choose a format for a phone** (★★☆, 10 minutes)
 #
-# An app may download `mb` megabytes. `formats` is a list of dictionaries: `name`, `mb` (the file), `exact` (share of exact calls), and `low` and `high`, the 95 % interval of its difference from F16 in points. Write `choose(formats, mb)`, the name to ship: of the files that fit, the smallest whose interval reaches 0 or lies above it; if none does, the one with most exact calls; if nothing fits, "nothing". Bet first what it says for 260 MB and for 200; the cell below asks the stored rows, then runs your choice in llama.cpp.
+# An app may download `mb` megabytes. `formats` is a list of dictionaries: `name`, `mb` (the file), `exact` (share of exact calls), and `low` and `high`, the 95 % interval of its difference from F16 in points. Write `choose(formats, mb)`, the name to ship: of the files that fit, the smallest whose interval reaches 0 or lies above it; if none does, the one with most exact calls; if nothing fits, "nothing". Bet first what it says for 255 MB and for 200; the cell below asks the stored rows, then runs your choice in llama.cpp.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -1196,18 +1218,18 @@ def choose(formats, mb):
 exercises.check("5.1", choose)
 
 # %% [markdown]
-# The stored rows, two downloads, and your choice for 260 MB at work on five requests:
+# The stored rows, two downloads, and your choice for 255 MB at work on five requests:
 
 # %% tags=["nbval-ignore-output"]
 attempted = exercises.bank()["5.1"].judge(choose) != exercises.NOT_ATTEMPTED
 if attempted:
-    shipped = {mb: choose(shelf, mb) for mb in (260, 200)}
+    shipped = {mb: choose(shelf, mb) for mb in (255, 200)}
     print(shipped)
-    with llama_server.Server(files[shipped[260]]) as server:
+    with llama_server.Server(files[shipped[255]]) as server:
         tried = llama_server.generate(server, tokenizer, rows[:5])
     found = scoring.score(tried, rows[:5]).rows
     display(plots.text_table([
-        {"request": row["query"], f"{shipped[260]} wrote": answer.text, "exact": told["exact"]}
+        {"request": row["query"], f"{shipped[255]} wrote": answer.text, "exact": told["exact"]}
         for row, answer, told in zip(rows, tried, found)
     ]))
 
@@ -1382,7 +1404,7 @@ exercises.recap({
 #
 # <details><summary>A · Bits: use Q8_0.</summary>
 #
-# No. The call was perfect, and the tokens after it would be as well formed in any format.
+# No. The call was perfect, and more bits do not tell the engine where to stop.
 #
 # </details>
 # <details><summary>B · Id 50 in the file's stop ids.</summary>
@@ -1478,8 +1500,8 @@ pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**left)
 #
 # *Spikes.* They come with hard batches, and do not become more with α (32). The advice sends a reader to the wrong knob.
 #
-# *Text and bits.* Braces do not flip; that is the screen (33). Four bits are not four here (35), and Q4_K_M leaves no bracket open (36). What coarse formats lose is values, and whether the model calls at
-# all. And what it writes is not JSON (24): a reader who parses it as JSON gets nothing.
+# *Text and bits.* Braces do not flip; that is the screen (33). Four bits are not four here (35), and Q4_K_M leaves no bracket open (36). The guide is right that it costs something: right arguments
+# and values, and perhaps some calls that are not begun. In a coarser format, Q2_K, the syntax does break, in one answer of six. And what it writes is not JSON (24): a reader who parses it as JSON gets nothing.
 #
 # **What it leaves out.** Which GPU is meant, and that float16 overflows on it. That most of the weights are an embedding, which stays as it is when the model is loaded in 4 bits. That a tool's result stands inside the model's turn, and carries
 # loss unless it is masked. That a score needs requests the model has not seen, and an interval.

@@ -17,6 +17,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from helpers import reference
 from helpers.training import PROJECTIONS
 
 from . import token_pools
@@ -172,10 +173,10 @@ def rank_rates() -> list[Run]:
 
 
 def ranks(out: Path) -> list[Run]:
-    """Every rank at the rate with which it made most exact calls on validation families (of those under OUT)."""
+    """Every rank at the rate with which it made most exact calls on validation families: under OUT, else as stored."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in out.glob("rates-*.json")]
     best: dict[int, tuple[int, float]] = {}
-    for path in out.glob("rates-*.json"):
-        told = json.loads(path.read_text(encoding="utf-8"))
+    for told in found or reference.load("rates").results:
         exact = told["scores"]["universe_validation"]["exact"][0]
         best[told["rank"]] = max(best.get(told["rank"], (-1, 0.0)), (exact, told["learning_rate"]))
     return [of_rank("ranks", rank, rate, seed) for seed in SEEDS for rank, (_, rate) in sorted(best.items())]

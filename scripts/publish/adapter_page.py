@@ -92,14 +92,17 @@ def candidates() -> str:
         for split in told["scores"]:
             report = run_scores.report(rows, texts[told["file"]], split)
             lines.append([split, *(generated.share(report.cell(level)) for level in levels.values())])
+        read = f"Perplexity {told['perplexity_arabic']:.0f} in Arabic, {told['perplexity_english']:.0f} in English."
+        table = generated.markdown_table(["split", *levels], lines).rstrip()
+        if not told["steps"]:
+            parts += [f"**The base**, untrained: it calls nothing. {read}", table]
+            continue
         mixture = ", ".join(f"{share:.0%} {pool}" for pool, share in told["mixture"].items())
         parts.append(
             f"**{told['name'].capitalize()}** ({mixture}; {told['steps']:,} steps, {told['seen']:,} rows, "
-            f"{told['train_seconds'] / 60:.0f} minutes). Perplexity {told['perplexity_arabic']:.0f} in Arabic, "
-            f"{told['perplexity_english']:.0f} in English."
+            f"{told['train_seconds'] / 60:.0f} minutes). {read}"
         )
-        parts.append(generated.markdown_table(["split", *levels], lines).rstrip())
-        parts.append(_misses(rows, texts[told["file"]]))
+        parts += [table, _misses(rows, texts[told["file"]])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -110,6 +113,47 @@ def watched() -> str:
     steps = sorted({step for told in runs.values() for step in told})
     lines = [[f"{step:,}", *(f"{told[step]:.3f}" if step in told else "" for told in runs.values())] for step in steps]
     return generated.markdown_table(["step", *runs], lines)
+
+
+def rank_rates() -> str:
+    """Exact calls and the right function on validation families, a line a rank, a column a rate; the best is bold."""
+    stored = reference.load("rates")
+    rows, texts = run_scores.texts_of(stored)
+    rates = sorted({told["learning_rate"] for told in stored.results})
+    lines = []
+    for rank in sorted({told["rank"] for told in stored.results}):
+        runs = {told["learning_rate"]: told for told in stored.results if told["rank"] == rank}
+        reports = {rate: run_scores.report(rows, texts[told["file"]], SPLIT) for rate, told in runs.items()}
+        exact = {rate: report.cell("exact") for rate, report in reports.items()}
+        best = max(exact, key=lambda rate: exact[rate]["rate"])
+        shown = [generated.share(exact[rate], digits=1) for rate in rates]
+        shown = [f"**{cell}**" if rate == best else cell for rate, cell in zip(rates, shown, strict=True)]
+        named = [f"{reports[rate].rate('name'):.0%}" for rate in rates]
+        read = [f"{runs[rate]['perplexity_arabic']:.0f}" for rate in rates]
+        lines.append([rank, *shown, " / ".join(named), " / ".join(read)])
+    header = ["rank", *(f"exact at {rate:g}" for rate in rates), "function, in this order", "perplexity of Arabic"]
+    told = generated.markdown_table(header, lines)
+    return f"{stored.source()}. Intervals: 95 %, Wilson, rows that share a phrasing counted as one cluster.\n\n{told}"
+
+
+def live_run() -> str:
+    """The settings tried for the run on two cores: tokens, rows a prompt, rate; means over the seeds, best first."""
+    stored = reference.load("live_run")
+    settings: dict[tuple, list[dict]] = {}
+    for told in stored.results:
+        settings.setdefault((told["budget"], told["rows_per_prompt"], told["learning_rate"]), []).append(told)
+
+    def mean(runs: list[dict], level: str) -> float:
+        return sum(told[level] for told in runs) / len(runs)
+
+    lines = []
+    for (tokens, together, rate), runs in sorted(settings.items(), key=lambda each: -mean(each[1], "exact")):
+        each = ", ".join(f"{told['exact']:.0%}" for told in runs)
+        shown = [f"{mean(runs, level):.0%}" for level in ("name", "exact")]
+        lines.append([f"{tokens:,}", together, f"{rate:g}", runs[0]["steps"], *shown, each])
+    header = ["tokens", "rows a prompt", "rate", "steps", "function", "exact", "exact, seed by seed"]
+    asked = stored.results[0]["n"]
+    return f"{stored.source()}. {asked} rows that call.\n\n{generated.markdown_table(header, lines)}"
 
 
 def long_run() -> str:
@@ -135,8 +179,8 @@ def yardstick() -> str:
 def written(text: str) -> str:
     """The page with its blocks as they are now."""
     blocks = {
-        "step": step, "recipes": recipes, "candidates": candidates, "watched": watched, "long run": long_run,
-        "yardstick": yardstick,
+        "step": step, "recipes": recipes, "candidates": candidates, "watched": watched, "rank rates": rank_rates,
+        "live run": live_run, "long run": long_run, "yardstick": yardstick,
     }  # fmt: skip
     for name, block in blocks.items():
         text = generated.replaced(text, name, block())

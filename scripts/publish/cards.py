@@ -12,6 +12,7 @@ from pathlib import Path
 from helpers import checkpoints, dataset, environment, reference, scoring
 from helpers.dataset import DIALECTS
 from helpers.probes import retrieval
+from scripts.experiments import packed_step, replay
 
 from . import generated
 from .generated import markdown_table
@@ -82,16 +83,20 @@ def _cell(report, level: str, dialect: str = "all") -> str:
 
 def adapter_recipe() -> str:
     """Settings of the reference adapter's run and where it ran, as Markdown."""
-    candidates = reference.load("reference")
-    run, told = reference.chosen_adapter(candidates), candidates.provenance
+    run = reference.chosen_adapter()
+    told = run["provenance"]
+    names = {"refilled": "the universe, values replaced", "course": "the course's requests, tools renamed"}
+    names["train"] = "the course's stored rows"
     settings = {
-        "rank, alpha": f"{run['rank']}, {run['alpha']} (all seven projections of every layer)",
+        "rank, alpha": f"{run['rank']}, {run['alpha']:g} (all seven projections of every layer)",
         "learning rate": f"{run['learning_rate']:g}, {run['schedule']}, warm-up {run['warmup']:.0%}",
-        "steps": f"{run['steps']:,} of {run['batch']} rows",
+        "rows": ", ".join(f"{share:.0%} {names[pool]}" for pool, share in run["mixture"].items()),
+        "steps": f"{run['steps']:,}, {run['seen']:,} rows packed to {packed_step.TOKENS:,} tokens a step",
+        "held to the base": f"KL at {run['weight']:g} on {replay.TOKENS:,} tokens a step that the base wrote",
         "optimizer": "AdamW, no weight decay, gradient norm clipped at 1",
         "seed": run["seed"],
         "device": told["device"],
-        "time": f"{run['train_seconds'] / 60:.0f} minutes beside other runs",
+        "time": f"{run['train_seconds'] / 60:.0f} minutes",
         "versions": f"torch {told['torch']}, transformers {told['transformers']}, peft {told['peft']}",
         "command": f"`{told['command']}`",
         "date": told["date"],
@@ -100,24 +105,25 @@ def adapter_recipe() -> str:
 
 
 def adapter_scores() -> str:
-    """The reference adapter's scores on the held-out splits, and per dialect on test, as Markdown.
+    """The reference adapter's scores on the held-out splits, and per dialect on test, as Markdown, with 95 % intervals.
 
-    With Wilson 95 % intervals.
+    Rows that share a phrasing are one cluster (``scoring.Report``).
     """
-    splits = ("validation", "test", "test_unseen_tools")
+    splits = list(reference.chosen_adapter()["scores"])
     reports = {
-        split: scoring.score(reference.adapter_generations(rows, split), rows)
+        split: scoring.score(reference.adapter_generations(rows), rows)
         for split in splits
-        for rows in [reference.judged_rows(split)]
+        for rows in [dataset.load(split).to_list()]
     }
-    by_split = [[level, *(_cell(report, level) for report in reports.values())] for level in scoring.LEVELS]
+    levels = (*scoring.LEVELS, "asks")
+    by_split = [[split, *(_cell(report, level) for level in levels)] for split, report in reports.items()]
     by_dialect = [
         [dialect, *(_cell(reports["test"], level, dialect) for level in ("parse", "name", "exact"))]
         for dialect in DIALECTS
     ]
     return "\n".join(
         [
-            markdown_table(["level", *splits], by_split),
+            markdown_table(["split", *levels], by_split),
             markdown_table(["test, by dialect", "parse", "name", "exact"], by_dialect),
         ]
     )

@@ -1,19 +1,19 @@
-"""README's first screen: one request with the call that it becomes, and the verdicts that surprise most."""
+"""README's first screen: a request with its call, scores before and after, the verdicts that surprise most."""
 
 from __future__ import annotations
 
 import html
 import re
 
-from helpers import calls, claims, reference
+from helpers import calls, claims, dataset, environment, reference, scoring, training
 from helpers.errors import CourseError
 from helpers.paths import ROOT
 
-from .generated import plain, replaced
+from . import generated
 
 README = ROOT / "README.md"
 #: A row of the test, and its request in English.
-EXAMPLE = ("test-00921", "Could you set me an alarm for half past seven in the evening, and call it sport?")
+EXAMPLE = ("test/00723", "I want to see a heart doctor in Nazareth in six days. (It is 3 July 2025.)")
 #: Claims whose verdict a reader of the guide would not expect: number -> what came out, in words.
 SURPRISING = {
     33: "No tokenizer turns a brace round; the screen does.",
@@ -32,14 +32,44 @@ SURPRISING = {
 def example() -> str:
     """The request, its English, and what the reference adapter wrote for it on the GPU, read as a call."""
     identity, english = EXAMPLE
-    rows = reference.judged_rows("test")
-    place = next(i for i, row in enumerate(rows) if row["id"] == identity)
-    (call,) = calls.parse(reference.adapter_generations(rows, "test")[place].text)
+    row = next(row for row in dataset.load("test") if row["id"] == identity)
+    (call,) = calls.parse(reference.adapter_generations([row])[0].text)
     written = ", ".join(f'{key}="{value}"' for key, value in call.arguments.items())
     return (
-        f'<p dir="rtl" lang="arz">{html.escape(rows[place]["query"])}</p>\n\n'
-        f"*{english}*\n\n```\n{call.name}({written})\n```\n"
+        f'<p dir="rtl" lang="arz">{html.escape(row["query"])}</p>\n\n*{english}*\n\n```\n{call.name}({written})\n```\n'
     )
+
+
+def scores() -> str:
+    """The model before and after: its own tools, families that nobody trained on, BFCL, and how it reads Arabic."""
+    candidates, sizes = reference.load("candidates"), environment.PROFILES["cpu"]
+    after = reference.chosen_adapter(candidates)
+    base = next(told for told in candidates.results if not told["steps"])
+    as_in_04 = (sizes.rows_per_prompt, sizes.max_steps, training.Recipe.learning_rate)
+    run = [
+        told
+        for told in reference.load("live_run").results
+        if (told["rows_per_prompt"], told["steps"], told["learning_rate"]) == as_in_04
+    ]
+    live = {level: sum(told[level] for told in run) / len(run) for level in ("name", "exact")}
+
+    def line(name: str, told: dict, bfcl: str) -> list[str]:
+        asked = {split: dataset.load(split).to_list() for split in ("test", "ring_2_new_family")}
+        reports = [scoring.score(candidates.answers(rows, told["file"]), rows) for rows in asked.values()]
+        shares = [generated.share(report.cell(level)) for report in reports for level in ("name", "exact")]
+        simple = generated.share(reference.load(f"bfcl_{bfcl}").results[0])
+        return [name, *shares, simple, f"{told['perplexity_arabic']:.0f}"]
+
+    lines = [
+        line("Gemma 3 270M, untrained", base, "base"),
+        [f"notebook 04's own run: {sizes.max_steps} steps, {' and '.join(sizes.domains)} alone"]
+        + [f"{live[level]:.0%}" for level in ("name", "exact")]
+        + ["—"] * 4,
+        line("the reference adapter", after, "candidate"),
+    ]
+    header = ["", "the course's tools: right function", "exact call", "families never seen: right function"]
+    header += ["exact call", "BFCL *simple*, English", "perplexity of Arabic text"]
+    return generated.markdown_table(header, lines)
 
 
 def surprises() -> str:
@@ -52,10 +82,14 @@ def surprises() -> str:
             raise CourseError(f"claim {number} is not settled", "put another into SURPRISING")
         sentence = re.split(r"\.\s(?=[A-Z])", measured[claim.id])[0].rstrip(".")
         link = f"[{claim.notebook[:2]}](notebooks/{claim.notebook}.ipynb)"
-        lines.append(f"- **{headline}** {plain(sentence)}. ({claim.verdict}: claim {number}, notebook {link})")
+        lines.append(
+            f"- **{headline}** {generated.plain(sentence)}. ({claim.verdict}: claim {number}, notebook {link})"
+        )
     return "\n".join(lines) + "\n"
 
 
 def written(readme: str) -> str:
-    """README with both blocks as they are now."""
-    return replaced(replaced(readme, "example", example()), "surprises", surprises())
+    """README with its blocks as they are now."""
+    for name, block in (("example", example), ("scores", scores), ("surprises", surprises)):
+        readme = generated.replaced(readme, name, block())
+    return readme

@@ -27,7 +27,7 @@ from helpers.exercises import markdown
 ROOT = Path(__file__).resolve().parents[2]
 TEXT, STORED, BUILD = ROOT / "notebooks" / "text", ROOT / "notebooks", ROOT / "build"
 MEASURED = ROOT / "assets" / "measured.json"  # what the cards of the stored notebooks say
-GPU_HELPS = ("00", "04", "05")  # these ask Colab for a T4; 01 to 03 measure on the processor, with or without one
+GPU_HELPS = ("00", "04", "05", "06")  # these ask Colab for a T4; 01 to 03 measure on the processor, with or without one
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_TIMEOUT = 4500  # seconds
 WITH_ALT_TEXT = """{% extends 'lab/index.html.j2' %}

@@ -2,12 +2,13 @@
 
 ``NAME.json`` holds ``{"provenance": {...}, "results": [...]}``; where rows were judged, ``NAME.jsonl.gz`` holds the
 predictions, so that a notebook *recomputes* its statistic instead of quoting it. The reference adapter, ``adapter/``,
-was trained by ``scripts/experiments/gpu_runs.py``; of its candidates the one with the most exact calls on *validation*
-is stored. It belongs to the base model (``checkpoints.ensure("gemma")``), whichever model the rest of a notebook runs
-on.
+was trained by ``scripts/experiments/adapter_runs.py``; of its candidates the one with the most exact calls on
+validation rows and families is stored. It belongs to the base model (``checkpoints.ensure("gemma")``), whichever model
+the rest of a notebook runs on.
 
-Predictions answer the rows that the data set held when they were made. Rows have changed since, so those that stored
-predictions refer to are kept as they were (``judged_rows``): a prediction is scored on the row it answered.
+Predictions answer the rows that the data set held when they were made, and a prediction is scored on the row it
+answered. Newer files carry what their rows were judged by (``Reference.answers``); the rows of older ones are kept as
+they were (``judged_rows``).
 
 A provenance with ``labels`` tells of a run on labels that the course makes otherwise today: before ``masking.encode``
 the token that opens a second tool result carried loss.
@@ -25,12 +26,15 @@ from datetime import date
 from pathlib import Path
 
 from . import checkpoints, dataset, environment, scoring
+from .control_tokens import CONTROL_TOKENS, STOP_IDS
 from .errors import CourseError
-from .generation import Generation
+from .generation import LIMIT, Generation
 from .paths import REFERENCE
 
 ADAPTER = REFERENCE / "adapter"
 JUDGED_ROWS = REFERENCE / "judged_rows.jsonl.gz"
+#: The splits on which the adapter was chosen among its candidates, before a test or a ring was looked at.
+CHOSEN_ON = ("universe_validation", "validation")
 PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "command", "revision")
 
 
@@ -56,6 +60,25 @@ class Reference:
             )
         return [Generation(found[row["id"]]["text"], (), found[row["id"]]["stopped_by"]) for row in rows]
 
+    def answers(self, rows, run: str, rank_kept: int | None = None) -> list[Generation]:
+        """What a run wrote for data rows, in their order; with ``rank_kept``, with every ΔW cut to that rank.
+
+        For results that ``scripts.experiments.run_scores.keep`` wrote, which list the gold of all rows, then each run's
+        texts in the same order. Raises CourseError for a row that was not asked, or that has changed since.
+        """
+        gold = [line for line in self.predictions if line["run"] == "gold"]
+        texts = [line["text"] for line in self.predictions if line["run"] == run and line.get("rank_kept") == rank_kept]
+        if rank_kept:  # the first rows of the test alone
+            gold = [line for line in gold if line["split"] == "test"]
+        found = {line["id"]: (line["calls"], text) for line, text in zip(gold, texts, strict=False)}
+        for row in rows:
+            if found.get(row["id"], ("",))[0] != row["calls"]:
+                raise CourseError(
+                    f"{self.name}.jsonl.gz has no answer of {run} to row {row['id']} as it is now",
+                    "score the rows it was run on",
+                )
+        return [Generation(text, (), _end(text)) for row in rows for _, text in [found[row["id"]]]]
+
     def reports(self, rows, **chosen) -> list:
         """A ``scoring.Report`` for each seed of the runs ``chosen`` names, recomputed from the stored predictions.
 
@@ -77,6 +100,12 @@ class Reference:
             f"{told['device']}, {told['date']}, transformers {told['transformers']}, "
             f"unsloth {told['unsloth'] or 'not used'}{labels}"
         )
+
+
+def _end(text: str) -> str:
+    """What ended a text: one of the tokens that end a turn, or the limit."""
+    ends = (name for name, identity in CONTROL_TOKENS.items() if identity in STOP_IDS)
+    return next((name for name in ends if text.endswith(name)), LIMIT)
 
 
 def _matches(told: dict, chosen: dict) -> bool:
@@ -158,7 +187,7 @@ def adapter_folder() -> Path:
     if not (ADAPTER / "adapter_config.json").exists():
         raise CourseError(
             "the reference adapter is missing from assets/reference/adapter",
-            "restore it with git checkout; scripts/experiments/gpu_runs.py makes it",
+            "restore it with git checkout; scripts/experiments/adapter_runs.py makes it",
         )
     return ADAPTER
 
@@ -180,12 +209,20 @@ def load_adapter(dtype: str | None = None, device: str | None = None):
 
 
 def chosen_adapter(candidates: Reference | None = None) -> dict:
-    """Of the stored candidates the one with the most exact calls on validation: its settings and scores."""
-    candidates = candidates or load("reference")
-    return max((r for r in candidates.results if r["steps"]), key=lambda r: r["validation"]["exact"][0])
+    """Of the stored candidates the one with the most exact calls on ``CHOSEN_ON``: its settings and scores."""
+
+    def exact(told: dict) -> float:
+        counts = [told["scores"][split]["exact"] for split in CHOSEN_ON]
+        return sum(hits / n for hits, n in counts)
+
+    candidates = candidates or load("candidates")
+    return max((told for told in candidates.results if told["steps"]), key=exact)
 
 
-def adapter_generations(rows, split: str, rank_kept: int | None = None) -> list[Generation]:
-    """What the adapter wrote for rows of a split on the GPU; with ``rank_kept``, with every ΔW cut to that rank."""
-    candidates = load("reference")
-    return candidates.generations(rows, job=chosen_adapter(candidates)["job"], split=split, rank_kept=rank_kept)
+def adapter_generations(rows, rank_kept: int | None = None) -> list[Generation]:
+    """What the adapter wrote for held-out rows on the GPU; with ``rank_kept``, with every ΔW cut to that rank.
+
+    All rows of ``dataset.load(split)`` for the splits in its ``scores``; with ``rank_kept`` the first rows of *test*.
+    """
+    candidates = load("candidates")
+    return candidates.answers(rows, chosen_adapter(candidates)["file"], rank_kept)

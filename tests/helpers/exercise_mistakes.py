@@ -76,6 +76,12 @@ def _block(stream, at):
     return struct.unpack("<e32b", stream.read(34).ljust(34, b"\0"))
 
 
+def _kiln(call, stops) -> str:
+    """A guard of the kiln that stops what ``stops(pieces, degrees)`` names."""
+    asked = call.arguments
+    return "no" if call.name == "fire_kiln" and stops(asked["pieces"], asked["degrees"]) else ""
+
+
 MISTAKES = {
     "0.1": {
         "written as text": lambda r, c: _turns(r, c, calls={"role": "assistant", "content": "call:get_weather{}"}),
@@ -274,5 +280,25 @@ MISTAKES = {
         "too sure of itself": lambda lost, won: __import__("scipy.stats").stats.chi2.sf(
             (lost - won) ** 2 / (lost + won), 1
         ),
+    },
+    "6.1": {
+        "list of pairs": lambda: {"طين": "order_clay(kilos=1, color='red')"},
+        "use words of your own": lambda: [("اطلب خمسة كيلو طين أحمر", "order_clay(kilos=5, color='red')")] * 5,
+        "not one of": lambda: [(f"طين {n}", f"order_clay(kilos={n}, color='blue')") for n in range(5)],
+        "no request calls book_wheel": lambda: [(f"طين {n}", f"order_clay(kilos={n}, color='red')") for n in range(5)],
+        "too few": lambda: [("طين", "order_clay(kilos=1, color='red')")],
+    },
+    "6.2": {
+        "only the kiln": lambda call: "no",
+        "1,280 degrees at most": lambda call: "",
+        "bound itself may run": lambda call: _kiln(call, lambda p, d: d >= 1280 or p > 40 or (d > 1200 and p > 20)),
+        "holds 40": lambda call: _kiln(call, lambda p, d: d > 1280),
+        "bound on one argument": lambda call: _kiln(call, lambda p, d: d > 1280 or p > 40),
+        "a reason in words": lambda call: call.name == "fire_kiln",
+    },
+    "6.3": {
+        "interval's lower end": lambda right, floor: 10,
+        "fewer are enough": lambda right, floor: 1000,
+        "yours is": lambda right, floor: 54,
     },
 }

@@ -85,6 +85,14 @@ def test_text_that_cannot_be_read_is_said():
         told("<start_function_call>call:add{a:1")
 
 
+@pytest.mark.parametrize(
+    "reply, words", [("طلبت <escape>ستة<escape> كيلو<end_of_turn>", "طلبت"), ("<end_function_call>", "")]
+)
+def test_a_reply_with_stray_tokens_loses_nothing_of_what_has_run(reply, words):
+    talk, _ = told(written(("add", {"a": 1, "b": 2})), reply)
+    assert talk[3]["content"] == {"result": 3} and talk[-1] == {"role": "assistant", "content": words}
+
+
 @pytest.mark.parametrize("value, result", [(None, "done"), ([], "done"), (0, 0), (False, False), ("x", "x")])
 def test_what_a_function_returns_becomes_a_result(value, result):
     left = [written(("add", {"a": 1, "b": 2})), "نعم<end_of_turn>"]

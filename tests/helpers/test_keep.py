@@ -6,6 +6,7 @@ import shutil
 import sys
 import types
 
+import httpx
 import hub_cache
 import pytest
 from tiny_gemma import tiny_config
@@ -104,6 +105,7 @@ def answer(status):
         (lambda: answer(403), r"refused me/kiln \(403\) → use a token"),
         (lambda: answer(500), r"refused me/kiln \(500\) → try again"),
         (lambda: ConnectionError("no route"), "cannot be reached: ConnectionError → the adapter is kept at"),
+        (lambda: httpx.ConnectError("no route"), "cannot be reached: ConnectError → the adapter is kept at"),
     ],
 )
 def test_a_hub_that_refuses_is_told_in_a_line(adapter, tmp_path, monkeypatch, error, words):
@@ -132,7 +134,6 @@ def test_what_was_pushed_is_opened_by_the_lines_of_its_card(tokenizer, tmp_path,
     base = hub_cache.mirror(cache, "models", "me/tiny")
     model = Gemma3ForCausalLM(tiny_config(vocab_size=len(tokenizer)))
     model.save_pretrained(base)
-    tokenizer.save_pretrained(base)
     lora = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"]))
     for name, parameter in lora.named_parameters():
         if "lora_B" in name:
@@ -141,9 +142,14 @@ def test_what_was_pushed_is_opened_by_the_lines_of_its_card(tokenizer, tmp_path,
     wanted = lora.eval()(input_ids=torch.arange(8)[None]).logits[0, -1, :3].tolist()
 
     kept = keep.save(tmp_path / "adapter", TOOLS, described("me/kiln", "me/tiny"), tmp_path / "kept", "me/tiny")
+    tokenizer.save_pretrained(kept)  # as the notebook does: the base's has no control tokens
 
     def upload(self, repo_id, folder_path):
-        shutil.copytree(folder_path, hub_cache.mirror(cache, "models", repo_id), dirs_exist_ok=True)
+        snapshot = hub_cache.mirror(cache, "models", repo_id)
+        shutil.copytree(folder_path, snapshot, dirs_exist_ok=True)
+        absent = snapshot.parents[1] / ".no_exist" / snapshot.name / "config.json"  # what the hub says of an adapter
+        absent.parent.mkdir(parents=True)
+        absent.touch()
 
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload)

@@ -1,12 +1,13 @@
 """A reader's own examples: read in every form, faults named with their row, split by function, rows to train on."""
 
+import csv
 import json
 
 import pytest
 
 from helpers import calls, dataset, generation, masking, universe
 from helpers.errors import CourseError
-from helpers.paths import ASSETS
+from helpers.paths import ASSETS, ROOT
 from helpers.schemas import as_tools
 from helpers.yours import examples
 
@@ -91,7 +92,10 @@ def test_a_list_a_csv_a_jsonl_and_a_json_say_the_same(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(named), encoding="utf-8")
     wanted = examples.read(TWELVE)
     assert len(wanted) == 12 and wanted[0].calls == (BOOK,) and wanted[-1].reply == "عفوا"
-    for source in ("a.csv", "a.jsonl", "a.json"):
+    for name, delimiter in (("b.csv", ";"), ("c.csv", "\t")):  # as Excel writes it in French, and a copied table
+        with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter=delimiter).writerows([("request", "call", "reply"), *TWELVE])
+    for source in ("a.csv", "b.csv", "c.csv", "a.jsonl", "a.json"):
         assert examples.read(tmp_path / source) == wanted
 
 
@@ -190,6 +194,8 @@ def test_a_split_holds_some_of_each_function_and_is_repeated():
     assert (train, held) == examples.split(listed, 1 / 3) != examples.split(listed, 1 / 3, seed=1)
     with pytest.raises(CourseError, match="held=1"):
         examples.split(listed, 1)
+    with pytest.raises(CourseError, match="no request can be held"):
+        examples.split([listed[0]], 1 / 3)
 
 
 def test_rows_can_be_trained_on_and_asked(tokenizer):
@@ -202,6 +208,14 @@ def test_rows_can_be_trained_on_and_asked(tokenizer):
 
 
 # --- the example that is shipped --------------------------------------------------------------------------------------
+
+
+def test_the_studios_declarations_are_those_of_notebook_06s_functions():
+    text = (ROOT / "notebooks" / "text" / "06_now_yours.py").read_text(encoding="utf-8")
+    made: dict = {}
+    exec(text[text.index("def book_wheel") :].split("\n# %%")[0], made)
+    functions = [made[name] for name in ("book_wheel", "order_clay", "fire_kiln")]
+    assert as_tools(functions).declarations == json.loads((STUDIO / "tools.json").read_text(encoding="utf-8"))
 
 
 def test_the_shipped_example_is_whole_and_no_tool_of_it_is_known():

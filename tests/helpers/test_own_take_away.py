@@ -38,12 +38,20 @@ def test_functions_leave_as_they_stand_and_run_alone(tmp_path):
 
 def test_what_cannot_leave_is_named(tmp_path):
     tools = as_tools([fire_kiln]).declarations
+
+    def far(pieces: int):
+        """Look far away."""
+        import math
+
+        return math.sqrt(pieces) + len(json.dumps(pieces))
+
     made = {}
     exec("def hidden(x): return x", made)
     for functions, words in (
         ([made["hidden"]], "source of hidden"),
         ([len], "source of len"),
         ([], "fire_kiln is declared"),
+        ([fire_kiln, far], "far reads json, which stays behind → import or define it inside"),
     ):
         with pytest.raises(CourseError, match=words):
             take_away.write_tools(functions, tools, tmp_path / "my_tools.py")

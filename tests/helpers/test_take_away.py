@@ -132,7 +132,7 @@ def test_the_client_asks_runs_and_answers(packed, served):
     assert {path.name for path in packed.iterdir()} == left
     done = run_client(packed, served, QUESTION)
     assert done.returncode == 0, done.stderr
-    wrote, *_, returned, reply = done.stdout.strip().splitlines()
+    wrote, returned, *_, reply = done.stdout.strip().splitlines()
     assert calls.parse(wrote) == [calls.FunctionCall("get_current_weather", {"city": "جدة"})]
     assert json.loads(returned)["degrees"] == 31 and "31" in reply and "<" not in reply
 

@@ -50,7 +50,11 @@ def pools(tmp_path_factory, tokenizer):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch, tokenizer):
+    import transformers
+
+    # reading the vocabulary of 262,144 tokens takes longer than a tiny run
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda folder: tokenizer)
     monkeypatch.setattr(packed_step, "TOKENS", 640)
     monkeypatch.setattr(replay, "TOKENS", 128)
     monkeypatch.setattr(packed_step, "compile_layers", lambda model: None)

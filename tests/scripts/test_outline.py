@@ -212,7 +212,10 @@ def test_a_file_without_marks_is_refused():
         generated.replaced("# Read me", "ledger", "text")
 
 
-@pytest.mark.parametrize(("plan", "minutes"), [("Half a day", 240), ("A full day", 420), ("A second half day", 260)])
+@pytest.mark.parametrize(
+    ("plan", "minutes"),
+    [("Half a day", 240), ("A full day", 420), ("A second half day", 260), ("Two hours", 120)],
+)
 def test_a_plans_minutes_add_up_to_what_is_said_below_it(plan, minutes):
     part = outline.GUIDE.read_text(encoding="utf-8").split(f"## {plan}")[1].split("\n## ")[0]
     assert sum(map(int, re.findall(r"^\| (\d+) \|", part, re.M))) == minutes

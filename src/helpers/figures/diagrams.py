@@ -18,6 +18,7 @@ NOTEBOOKS = (
     ("03 · Memory surgery", "every byte of a training step", "3. Unsloth & Triton:\nMemory Surgery"),
     ("04 · Masked training run", "labels, training, before and after", "4. The Training Workflow:\nStep-by-Step"),
     ("05 · GGUF export", "formats, llama.cpp, Arabic in calls", "5. Final Recommendations\nfor Fine-Tuning"),
+    ("06 · Now yours", "your functions, your requests, your file", ""),
 )
 #: What the ledger's categories (``probes.memory``) hold.
 HOLDS = {
@@ -53,15 +54,16 @@ CONVERSATION = (
 
 
 def course_map():
-    """The six notebooks beside the five sections of the guide that they test. Returns the figure."""
-    figure, axis = sheet(7.5, 4.6)
+    """The notebooks beside the five sections of the guide that they test. Returns the figure."""
+    figure, axis = sheet(7.5, 5.33)
     write(axis, 0.05, 0.55, "What the guide says", 12, fontweight="bold", color=GREY)
     write(axis, 3.75, 0.15, "Where it is tested", 12, fontweight="bold", color=BLUE)
     for row, (name, what, section) in enumerate(NOTEBOOKS):
         y = 0.33 + 0.73 * row
         box(axis, 3.75, y, 3.7, 0.55, name, what, BLUE if section else GREEN)
-        if section:
+        if row:
             arrow(axis, (5.6, y - 0.18), (5.6, y), colour=BLUE)
+        if section:
             box(axis, 0.05, y, 2.95, 0.55, section, share=0.12)
             arrow(axis, (3.0, y + 0.275), (3.75, y + 0.275), colour=GREY)
     return figure

@@ -14,6 +14,7 @@ FAULTS = {
     "no call": (SKY, ".."),
     "a key twice": (ORANGE, ""),
     "a string left open": (GREEN, "//"),
+    "a call begun again": (BLACK, ""),
     "a bracket or end left open": (RED, "xx"),
     "other": (PINK, "++"),
 }

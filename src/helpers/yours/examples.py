@@ -95,7 +95,8 @@ def _downloaded(address: str) -> str:
         answer = requests.get(address, timeout=60)
         answer.raise_for_status()
     except requests.RequestException as error:
-        raise CourseError(f"{address[:80]} cannot be fetched: {type(error).__name__}", "download it yourself") from None
+        remedy = "save the table as CSV, and give the file's name"
+        raise CourseError(f"{address[:80]} cannot be fetched: {type(error).__name__}", remedy) from None
     if "text/html" in answer.headers.get("content-type", ""):
         raise CourseError("the address answers with a page, not with a table", "share it with anybody who has the link")
     return answer.content.decode("utf-8-sig")
@@ -103,11 +104,13 @@ def _downloaded(address: str) -> str:
 
 def _from_text(text: str, kind: str) -> list[dict]:
     if kind == "csv":
-        table = csv.DictReader(io.StringIO(text))
+        first = text.lstrip().partition("\n")[0]
+        table = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))  # as Excel's locales have it
         if "request" not in [(name or "").strip().lower() for name in table.fieldnames or ()]:
             told = ", ".join(filter(None, table.fieldnames or ())) or "none"
             raise CourseError(f"the table has no column request; its columns: {told[:120]}", "name it in the first row")
-        return [{(key or "").strip().lower(): value for key, value in line.items()} for line in table]
+        filled = (line for line in table if any(str(value or "").strip() for value in line.values()))
+        return [{(key or "").strip().lower(): value for key, value in line.items()} for line in filled]
     try:
         if kind == "json":
             listed = json.loads(text)
@@ -167,8 +170,10 @@ def _from_mapping(call) -> FunctionCall:
 def _statements(text: str) -> list[ast.stmt]:
     try:
         return ast.parse(text.replace("؛", ";"), mode="exec").body
-    except (SyntaxError, ValueError):
-        raise CourseError(f"{text[:60]!r} is no call", "write it as in Python: f(a=1, b='نص')") from None
+    except (SyntaxError, ValueError) as error:
+        told = getattr(error, "msg", None) or str(error)
+        remedy = "write it as in Python: f(a=1, b='نص'); in a CSV the whole call stands in double quotes"
+        raise CourseError(f"{text[:60]!r} is no call: {told}", remedy) from None
 
 
 def _from_python(statement: ast.stmt) -> FunctionCall:
@@ -223,7 +228,7 @@ def check(examples: list[Example], tools: list[dict], least: int = LEAST) -> Non
 def split(examples: list[Example], held: float = 1 / 3, seed: int = 0) -> tuple[list[Example], list[Example]]:
     """Examples to train on and examples to be judged by: ``held`` of each function's, at least one of those with two.
 
-    Raises CourseError for a share that is not between 0 and 1.
+    Raises CourseError for a share that is not between 0 and 1, and where no function has two.
     """
     if not 0 < held < 1:
         raise CourseError(f"held={held} is no share", "use a number between 0 and 1")
@@ -234,6 +239,8 @@ def split(examples: list[Example], held: float = 1 / 3, seed: int = 0) -> tuple[
     for name, group in groups.items():
         count = max(1, round(held * len(group))) if len(group) > 1 else 0
         chosen |= {example.request for example in random.Random(f"{seed} {name}").sample(group, count)}
+    if not chosen:
+        raise CourseError("no request can be held for judging", "write two or more for each function")
     return [e for e in examples if e.request not in chosen], [e for e in examples if e.request in chosen]
 
 

@@ -18,10 +18,10 @@ TOOLS_FILE = "tools.json"
 _DRIVE = Path("/content/drive")
 _LOAD = """\
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from peft import PeftModel
 
-tokenizer = AutoTokenizer.from_pretrained("{base}")
+tokenizer = PreTrainedTokenizerFast.from_pretrained("{name}")  # Google's has no control tokens
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{name}").eval()
 ```"""
 
@@ -139,6 +139,7 @@ def push(name: str, folder: Path | None = None, private: bool = True, token: str
 
     Raises CourseError: no such folder, a name without its owner, no token or one without leave to write, no network.
     """
+    from httpx import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
@@ -157,9 +158,10 @@ def push(name: str, folder: Path | None = None, private: bool = True, token: str
         ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        remedy = "use a token that may write to this name" if status in (401, 403) else "try again later"
+        told = "use a token that may write to this name: huggingface_hub.login()"
+        remedy = told if status in (401, 403) else "try again later"
         raise CourseError(f"the hub refused {name} ({status})", remedy) from None
-    except OSError as error:
+    except (OSError, TransportError) as error:
         raise CourseError(
             f"the hub cannot be reached: {type(error).__name__}", f"the adapter is kept at {folder}"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import pprint
 import shutil
@@ -18,6 +19,8 @@ _HEAD = '''"""The functions that a model may call, and how they are declared to 
 
 ``FUNCTIONS`` maps a name to the function that runs, ``TOOLS`` is what the model reads.
 """
+
+from __future__ import annotations
 '''
 
 
@@ -44,7 +47,8 @@ def pack(adapter, functions: Sequence[Callable], tools: list[dict], folder: Path
 def write_tools(functions: Sequence[Callable], tools: list[dict], path: Path) -> Path:
     """Write functions as they stand in their cell, and their declarations, as a module of its own. Returns its path.
 
-    Raises CourseError for a function whose source cannot be had, and for declarations without a function.
+    Raises CourseError for a function whose source cannot be had or that reads a name from outside, and for
+    declarations without a function.
     """
     sources = []
     for function in functions:
@@ -56,6 +60,10 @@ def write_tools(functions: Sequence[Callable], tools: list[dict], path: Path) ->
                 f"the source of {name} cannot be had", "define it with def, in a cell or a file"
             ) from None
     named = {function.__name__ for function in functions}
+    for function, source in zip(functions, sources, strict=True):
+        if foreign := sorted(_read_from_outside(source) - named):
+            remedy = "import or define it inside the function"
+            raise CourseError(f"{function.__name__} reads {foreign[0]}, which stays behind", remedy)
     if idle := [tool["function"]["name"] for tool in tools if tool["function"]["name"] not in named]:
         raise CourseError(f"{idle[0]} is declared and there is no function for it", "pass its function as well")
     table = ", ".join(f'"{function.__name__}": {function.__name__}' for function in functions)
@@ -64,3 +72,19 @@ def write_tools(functions: Sequence[Callable], tools: list[dict], path: Path) ->
     ast.parse(text)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _read_from_outside(source: str) -> set[str]:
+    """The names that a function's text reads and neither binds nor finds among Python's own; its hints aside."""
+    (made,) = ast.parse(source).body
+    if not isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef):
+        return set()
+    parts = [*made.body, *made.decorator_list, *made.args.defaults, *filter(None, made.args.kw_defaults)]
+    nodes = [node for part in parts for node in ast.walk(part)]
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.arg for node in ast.walk(made) if isinstance(node, ast.arg)}
+    bound |= {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    bound |= {(node.asname or node.name).split(".")[0] for node in nodes if isinstance(node, ast.alias)}
+    inner = (ast.FunctionDef, ast.ClassDef, ast.ExceptHandler)
+    bound |= {node.name for node in nodes if isinstance(node, inner) and node.name}
+    return {node.id for node in names} - bound - vars(builtins).keys()
