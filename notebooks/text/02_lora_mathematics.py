@@ -526,7 +526,7 @@ plots.show(*figures.spectra(energy, effective))
 
 # %%
 bet_cut = exercises.bet(
-    "cut-to-8", "exact calls left with 8 of 32 directions", low=0, high=100, step=5, unit="%"
+    "cut-to-8", "exact calls left with 8 of 32 directions", low=0, high=100, step=2, unit="%"
 )
 
 # %% [markdown]

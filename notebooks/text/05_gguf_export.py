@@ -621,8 +621,9 @@ again = {job: found["a call begun again"] for job, found in faults.items()}
 left_open = {job: again[job] + found["a bracket or end left open"] for job, found in faults.items()}
 plots.show(
     figures.unreadable_calls(faults),
-    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or a call open in {left_open['Q4_K_M']} on the "
-    f"dithered base, in {left_open['Q4_K_M as packaged']} on the packaged one; Q2_K in {left_open['Q2_K']}.",
+    f"Of {len(calling)} requests, Q4_K_M leaves a bracket or a call open in "
+    f"{left_open['Q4_K_M']} on the dithered base, in {left_open['Q4_K_M as packaged']} on the "
+    f"packaged one; Q2_K in {left_open['Q2_K']}.",
 )
 
 # %% [markdown]
@@ -719,11 +720,12 @@ pandas.DataFrame(spoken).style.format(escape="html")
 # %% tags=["nbval-ignore-output"]
 ENGLISH = {
     "test/00570": "Work out the zakat on cash, 348,500 Egyptian pounds.",
-    "test/00216": "I have lost weight! I am at 137 kilos now, put it down. And something else: is anything left in "
-                  "the salary account, or is it all gone? Look it up for me.",
+    "test/00216": "I have lost weight! I am at 137 kilos now, put it down. And something else: is "
+                  "anything left in the salary account, or is it all gone? Look it up for me.",
     "test/01213": "Make me a note: pay the school fees, on 20 July 2026.",
-    "test/00306": "We have painting to do outdoors in Sur, Oman, and I have to follow the forecast hour by hour for "
-                  "9 days. Then give me Khouribga's, three days will do, but hour by hour.",
+    "test/00306": "We have painting to do outdoors in Sur, Oman, and I have to follow the "
+                  "forecast hour by hour for 9 days. Then give me Khouribga's, three days will "
+                  "do, but hour by hour.",
 }
 pairs = zip(judged, reports["F16"].rows, reports["Q4_K_M"].rows, written["Q4_K_M"])
 lost = [(row, answer) for row, a, b, answer in pairs if a["exact"] and b["exact"] is False]

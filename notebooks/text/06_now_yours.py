@@ -522,7 +522,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 base = checkpoints.ensure("gemma").path
 again = AutoModelForCausalLM.from_pretrained(base, dtype=run.model.dtype)
 again = PeftModel.from_pretrained(again, folder).eval()
-reads = PreTrainedTokenizerFast.from_pretrained(folder)  # AutoTokenizer asks for a model's config.json
+# AutoTokenizer would ask for a model's config.json
+reads = PreTrainedTokenizerFast.from_pretrained(folder)
 again = again.to(run.model.device)
 loaded = generation.generate(again, reads, judged, max_new_tokens=96)
 same = sum(a.text == b.text for a, b in zip(loaded, after["yours"][0]))

@@ -31,8 +31,9 @@ def step() -> str:
             )
     table = generated.markdown_table(["way", "seconds a step", "times packed", "loss, steps 41–50"], lines)
     exact = ways["agreement"]
+    source = stored.source().replace("unsloth not used", "unsloth in its own row only")
     return (
-        f"{stored.source()}.\n\n{table}\n"
+        f"{source}.\n\n{table}\n"
         f"In float32 packed and padded differ by {exact['loss_difference']:.0e} of the loss and "
         f"{exact['gradient_difference']:.0e} of the gradient's length.\n"
     )

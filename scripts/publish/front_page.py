@@ -24,7 +24,7 @@ SURPRISING = {
     15: "Selective checkpointing runs the whole layer again.",
     17: "Checkpointing does not make memory linear in the length; the attention kernel does.",
     18: "Most of what a step holds is the vocabulary.",
-    30: "No learning rate brings Arabic nearer to English but one that breaks both.",
+    30: "No learning rate closes the gap between Arabic and English but one that breaks both.",
     45: "A low rank costs standard Arabic as much as the dialects.",
 }
 
@@ -60,15 +60,20 @@ def scores() -> str:
         simple = generated.share(reference.load(f"bfcl_{bfcl}").results[0])
         return [name, *shares, simple, f"{told['perplexity_arabic']:.0f}"]
 
+    narrow = f"{run[0]['n']} {' and '.join(sizes.domains)} requests of *validation* only"
+    published = reference.load("bfcl_base").results[0]["published"]
     lines = [
         line("Gemma 3 270M, untrained", base, "base"),
-        [f"notebook 04's own run: {sizes.max_steps} steps, {' and '.join(sizes.domains)} alone"]
+        [f"notebook 04's settings for two cores, {sizes.max_steps} steps; {narrow}"]
         + [f"{live[level]:.0%}" for level in ("name", "exact")]
         + ["—"] * 4,
         line("the reference adapter", after, "candidate"),
+        ["FunctionGemma 270M, as its makers report", *["—"] * 4, f"{published:.0f}%", "—"],
     ]
-    header = ["", "the course's tools: right function", "exact call", "families never seen: right function"]
-    header += ["exact call", "BFCL *simple*, English", "perplexity of Arabic text"]
+    own, new = (f"{after['scores'][split]['name'][1]:,} requests" for split in ("test", "ring_2_new_family"))
+    header = ["", f"the course's tools ({own}): right function", "the course's tools: exact call"]
+    header += [f"families never seen ({new}): right function", "families never seen: exact call"]
+    header += ["BFCL *simple*, English: right call", "perplexity of Arabic text"]
     return generated.markdown_table(header, lines)
 
 
