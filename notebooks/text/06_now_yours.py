@@ -16,7 +16,7 @@
 #
 # **You need** functions with docstrings and some thirty requests. As long as you have none, a pottery studio lends you its own. No other notebook has to be run first.
 #
-# **Time**: 11 minutes on two CPU cores. **Memory**: 8 GB. On Colab a T4 is asked for. The time has not been measured on a T4; we guess 5 minutes.
+# **Time**: 21 minutes on two CPU cores. **Memory**: 8 GB. On Colab a T4 is asked for. The time has not been measured on a T4; we guess 5 minutes.
 #
 # It tests no claim of the guide. It does what the guide is for. **The core** is all but the end of section 6.9: about 35 minutes of reading and betting.
 #
