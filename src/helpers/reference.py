@@ -79,6 +79,11 @@ class Reference:
                 )
         return [Generation(text, (), _end(text)) for row in rows for _, text in [found[row["id"]]]]
 
+    def judged(self, split: str) -> list[dict]:
+        """The rows of a split that a result answered which lists their gold (see ``answers``), in the split's order."""
+        asked = {line["id"] for line in self.predictions if line.get("run") == "gold" and line["split"] == split}
+        return [row for row in dataset.load(split) if row["id"] in asked]
+
     def reports(self, rows, **chosen) -> list:
         """A ``scoring.Report`` for each seed of the runs ``chosen`` names, recomputed from the stored predictions.
 
@@ -90,7 +95,10 @@ class Reference:
                 f"{self.name}.json has no run with {chosen}",
                 f"its runs are named {sorted({str(r.get('name')) for r in self.results})}",
             )
-        return [scoring.score(self.generations(rows, job=result["job"]), rows) for result in runs]
+        written = [
+            self.answers(rows, run["file"]) if "file" in run else self.generations(rows, job=run["job"]) for run in runs
+        ]
+        return [scoring.score(each, rows) for each in written]
 
     def source(self) -> str:
         """One line that says where the numbers come from."""

@@ -82,6 +82,16 @@ def test_stored_scores_are_those_of_the_stored_predictions():
             ]
 
 
+def test_runs_are_scored_on_the_rows_that_they_list():
+    stored = reference.load("rates")
+    rows = stored.judged("universe_validation")
+    assert len(rows) == len(dataset.load("universe_validation")) and stored.judged("test") == []
+    (report,) = stored.reports(rows, rank=8, learning_rate=1e-3)
+    (told,) = (run for run in stored.results if (run["rank"], run["learning_rate"]) == (8, 1e-3))
+    levels = list(told["scores"]["universe_validation"])
+    assert report.counts(levels) == told["scores"]["universe_validation"]
+
+
 def test_stored_predictions_are_scored_on_the_rows_they_answered():
     """Ids of rows as they are now and as they were then never meet, so that no prediction is scored on another row."""
     sizes = {"test": 1500, "test_unseen_tools": 500, "validation": 500}
