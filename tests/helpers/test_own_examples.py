@@ -46,6 +46,7 @@ TWELVE += [(f"زيد كشري وعصير {n}", "add_dishes(dishes=['كشري', '
         '{"name": "book_table", "arguments": {"people": 4, "day": "الجمعة"}}',
         '[{"function": {"name": "book_table", "arguments": {"day": "الجمعة", "people": 4}}}]',
         {"name": "book_table", "arguments": {"people": 4, "day": "الجمعة"}},
+        {"id": "1", "function": {"name": "book_table", "arguments": '{"people": 4, "day": "الجمعة"}'}},
         [BOOK],
         BOOK,
     ],
@@ -75,6 +76,8 @@ def test_values_of_every_kind_several_calls_and_none():
         ("{name: 1}", "not JSON"),
         ('{"arguments": {}}', "names no function"),
         ('{"name": "f", "arguments": [1]}', "arguments of f"),
+        ({"name": "f", "arguments": "a=1"}, "not JSON"),
+        ({"name": "f", "arguments": "[1]"}, "arguments of f"),
         (7, "names no function"),
     ],
 )

@@ -137,6 +137,8 @@ def _example(entry) -> Example:
 def read_calls(written) -> tuple[FunctionCall, ...]:
     """Calls as a reader writes them: ``f(a=1)``, ``f(a=1); g()``, JSON with ``name`` and ``arguments``, or values.
 
+    Arguments may be JSON text themselves, as OpenAI's API has them.
+
     Raises CourseError for what is no call, and for arguments without a name.
     """
     if isinstance(written, FunctionCall):
@@ -147,12 +149,16 @@ def read_calls(written) -> tuple[FunctionCall, ...]:
             return ()
         if text[0] not in "{[":
             return tuple(map(_from_python, _statements(text)))
-        try:
-            written = json.loads(text)
-        except ValueError as error:
-            raise CourseError(f"{text[:60]!r} is not JSON: {error}", "write f(a=1)") from None
+        written = _read_json(text)
     listed = written if isinstance(written, list | tuple) else [] if written is None else [written]
     return tuple(_from_mapping(call) for call in listed)
+
+
+def _read_json(text: str):
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise CourseError(f"{text[:60]!r} is not JSON: {error}", "write f(a=1)") from None
 
 
 def _from_mapping(call) -> FunctionCall:
@@ -162,6 +168,8 @@ def _from_mapping(call) -> FunctionCall:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise CourseError(f"{str(call)[:60]!r} names no function", "write f(a=1)")
     arguments = inner.get("arguments") or {}
+    if isinstance(arguments, str):  # as OpenAI's API has them
+        arguments = _read_json(arguments)
     if not isinstance(arguments, dict):
         raise CourseError(f"the arguments of {inner['name']} are a {type(arguments).__name__}", "use a mapping")
     return FunctionCall(inner["name"], arguments)
