@@ -14,6 +14,7 @@ from scripts.experiments import run_scores
 from . import generated
 
 PAGE = ROOT / "docs" / "adapter.md"
+CLUSTERED = "Intervals: 95 %, Wilson, rows that share a phrasing counted as one cluster."
 SPLIT, COURSE = "universe_validation", "validation"
 
 
@@ -31,9 +32,8 @@ def step() -> str:
             )
     table = generated.markdown_table(["way", "seconds a step", "times packed", "loss, steps 41–50"], lines)
     exact = ways["agreement"]
-    source = stored.source().replace("unsloth not used", "unsloth in its own row only")
     return (
-        f"{source}.\n\n{table}\n"
+        f"{stored.source()}.\n\n{table}\n"
         f"In float32 packed and padded differ by {exact['loss_difference']:.0e} of the loss and "
         f"{exact['gradient_difference']:.0e} of the gradient's length.\n"
     )
@@ -87,7 +87,7 @@ def candidates() -> str:
     stored = reference.load("candidates")
     rows, texts = run_scores.texts_of(stored)
     levels = {"function": "name", "arguments": "keys", "exact": "exact", "no call": "no_call", "asks back": "asks"}
-    parts = [f"{stored.source()}. Intervals: 95 %, Wilson, rows that share a phrasing counted as one cluster."]
+    parts = [f"{stored.source()}. {CLUSTERED}"]
     for told in stored.results:
         lines = []
         for split in told["scores"]:
@@ -134,7 +134,7 @@ def rank_rates() -> str:
         lines.append([rank, *shown, " / ".join(named), " / ".join(read)])
     header = ["rank", *(f"exact at {rate:g}" for rate in rates), "function, in this order", "perplexity of Arabic"]
     told = generated.markdown_table(header, lines)
-    return f"{stored.source()}. Intervals: 95 %, Wilson, rows that share a phrasing counted as one cluster.\n\n{told}"
+    return f"{stored.source()}. {CLUSTERED}\n\n{told}"
 
 
 def live_run() -> str:

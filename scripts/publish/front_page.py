@@ -53,22 +53,22 @@ def scores() -> str:
     ]
     live = {level: sum(told[level] for told in run) / len(run) for level in ("name", "exact")}
 
+    asked = [dataset.load(split).to_list() for split in ("test", "ring_2_new_family")]
+    simple = {name: reference.load(f"bfcl_{name}").results[0] for name in ("base", "candidate")}
+
     def line(name: str, told: dict, bfcl: str) -> list[str]:
-        asked = {split: dataset.load(split).to_list() for split in ("test", "ring_2_new_family")}
-        reports = [scoring.score(candidates.answers(rows, told["file"]), rows) for rows in asked.values()]
+        reports = [scoring.score(candidates.answers(rows, told["file"]), rows) for rows in asked]
         shares = [generated.share(report.cell(level)) for report in reports for level in ("name", "exact")]
-        simple = generated.share(reference.load(f"bfcl_{bfcl}").results[0])
-        return [name, *shares, simple, f"{told['perplexity_arabic']:.0f}"]
+        return [name, *shares, generated.share(simple[bfcl]), f"{told['perplexity_arabic']:.0f}"]
 
     narrow = f"{run[0]['n']} {' and '.join(sizes.domains)} requests of *validation* only"
-    published = reference.load("bfcl_base").results[0]["published"]
     lines = [
         line("Gemma 3 270M, untrained", base, "base"),
         [f"notebook 04's settings for two cores, {sizes.max_steps} steps; {narrow}"]
         + [f"{live[level]:.0%}" for level in ("name", "exact")]
         + ["—"] * 4,
         line("the reference adapter", after, "candidate"),
-        ["FunctionGemma 270M, as its makers report", *["—"] * 4, f"{published:.0f}%", "—"],
+        ["FunctionGemma 270M, as its makers report", *["—"] * 4, f"{simple['base']['published']:.0f}%", "—"],
     ]
     own, new = (f"{after['scores'][split]['name'][1]:,} requests" for split in ("test", "ring_2_new_family"))
     header = ["", f"the course's tools ({own}): right function", "the course's tools: exact call"]

@@ -77,7 +77,8 @@ class Reference:
                     f"{self.name}.jsonl.gz has no answer of {run} to row {row['id']} as it is now",
                     "score the rows it was run on",
                 )
-        return [Generation(text, (), _end(text)) for row in rows for _, text in [found[row["id"]]]]
+        answered = [found[row["id"]][1] for row in rows]
+        return [Generation(text, (), _end(text)) for text in answered]
 
     def judged(self, split: str) -> list[dict]:
         """The rows of a split that a result answered which lists their gold (see ``answers``), in the split's order."""

@@ -71,9 +71,9 @@ def test_a_cpu_writes_what_the_gpu_wrote():
         rows += sorted(called, key=lambda row: len(row["tools"]) + len(row["messages"]))[:ROWS]
     ours, theirs = generation.generate(model, tokenizer, rows), reference.adapter_generations(rows)
     same = sum(a.text == b.text for a, b in zip(ours, theirs, strict=True))
-    assert same >= 0.85 * len(rows), f"{same} of {len(rows)} generations are the stored ones"
+    assert same >= 7 / 8 * len(rows), f"{same} of {len(rows)} generations are the stored ones"
     hits = [sum(scoring.score(g, rows).hits("exact")) for g in (ours, theirs)]
-    assert abs(hits[0] - hits[1]) <= 4, hits
+    assert abs(hits[0] - hits[1]) <= 2, hits
 
 
 @pytest.mark.slow
