@@ -68,7 +68,7 @@ def english_rows() -> list[dict]:
 def predict(model, tokenizer, rows: list[dict], new_tokens: int | None = None) -> list[str]:
     """What the model writes for each row, as text."""
     model.eval()
-    written = generation.generate(model, tokenizer, rows, max_new_tokens=new_tokens or NEW_TOKENS, batch_size=320)
+    written = generation.generate(model, tokenizer, rows, max_new_tokens=new_tokens or NEW_TOKENS, batch_size=512)
     return [one.text for one in written]
 
 
