@@ -4,7 +4,7 @@
 
 LLAMA_SERVER is the program ``llama-server``, built with CUDA where there is a GPU. The adapter is merged, written as a
 folder for transformers and as Q8_0 and Q4_K_M for llama.cpp. Each engine runs in a process of its own, alone on the
-machine, held to two cores; it reads the same test prompts, none of which shares its cache, and writes 64 tokens to each,
+machine, held to two cores; it reads the same test prompts, which share no cache, and writes 64 tokens to each,
 greedily and without a stop. The first prompt is asked once before, unmeasured.
 
 Measured at the client: seconds to the first token, and tokens a second after it. Memory is the process's peak of
