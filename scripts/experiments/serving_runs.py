@@ -43,7 +43,7 @@ def write_files(checkpoint: str, adapter: str, base_gguf: str, folder: Path) -> 
             (merged / path.name).write_bytes(path.read_bytes())
     save_file({name: tensor.bfloat16().contiguous() for name, tensor in state.items()}, merged / "model.safetensors")
     f16 = gguf.write_f16(state, Path(base_gguf), folder / "F16.gguf")
-    return {"merged": merged} | llama_cpp.make(f16, folder, list(FORMATS), CORES)
+    return {"merged": merged} | llama_cpp.make(f16, folder, list(FORMATS), os.cpu_count())
 
 
 # --- llama.cpp --------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def dtype_on(gpu: bool) -> str:
     return "bfloat16" if gpu or environment.multiplies_bf16() else "float32"
 
 
-def run_transformers(folder: str, prompts: list[list[int]], gpu: bool) -> dict:
+def run_transformers(folder: str, prompts: list[list[int]], gpu: bool, tokens: int) -> dict:
     """Answers of transformers in this process; the first token's time comes from a streamer."""
     import torch
     from transformers.generation.streamers import BaseStreamer
@@ -145,8 +145,8 @@ def run_transformers(folder: str, prompts: list[list[int]], gpu: bool) -> dict:
     for ids in [prompts[0], *prompts]:
         clock, asked = Clock(), torch.tensor([ids], device=device)
         started = time.perf_counter()
-        model.generate(input_ids=asked, attention_mask=torch.ones_like(asked), min_new_tokens=TOKENS,
-                       max_new_tokens=TOKENS, do_sample=False, pad_token_id=0, streamer=clock)  # fmt: skip
+        model.generate(input_ids=asked, attention_mask=torch.ones_like(asked), min_new_tokens=tokens,
+                       max_new_tokens=tokens, do_sample=False, pad_token_id=0, streamer=clock)  # fmt: skip
         first = clock.times[1]
         told.append((first - started, (len(clock.times) - 2) / (clock.times[-1] - first)))
     return {"load_seconds": loaded, "answers": told[1:]} | memory_of(os.getpid(), gpu)
@@ -168,7 +168,7 @@ def held(command) -> list[str]:
 
 def in_own_process(folder: Path, prompts: list[list[int]], gpu: bool) -> dict:
     """``run_transformers`` in a fresh process."""
-    asked = json.dumps({"folder": str(folder), "prompts": prompts, "gpu": gpu})
+    asked = json.dumps({"folder": str(folder), "prompts": prompts, "gpu": gpu, "tokens": TOKENS})
     command = held([sys.executable, "-m", "scripts.experiments.serving_runs", "--child"])
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -184,7 +184,7 @@ def run_all(arguments) -> list[dict]:
     tokenizer = AutoTokenizer.from_pretrained(arguments.checkpoint)
     rows = dataset.load("test").to_list()[: arguments.rows]
     prompts = [tokenizer(generation.prompt(row), add_special_tokens=False).input_ids for row in rows]
-    gpus = (False, True) if torch.cuda.device_count() else (False,)
+    gpus = (True, False) if torch.cuda.device_count() else (False,)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(arguments.checkpoint, arguments.adapter, arguments.base_gguf, Path(folder))
@@ -209,8 +209,7 @@ def run_all(arguments) -> list[dict]:
 def main() -> None:
     """Run the command line (see the module)."""
     if sys.argv[1:] == ["--child"]:
-        asked = json.load(sys.stdin)
-        print(json.dumps(run_transformers(asked["folder"], asked["prompts"], asked["gpu"])))
+        print(json.dumps(run_transformers(**json.load(sys.stdin))))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("checkpoint", "adapter", "server", "out"):

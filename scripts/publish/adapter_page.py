@@ -137,6 +137,26 @@ def rank_rates() -> str:
     return f"{stored.source()}. {CLUSTERED}\n\n{told}"
 
 
+def ranks() -> str:
+    """Every rank at its rate, a line each: on rows about tools of the training and about new ones, seed by seed."""
+    stored = reference.load("ranks")
+    asked = [stored.judged("test"), [row for ring in run_scores.RINGS for row in stored.judged(ring)]]
+    lines = []
+    for rank in sorted({told["rank"] for told in stored.results}):
+        runs = [told for told in stored.results if told["rank"] == rank]
+        cells = []
+        for rows in asked:
+            reports = stored.reports(rows, rank=rank)
+            for level in ("name", "exact"):
+                each = [report.rate(level) for report in reports]
+                cells.append(f"{sum(each) / len(each):.0%} ({', '.join(f'{100 * rate:.0f}' for rate in each)})")
+        read = ", ".join(f"{told['perplexity_arabic']:.0f}" for told in runs)
+        lines.append([rank, f"{runs[0]['learning_rate']:g}", *cells, read])
+    header = ["rank", "rate", "function", "exact", "function, new tools", "exact, new tools", "perplexity of Arabic"]
+    counts = f"{len(asked[0])} rows of *test* and {len(asked[1])} of the three rings"
+    return f"{stored.source()}. {counts}; in brackets each seed.\n\n{generated.markdown_table(header, lines)}"
+
+
 def live_run() -> str:
     """The settings tried for the run on two cores: tokens, rows a prompt, rate; means over the seeds, best first."""
     stored = reference.load("live_run")
@@ -181,7 +201,7 @@ def written(text: str) -> str:
     """The page with its blocks as they are now."""
     blocks = {
         "step": step, "recipes": recipes, "candidates": candidates, "watched": watched, "rank rates": rank_rates,
-        "live run": live_run, "long run": long_run, "yardstick": yardstick,
+        "ranks": ranks, "live run": live_run, "long run": long_run, "yardstick": yardstick,
     }  # fmt: skip
     for name, block in blocks.items():
         text = generated.replaced(text, name, block())

@@ -16,9 +16,10 @@ for byte with renderings of the official one in ``tests/helpers/test_chat.py``. 
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from .control_tokens import CONTROL_TOKENS, STOP_IDS, holds_control_token, neutralize, neutralized
 from .errors import CourseError
@@ -178,6 +179,25 @@ def _plain(tool: dict) -> dict:
     return {"function": {**function, "parameters": plain_schema(function.get("parameters") or {})}}
 
 
+def _declaration(tool: dict) -> str:
+    """A tool as the prompt declares it. Few tools stand in many prompts, and writing them is most of the work: kept."""
+    try:
+        encoded = json.dumps(tool)
+        same = json.loads(encoded) == tool  # a tuple, say, comes back as a list
+    except (TypeError, ValueError):
+        same = False
+    return _kept_declaration(encoded) if same else _compiled().module.declaration(_plain(tool)["function"])
+
+
+@lru_cache(maxsize=4096)
+def _kept_declaration(encoded: str) -> str:
+    return _compiled().module.declaration(_plain(json.loads(encoded))["function"])
+
+
+#: Stands in the template for all tools. No content can hold what is written for it: control tokens are neutralized.
+_STUB = {"type": "function", "function": {"name": "_"}}
+
+
 def render(messages: list[dict], tools: list[dict] | None = None, add_generation_prompt: bool = False) -> str:
     """The prompt of a conversation, ``<bos>`` included: tokenize it with ``add_special_tokens=False``.
 
@@ -195,12 +215,13 @@ def render(messages: list[dict], tools: list[dict] | None = None, add_generation
         contents are neutralized instead.
     """
     check_tools(tools or [])
-    return _compiled().render(
+    written = _compiled().render(
         messages=_clean(messages),
-        tools=[_plain(tool) for tool in tools or []],
+        tools=[_STUB] if tools else [],
         add_generation_prompt=add_generation_prompt,
         bos_token="<bos>",
     )
+    return written.replace(_declaration(_STUB), "".join(map(_declaration, tools)), 1) if tools else written
 
 
 def check_tokenizer(tokenizer) -> None:

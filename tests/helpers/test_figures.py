@@ -52,11 +52,12 @@ def test_a_legend_of_ranks_has_the_markers_of_its_points():
     from helpers.figures import notebook_02
 
     row = {"id": "1", "dialect": "msa", "kind": "single"} | dict.fromkeys(scoring.LEVELS, True)
-    reports = {(family, rank): [scoring.Report([row])] for family in notebook_02.FAMILIES for rank in (1, 2)}
+    reports = {(tools, rank): [scoring.Report([row])] for tools in notebook_02.ASKED for rank in (1, 2)}
     figure, finding = notebook_02.by_rank(reports)
     shown = [handle.get_marker() for handle in figure.axes[0].get_legend().legend_handles]
-    assert shown == [marker for _, marker, _ in notebook_02.FAMILIES.values()]
-    assert finding == "At every rank at least 100% of the calls parse; exact with α = 2r: 100% at 1, 100% at 2."
+    assert shown == [marker for _, marker, _ in notebook_02.ASKED.values()]
+    told = "100%, 100% (tools of the training); 100%, 100% (new tools)"
+    assert finding == f"At every rank at least 100% of the calls parse. Exact, from the lowest rank up: {told}."
 
 
 def test_a_rebuilt_model_has_its_row_though_its_bar_has_no_length():

@@ -30,6 +30,17 @@ def test_the_layer_is_pefts(r, alpha):
     assert torch.allclose(theirs.get_delta_weight("default"), lora.delta(theirs), atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_the_norm_is_that_of_the_whole_updates(scale):
+    net = torch.nn.Sequential(torch.nn.Linear(24, 16), torch.nn.Linear(16, 8))
+    net = get_peft_model(net, LoraConfig(r=4, lora_alpha=12, target_modules=["0", "1"]))
+    assert lora.delta_norm(net) == 0.0  # B is 0
+    for module in lora.layers(net).values():
+        torch.nn.init.normal_(module.lora_B["default"].weight, std=scale)
+    whole = sum(lora.delta(module).pow(2).sum().item() for module in lora.layers(net).values()) ** 0.5
+    assert lora.delta_norm(net) == pytest.approx(whole, rel=1e-5)
+
+
 def test_it_starts_as_the_linear_layer_and_bounds_a():
     linear = torch.nn.Linear(640, 256, bias=False)
     ours, x = lora.layer_class()(linear, 32, 64), torch.randn(3, 640)

@@ -20,7 +20,7 @@ from helpers import dataset, environment, generation, masking, training
 from helpers.errors import CourseError
 
 # a constant rate: the later steps count as much as the first, so that what a resumed run has lost shows in the loss
-BRIEF = training.Recipe(rank=4, alpha=8, max_steps=6, batch_size=2, warmup=0.0, rows_per_prompt=1, schedule="constant")
+BRIEF = training.Recipe(rank=4, alpha=8, max_steps=6, batch_size=1, warmup=0.0, rows_per_prompt=1, schedule="constant")
 SAVED = 2  # the step at which the interrupted run saves
 
 
@@ -206,7 +206,7 @@ def test_out_of_memory_becomes_advice(rows, checkpoint, monkeypatch, tmp_path):
 
     monkeypatch.setattr(masking, "label_loss", exhausted)
     with pytest.raises(CourseError, match=r"out of memory.*halve batch_size \(now 2\)"):
-        training.train(BRIEF, rows, checkpoint, tmp_path)
+        training.train(replace(BRIEF, batch_size=2), rows, checkpoint, tmp_path)
 
 
 # --- a GPU without bfloat16 -------------------------------------------------------------------------------------------

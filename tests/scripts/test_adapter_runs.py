@@ -243,7 +243,7 @@ def test_as_many_rows_as_the_steps_need_whatever_the_tools():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["universe_bet", "recipe_search", "universe_baseline", "candidates", "rates"])
+@pytest.mark.parametrize("name", ["universe_bet", "recipe_search", "universe_baseline", "candidates", "rates", "ranks"])
 def test_the_stored_scores_are_those_of_the_stored_texts(name):
     stored = reference.load(name)
     gold, texts = run_scores.texts_of(stored)

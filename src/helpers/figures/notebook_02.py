@@ -9,9 +9,9 @@ from .. import plots, scoring
 from ..probes import lora, ranks
 
 BLUE, ORANGE, GREEN, PINK, SKY, RED, _, BLACK = plots.OKABE_ITO
-FAMILIES = {  # colour, marker, and a factor that sets its marks beside the other's
-    "alpha = 2r": (BLUE, "o", 0.94),
-    "alpha = 64": (RED, "^", 1.06),
+ASKED = {  # colour, marker, and a factor that sets its marks beside the other's
+    "tools of the training": (BLUE, "o", 0.94),
+    "new tools": (RED, "^", 1.06),
 }
 
 
@@ -154,7 +154,10 @@ def cuts(reports: dict):
 
 
 def by_rank(reports: dict):
-    """Syntax, function and exact call against the rank: (family, rank) -> reports, one a seed; lines through means."""
+    """Syntax, function and exact call against the rank: (tools, rank) -> reports, one a seed; lines through means.
+
+    ``tools``: a key of ``ASKED``.
+    """
     import matplotlib.pyplot as plt
 
     plots.style()
@@ -162,55 +165,55 @@ def by_rank(reports: dict):
     figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), sharey=True)
     panels = {"parse": "syntax: the call parses", "name": "the right function", "exact": "the exact call"}
     for axis, (level, title) in zip(axes, panels.items(), strict=True):
-        for family, (colour, marker, aside) in FAMILIES.items():
-            means = [ranks.mean_rate(reports[family, rank], level) for rank in tried]
+        for tools, (colour, marker, aside) in ASKED.items():
+            means = [ranks.mean_rate(reports[tools, rank], level) for rank in tried]
             axis.plot([rank * aside for rank in tried], means, color=colour, linewidth=1.2)
-            seeds = [(rank * aside, report.rate(level)) for rank in tried for report in reports[family, rank]]
+            seeds = [(rank * aside, report.rate(level)) for rank in tried for report in reports[tools, rank]]
             axis.plot(*zip(*seeds, strict=True), marker, color=colour, fillstyle="none", markersize=5)
-            axis.plot([], [], marker=marker, color=colour, fillstyle="none", label=family)
+            axis.plot([], [], marker=marker, color=colour, fillstyle="none", label=tools)
         _rank_axis(axis, tried, "rank r")
         axis.set(title=title, ylim=(0, 1.03))
     axes[0].set(ylabel="share of rows")
     axes[0].legend(loc="lower right")
     syntax = min(ranks.mean_rate(runs, "parse") for runs in reports.values())
-    exact = ", ".join(f"{ranks.mean_rate(reports['alpha = 2r', rank], 'exact'):.0%} at {rank}" for rank in tried)
-    return figure, f"At every rank at least {syntax:.0%} of the calls parse; exact with α = 2r: {exact}."
+    exact = {
+        tools: ", ".join(f"{ranks.mean_rate(reports[tools, rank], 'exact'):.0%}" for rank in tried) for tools in ASKED
+    }
+    told = "; ".join(f"{own} ({tools})" for tools, own in exact.items())
+    return figure, f"At every rank at least {syntax:.0%} of the calls parse. Exact, from the lowest rank up: {told}."
 
 
-def against(differences: dict, shares: dict, same):
+def against(differences: dict, shares: dict):
     """Every rank beside rank 32: points of exact calls, and the share of rank 32's exact calls made as well.
 
-    ``differences``: (family, rank) -> a comparison with rank 32; ``shares``: (family, rank) -> ``ranks.Estimate``;
-    ``same``: the estimate for two seeds of rank 32.
+    ``differences``: (tools, rank) -> a comparison with rank 32; ``shares``: (tools, rank) -> ``ranks.Estimate``, at
+    rank 32 of one seed with another.
     """
     import matplotlib.pyplot as plt
 
     plots.style()
     figure, (points, calls) = plt.subplots(1, 2, figsize=(10.5, 3.4))
-    for family, (colour, marker, aside) in FAMILIES.items():
-        tried = [rank for name, rank in shares if name == family]
+    for tools, (colour, marker, aside) in ASKED.items():
+        tried = [rank for name, rank in shares if name == tools]
         at = [rank * aside for rank in tried]
-        gaps, own = [differences[family, rank] for rank in tried], [shares[family, rank] for rank in tried]
-        look = {"color": colour, "marker": marker, "fillstyle": "none", "capsize": 3, "linewidth": 1.2, "label": family}
+        gaps, own = [differences[tools, rank] for rank in tried], [shares[tools, rank] for rank in tried]
+        look = {"color": colour, "marker": marker, "fillstyle": "none", "capsize": 3, "linewidth": 1.2, "label": tools}
         middle = [100 * g.difference for g in gaps]
         points.errorbar(
             at, middle, yerr=plots.error_lengths(middle, [(100 * g.low, 100 * g.high) for g in gaps]), **look
         )
         middle = [100 * s.value for s in own]
         calls.errorbar(at, middle, yerr=plots.error_lengths(middle, [(100 * s.low, 100 * s.high) for s in own]), **look)
+        calls.axhline(100 * shares[tools, 32].value, color=colour, linewidth=0.8, linestyle="--")
     points.axhline(0, color=BLACK, linewidth=0.8)
-    calls.axhspan(100 * same.low, 100 * same.high, color="#999999", alpha=0.25, hatch="//", label="another seed of 32")
-    calls.axhline(100 * same.value, color=BLACK, linewidth=0.8, linestyle="--")
     points.set(ylabel="exact calls, points from r = 32")
     calls.set(ylabel="% of r = 32's exact calls, made too", ylim=(0, 100))
+    calls.plot([], [], color=BLACK, linewidth=0.8, linestyle="--", label="another seed of 32")
     for axis in (points, calls):
         _rank_axis(axis, tried, "rank r")
         axis.legend(loc="lower right")
-    eight = " and ".join(f"{shares[family, 8].value:.0%} ({family})" for family in FAMILIES)
-    return (
-        figure,
-        f"r = 8 makes {eight} of r = 32's exact calls as well; another seed of r = 32 makes {same.value:.0%}.",
-    )
+    told = "; ".join(f"{shares[tools, 8].value:.0%} and {shares[tools, 32].value:.0%} ({tools})" for tools in ASKED)
+    return figure, f"Of r = 32's exact calls r = 8 makes, and another seed of r = 32: {told}."
 
 
 def dialect_gaps(gaps: dict):

@@ -55,7 +55,11 @@ def delta(module, adapter: str = "default"):
 
 def delta_norm(model) -> float:
     """‖ΔW‖: the Frobenius norm over all adapted weights together."""
-    return math.sqrt(sum(delta(module).pow(2).sum().item() for module in layers(model).values()))
+    squares = 0.0
+    for module in layers(model).values():  # ‖BA‖² = ⟨BᵀB, AAᵀ⟩: of r × r matrices, and not of whole weights
+        a, b = (half["default"].weight.detach().float() for half in (module.lora_A, module.lora_B))
+        squares += module.scaling["default"] ** 2 * ((b.T @ b) * (a @ a.T)).sum().item()
+    return math.sqrt(max(squares, 0.0))  # rounding may leave less than nothing
 
 
 def _factors(module, adapter: str = "default"):
