@@ -512,16 +512,20 @@ def kv_bytes(n, kv_heads=1, window=512):
     return per_token * (3 * n + 15 * kept)
 
 # %% [markdown]
-# Now the real cache: run the model in bfloat16, as one would serve it, and weigh the tensors that it keeps.
+# Now the real cache: run the model and weigh the tensors that it keeps, as bfloat16, in which one would serve it. A processor
+# that does not multiply bfloat16 computes in float32 here, and keeps the same numbers in twice the bytes.
 
 # %%
-serving = checkpoints.load_model(checkpoint, dtype="bfloat16").requires_grad_(False)
+from helpers import environment
+
+kind = "bfloat16" if environment.multiplies_bf16() else "float32"
+serving = checkpoints.load_model(checkpoint, dtype=kind).requires_grad_(False)
 weighed = {}
 for n in (512, 1024, 2048, 4096):
     same_token = ids[:, :1].repeat(1, n)  # what the tokens are does not matter for the weight
     with torch.no_grad():
         cache = serving(same_token, use_cache=True, logits_to_keep=1).past_key_values
-    weighed[n] = architecture.cache_bytes(cache)
+    weighed[n] = architecture.cache_bytes(cache) * 2 // serving.dtype.itemsize
     mib = weighed[n] / 2**20
     print(f"{n:>5} tokens: {weighed[n]:>11,} bytes, formula {kv_bytes(n):>11,}  ({mib:.1f} MiB)")
 serving = cache = None

@@ -461,9 +461,8 @@ def sentence(name, result):
     return say[name].format(**result) if known else str(result)
 
 
-for message in added:
-    if message["role"] == "tool":
-        print(sentence(message["name"], message["content"]))
+results = [message for message in added if message["role"] == "tool"]
+plots.text_table([{"your program says": sentence(one["name"], one["content"])} for one in results])
 
 # %% [markdown]
 # For whoever needs a reply in free words: rows in which a call, a result and a reply follow each other are of kind `followup` in the course's data, and a larger model is the shorter way.

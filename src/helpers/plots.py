@@ -153,6 +153,8 @@ def text_table(rows: list[dict]):
 
     from IPython.display import HTML
 
+    if not rows:
+        return HTML("<em>nothing to show</em>")
     head = "".join(f'<th scope="col" style="text-align:left">{html.escape(name)}</th>' for name in rows[0])
     cell = (
         '<td dir="auto" style="text-align:start;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere">{}</td>'

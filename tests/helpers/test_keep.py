@@ -51,11 +51,9 @@ def test_a_copy_that_fails_leaves_what_was_there(adapter, tmp_path, monkeypatch)
     assert (kept / "README.md").read_text(encoding="utf-8") == described()
 
 
-def test_the_readers_adapter_is_found_once_there_is_one(adapter, tmp_path, monkeypatch):
+def test_left_to_itself_an_adapter_is_kept_among_the_readers_files(adapter, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_BETS", str(tmp_path / "bets.json"))
-    assert keep.own_adapter() is None
-    keep.save(adapter, TOOLS, described())
-    assert keep.own_adapter() == tmp_path / "my-adapter" and keep.own_tools() == TOOLS
+    assert keep.save(adapter, TOOLS, described()) == tmp_path / "my-adapter" and keep.own_tools() == TOOLS
 
 
 def test_what_holds_no_adapter_is_named(tmp_path):

@@ -33,3 +33,11 @@ def test_a_finding_is_drawn_above_the_figure_and_is_its_alt_text(monkeypatch):
     assert box.y0 >= figure.bbox.y1 and box.x1 <= figure.bbox.x1 * 1.05  # above the axes, not wider than they
     ((data, metadata),) = shown
     assert metadata["image/png"]["alt"] == finding and data["text/plain"] == f"Figure: {finding}"
+
+
+def test_a_table_of_no_rows_says_so():
+    """A reader's model may write no call at all."""
+    from helpers import plots
+
+    assert "nothing to show" in plots.text_table([]).data
+    assert 'dir="auto"' in plots.text_table([{"request": "الطقس؟"}]).data

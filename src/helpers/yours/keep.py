@@ -31,12 +31,6 @@ def own_folder() -> Path:
     return readers_file("my-adapter")
 
 
-def own_adapter() -> Path | None:
-    """The reader's adapter, if there is one."""
-    folder = own_folder()
-    return folder if (folder / "adapter_config.json").exists() else None
-
-
 def own_tools(folder: Path | None = None) -> list[dict]:
     """The declarations that an adapter was trained with. Raises CourseError where none were kept."""
     path = (folder or own_folder()) / TOOLS_FILE
