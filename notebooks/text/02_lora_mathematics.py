@@ -347,8 +347,8 @@ factor, rs_factor = (
 verdict("11-alpha-over-r", measured=factor, rs=rs_factor)
 
 # %% [markdown]
-# A definition, again. What it implies is worth a thought all the same: with α = 64 for every rank, the factor is 64 at r = 1 and ½ at r = 128. Under α = 2r it is 2 everywhere.
-# Section 2.10 trains every rank with the second; a stored pair at r = 128 in section 2.12 has the first as well.
+# A definition, again. What it implies is worth a thought all the same. With α = 64 for every rank the factor is 64 at r = 1 and ½ at r = 128; with α = 2r it is 2 everywhere.
+# Section 2.10 trains every rank with α = 2r. Section 2.12 compares the two rules at r = 128.
 #
 # ## 2.6 · Is α = 2r a "strong enough signal"?
 #
@@ -591,9 +591,13 @@ for rank in (1, 32):
 print("loss on rows kept back:", ", ".join(f"rank {r} {loss:.2f}" for r, loss in kept_back.items()))
 
 # %% [markdown]
-# The large one was run on a GPU (`scripts/experiments/adapter_runs.py`): eight ranks with α = 2r, 600 steps of 16 rows, three seeds. Half of the rows are about the course's tools, half
-# about the thousand others. A rank may need a learning rate of its own, so each has the one of three with which it made most exact calls on *validation* families. Each run then answered
-# 300 test rows about tools it was trained on, and 900 rows about tools that it had never seen. What is stored is their texts; we score them here.
+# The large one was run on a GPU (`scripts/experiments/adapter_runs.py`): eight ranks with α = 2r, 600 steps of 16 rows, three seeds. Half of the rows are about the course's own 32 tools, whose
+# names change from row to row. Half are about some 700 others.
+#
+# A rank may need a learning rate of its own. Three were tried for each; we take the one with most exact calls on tools that are kept back for such choices.
+#
+# Each run then answered 300 test rows about the course's tools, and 900 rows about tools that it had never seen. Shares are of those rows that ask for a call. What is stored is their texts; we
+# score them here.
 
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
@@ -614,7 +618,9 @@ for name, asked in judged.items():
     for r in tqdm(RANKS, desc=name, unit="rank", file=sys.stdout, leave=False):
         reports[name, r] = sweep.reports(asked, rank=r)
 for name, asked in judged.items():
-    print(f"{name}: {len(asked)} rows, {len(reports[name, 8])} seeds of every rank")
+    call = sum(row["kind"] in ("single", "parallel") for row in asked)
+    print(f"{name}: {call} of {len(asked)} rows ask for a call")
+print(len(reports[name, 8]), "seeds of every rank")
 
 # %% [markdown]
 # A mark for each seed, lines through their means.
@@ -625,9 +631,12 @@ from helpers.probes import ranks
 plots.show(*figures.by_rank(reports))
 
 # %% [markdown]
-# Syntax needs the fewest directions: with a single one, more than nine in ten calls are in a form that can be read. Which function is meant, and with which values, takes more. On tools of the
-# training every doubling adds exact calls, from r = 8 on a few at a time. On new tools they are few at any rank, and from r = 32 on the line lies flat. Compare along a line and not between the
-# two: their rows differ in how alike the tools are from which the model has to choose.
+# Syntax needs the fewest directions: with a single one, more than nine in ten calls are in a form that can be read. Which function is meant, and with which values, takes more.
+#
+# On tools of the training the means of exact calls rise with every doubling: by five to six points a step up to r = 8, by one to three from there. A single one of those later steps may be chance.
+# On new tools exact calls are few at any rank, and from r = 32 on the line lies flat.
+#
+# Compare along a line and not between the two. Their rows differ, for one in how alike the tools are from which the model has to choose.
 #
 # The guide's sentence asks for more than rates. Does r = 8 lack *something* that r = 32 has? Then it should miss calls that r = 32 makes. So we go row by row: of the exact calls that a
 # run of r = 32 makes, what share does a run of r = 8 make as well? Two trainings of r = 32 do not make the same calls either. The share that they have in common is the measure to hold it against.
@@ -655,8 +664,10 @@ apart = {
 plots.show(*figures.against(apart, shares))
 
 # %% [markdown]
-# At r = 32 the right panel compares its seeds with one another: no rank can be expected to share more. Where an interval on the left leaves out zero, that rank differs from r = 32 by more than
-# a draw of rows explains. The interval leaves out how far two trainings of *one* setting differ; three seeds halve that at best.
+# On the left: where an interval does not reach zero, that rank differs from r = 32 by more than the draw of rows explains. How far two trainings of *one* setting differ is not in the interval.
+#
+# On the right, the mark at r = 32 compares its seeds with one another. On tools of the training r = 8 comes close to it, and r = 128, which makes more exact calls, shares more of them. On new tools
+# r = 8 falls further short. There r = 32 makes only some fifty exact calls.
 
 # %% tags=["nbval-ignore-output"]
 SEEN, NEW = judged
@@ -676,79 +687,93 @@ verdict(
     measured=shares[SEEN, 8].value, same=shares[SEEN, 32].value, r1=shares[SEEN, 1].value,
     apart=lack.value, low=lack.low, high=lack.high,
     syntax=percents("parse"), exact=percents("exact"),
+    new_share=shares[NEW, 8].value, new_same=shares[NEW, 32].value,
     new=100 * new_gap.difference, new_low=100 * new_gap.low, new_high=100 * new_gap.high,
 )
 
 # %% [markdown]
-# **What it cannot conclude.** The guide's picture, a model that writes the form and misses the meaning, is not absurd: it is what r = 1 looks like. It is r = 8 that it does not fit: that rank is
-# a few points behind r = 32, which is another thing than a skill that it lacks. All runs are short, and three rates are few. Up to r = 16 the highest of them was the best, so a still higher one might suit
-# the low ranks better.
+# **What follows.** The guide's picture, a model that writes the form and misses the meaning, is not absurd. r = 1 comes nearest to it, though even r = 1 names the right function more often than not.
+# The picture does not fit r = 8. That rank is a few points behind r = 32, in functions and in exact calls.
+#
+# **What it cannot conclude.** All runs are short, and three rates are few. Up to r = 16 the highest of them was the best, at r = 128 the lowest. A rate beyond
+# the three might suit those ranks better.
 #
 # ## 2.11 · Is it the dialects? (deeper)
 #
 # > fail to capture the semantic nuance of Arabic dialects
 #
 # If a low rank failed at dialects, the four dialects should suffer from it more than the standard language. Nuance shows first in *which* function is meant, even where a value is
-# missed. So for every dialect: how far is r = 32 ahead of r = 8? Now all rows count, about old tools and new.
+# missed. So for every dialect: how far is r = 32 ahead of r = 8? Rows about old tools and about new ones are now taken together.
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np
 
 everything = [row for asked in judged.values() for row in asked]
-low_runs, one_runs, best = (sweep.reports(everything, rank=r) for r in (8, 1, 32))
 called = [row for row in everything if row["kind"] in ("single", "parallel")]
 groups = [row["phrasing"] for row in called]
 is_dialect = {d: np.array([row["dialect"] == d for row in called], float) for d in dataset.DIALECTS}
-
-
-def gains(level, low):
-    """Points that r = 32 is ahead of the runs `low` on each row, seeds averaged: (rows,)."""
-    few, many = (np.mean([r.hits(level) for r in some], axis=0) for some in (low, best))
-    return 100 * (many - few)
-
-
+hits = {}  # of each row, seeds averaged: (rows,)
+for r in (1, 8, 32):
+    some = sweep.reports(everything, rank=r)
+    for level in ("name", "exact"):
+        hits[level, r] = np.mean([report.hits(level) for report in some], axis=0)
 gaps = {}
 for level in ("name", "exact"):
+    gain = 100 * (hits[level, 32] - hits[level, 8])
     for d, mask in is_dialect.items():
-        gaps[level, d] = ranks.clustered(ranks.share, [gains(level, low_runs) * mask, mask], groups)
+        gaps[level, d] = ranks.clustered(ranks.share, [gain * mask, mask], groups)
 plots.show(*figures.dialect_gaps(gaps))
 
 # %% [markdown]
-# The five intervals overlap. That is why the card asks one question of the four dialects together. How much more do they gain than the standard language (`msa`)?
+# The dialects differ among themselves: in these rows Levantine and Egyptian gain most functions, Gulf and Maghrebi next to none. With so few rows a dialect, some of that may be chance.
+#
+# The guide speaks of the dialects as one. So the card asks one question of the four together: how much more do they gain than the standard language (`msa`)?
 
 # %% tags=["nbval-ignore-output"]
-def more_than_standard(low):
-    """Points that r = 32 adds to `low` in the dialects, beyond what it adds in Standard Arabic."""
-    msa, gain = is_dialect["msa"], gains("name", low)
-    columns = [gain * (1 - msa), 1 - msa, gain * msa, msa]
+msa = is_dialect["msa"]
+spoken = sum(mask for d, mask in is_dialect.items() if d != "msa")  # English is neither
+
+
+def more_than_standard(low, among=1.0):
+    """Functions, in points, that r = 32 adds in the dialects beyond those in Standard Arabic."""
+    gain, own, other = 100 * (hits["name", 32] - hits["name", low]), spoken * among, msa * among
+    columns = [gain * own, own, gain * other, other]
     return ranks.clustered(lambda a, b, c, d: a / b - c / d, columns, groups)
 
 
-more, more_than_one = more_than_standard(low_runs), more_than_standard(one_runs)
-eight = np.mean([r.hits("name") for r in low_runs], axis=0)
-many = np.mean([r.hits("name") for r in best], axis=0)
-spoken = {"weights": 1 - is_dialect["msa"]}
-standard = {"weights": is_dialect["msa"]}
+def named(r, weights):
+    return np.average(hits["name", r], weights=weights)
+
+
+more = more_than_standard(8)
 verdict(
     "45-dialects", measured=more.value, low=more.low, high=more.high,
-    spoken=np.average(eight, **spoken), standard=np.average(eight, **standard),
-    spoken_32=np.average(many, **spoken), standard_32=np.average(many, **standard),
+    spoken=named(8, spoken), standard=named(8, msa),
+    spoken_32=named(32, spoken), standard_32=named(32, msa),
     gaps=", ".join(f"{gaps['name', d].value:+.0f} ({d})" for d in dataset.DIALECTS),
 )
 
 # %% tags=["nbval-ignore-output"]
-print(f"beside r = 1, r = 32 adds {more_than_one.value:+.1f} points more in the dialects "
-      f"({more_than_one.low:+.1f} to {more_than_one.high:+.1f})")
+old = np.array([row["split"] == "test" for row in called], float)
+for told, low, among in (
+    ("r = 8, tools of the training", 8, old), ("r = 8, new tools", 8, 1 - old), ("r = 1", 1, 1.0)
+):
+    apart_by = more_than_standard(low, among)
+    print(f"beside {told}: {apart_by.value:+.1f} ({apart_by.low:+.1f} to {apart_by.high:+.1f})")
 
 # %% [markdown]
-# The dialects *are* harder: fewer of their functions are named, at r = 8 and at r = 32 alike. Rank is not what they lack. Even against r = 1, which misses much more, they gain no more than the
-# standard language. Keep the width of the intervals in mind: a difference of two points, either way, would not be seen here.
+# The dialects *are* harder: fewer of their functions are named, at r = 8 and at r = 32 alike. A higher rank is not seen to close that gap. From r = 8 to r = 32 they gain no more than the standard
+# language, as far as these rows tell, and from r = 1 neither. Old tools and new ones, taken apart, point opposite ways, and both intervals reach zero.
+#
+# Keep the width of the intervals in mind. At r = 8 two points more for the dialects are not ruled out, nor four points fewer; at r = 1 the interval is wider still.
 #
 # ## 2.12 · α/r against the learning rate
 #
 # Section 2.6 left a question. After Adam's first step only the product of α/r and η counts. If that held for a whole run, α would be nothing but a second name for the learning rate.
-# Sixteen runs can tell: four values of α/r with each of four rates, at r = 32, 200 steps each. The product is the same along the diagonals of that grid. They are scored on 300 *validation* rows,
-# since this is a choice of settings.
+# Sixteen runs can tell: four values of α/r with each of four rates, at r = 32. Runs on one diagonal of that grid have the same product. They are scored on 300 *validation* rows, since this is a
+# choice of settings.
+#
+# The runs of this section are older and shorter than those of 2.10: 200 steps, on the course's tools alone, scored on rows of an earlier data set. Compare them with one another and not with 2.10.
 #
 # **Your bet:** among the three runs with a product of 0.002, how many points of exact calls lie between the best and the worst?
 
@@ -770,11 +795,11 @@ diagonals = figures.along_diagonals(exact)
 plots.show(*figures.alpha_and_rate(exact))
 
 # %% [markdown]
-# If α were only a rate, the lines on the right would lie on one another. Look at where they do and where they do not. For small products, left in that panel, runs of the same product
-# are about as alike as two trainings of one setting. For large ones they part: a larger α with a smaller rate does better than the reverse. The rate moves A and B both; α/r scales their
-# product and leaves the steps of A as small as they are.
+# If α were only a rate, the lines on the right would lie on one another. Up to a product of 1 thousandth they nearly do: runs of the same product are a few points apart. Above it they part: a larger
+# α with a smaller rate does better than the reverse. A likely reason is that a larger rate lengthens the steps of A and of B, while α/r scales their product alone.
 #
-# And α = 2r? We hold it against α = r on the same rows, at the guide's rate and at a quarter of it. At r = 128 there are three seeds of α = 2r and of α = 64.
+# And α = 2r? We hold it against α = r on the same rows, at the guide's rate and at a quarter of it. At r = 128 three seeds of α = 2r stand beside three of α = 64, at the guide's rate, on
+# 300 test rows.
 
 # %% tags=["nbval-ignore-output"]
 def points(found):
@@ -822,23 +847,34 @@ placed = {place: scores["universe_validation"] for place, scores in placed.items
 plots.show(*figures.new_tools(placed))
 
 # %% [markdown]
-# All seven projections come out first, attention alone last. One seed each: a lean, not a proof. With that, the decisions that this notebook can support, each beside what it rests on.
+# All seven projections come out first, attention alone last. At one rank all seven also hold the most numbers and attention alone the fewest, and each run has one seed: it is a hint, no proof.
+#
+# Here are the decisions that this notebook can support, each beside what it rests on.
 
 # %% tags=["nbval-ignore-output"]
 top = max(exact, key=lambda place: exact[place])
 behind, new_behind = (points(apart[name, 8]) for name in judged)
 ahead, new_ahead = (points(apart[name, 128]) for name in judged)
-named = {name: f"{hits / n:.0%}" for name, level in placed.items() for hits, n in [level["name"]]}
+right = {place: f"{hit / n:.0%}" for place, level in placed.items() for hit, n in [level["name"]]}
+
+
+def told_points(one, other):
+    """Two differences from r = 32 with their intervals."""
+    (a, low, high), (b, new_low, new_high) = one, other
+    return (f"{a:+.1f} points from r = 32 ({low:+.1f} to {high:+.1f}); "
+            f"on new tools {b:+.1f} ({new_low:+.1f} to {new_high:+.1f})")
+
+
 decisions = [
-    ("a first run", "r = 32, α = 64, a rate of 5e-4",
-     f"{exact[2, 5e-4]:.0%} exact; the best of sixteen has {exact[top]:.0%}"),
+    ("a first run", f"r = 32, α = {32 * top[0]:g}, a rate of {top[1]:g}",
+     f"the best of section 2.12's sixteen: {exact[top]:.0%} exact, one seed"),
     ("a smaller adapter", f"r = 8, α = 16, a rate of {rates[8]:g}",
-     f"{behind[0]:+.1f} points from r = 32; on new tools {new_behind[0]:+.1f}"),
+     told_points(behind, new_behind)),
     ("a higher rank", f"a lower rate with it: {rates[128]:g} for r = 128",
-     f"{ahead[0]:+.1f} points from r = 32; on new tools {new_ahead[0]:+.1f}"),
+     told_points(ahead, new_ahead)),
     ("a stronger signal", "turn α or the rate, not both; score on validation", "section 2.12"),
     ("the place for it", "all seven projections",
-     f"right function {named['all projections']}; attention alone {named['attention alone']}"),
+     f"right function {right['all projections']}; attention alone {right['attention alone']}"),
     ("to serve it", "merge once, in float32",
      f"bfloat16 lost {lost:.0%} of ΔW's entries after six steps"
      if "lost" in globals() else "section 2.8"),
@@ -1120,7 +1156,7 @@ exercises.recap({
 #
 # <details><summary>A · r = 8 cannot learn Arabic.</summary>
 #
-# Then it would make next to none of the exact calls that r = 32 makes. It makes nearly as many of them as a second training of r = 32 does.
+# That is far more than five points can show. In section 2.10 it makes nearly two thirds of r = 32's exact calls on tools of the training, and another seed of r = 32 little more.
 #
 # </details>
 # <details><summary>B · The two are equally good.</summary>
@@ -1130,7 +1166,7 @@ exercises.recap({
 # </details>
 # <details><summary>C · A small difference is possible, and this sweep cannot settle it.</summary>
 #
-# Yes. More seeds would; each costs a training. With three of them section 2.10 finds a difference of a few points, and it rules out the guide's picture.
+# Yes. More seeds would help; each costs a training. With three of them section 2.10 finds r = 8 a few points behind.
 #
 # </details>
 #
