@@ -8,7 +8,8 @@ rates     every rank at three rates, one seed                                   
 ranks     every rank at the best of its rates, three seeds                        does r buy dialects, or memory?
 guide     the guide's recipe on the course's stored rows, and one change each: learning rate, schedule, which tokens
           carry loss, how it is normalized
-scaling   the same, α/r against the rate; and long runs at three ranks            judged on validation
+scaling   the same, α/r against the rate; α = 64 and α = 2r at rank 128; and long
+          runs at three ranks                                                     judged on validation
 """
 
 from __future__ import annotations
@@ -209,13 +210,14 @@ def guide() -> list[Run]:
 
 
 def scalings() -> list[Run]:
-    """α/r against the learning rate at r = 32, and long runs at three ranks; seed by seed."""
+    """α/r against the learning rate at r = 32, two α at r = 128, and long runs at three ranks; seed by seed."""
     runs = []
     for seed in SEEDS:
         base = replace(of_guide(seed), group="scaling")
         for scale in (0.5, 1, 2, 4):
             for rate in (2.5e-4, 5e-4, 1e-3, 2e-3):
                 runs.append(replace(base, name=f"alpha/r {scale:g} at {rate:g}", alpha=32 * scale, learning_rate=rate))
+        runs += [replace(base, name=f"r 128, alpha {alpha}", rank=128, alpha=alpha) for alpha in (64, 256)]
         runs += [replace(base, name=f"800 steps, r {r}", rank=r, alpha=2 * r, steps=800) for r in (1, 8, 32)]
     return runs
 
