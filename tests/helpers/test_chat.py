@@ -64,6 +64,21 @@ def test_declarations_are_written_as_the_official_template_writes_them(schema, w
     assert f"parameters:{{properties:{{a:{{description:{E}d{E},{written}}}}},type:{E}OBJECT{E}}}}}<end" in text
 
 
+def test_a_declaration_that_changes_is_written_anew():
+    """What is kept is kept by content: not by object, and True is not 1."""
+    told = tool({"days": {"type": "array", "description": "d", "items": {"type": "integer", "enum": [1, 2]}}})
+    days = told["function"]["parameters"]["properties"]["days"]
+    ask = [{"role": "user", "content": "q"}]
+    first = chat.render(ask, [told])
+    assert chat.render(ask, [told]) == first and "[1,2]" in first
+    days["items"]["enum"] = [3]
+    assert "[3]" in chat.render(ask, [told])
+    days["items"] = {"type": "boolean", "enum": [True]}
+    assert "[true]" in chat.render(ask, [told])
+    days["items"] = {"type": "integer", "enum": [1]}
+    assert "[1]" in chat.render(ask, [told])
+
+
 def answered(content, **message):
     call = {"type": "function", "id": "c1", "function": {"name": "f", "arguments": {}}}
     result = {"role": "tool", "content": content, **message}
