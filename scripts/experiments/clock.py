@@ -1,9 +1,12 @@
-"""Seconds and memory of a trainer's steps, for the scripts that measure how long one takes."""
+"""Seconds and memory of a trainer's steps, and on which processor, for the scripts that measure how long one takes."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 
 def step_clock(peak: Callable[[], int] | None = None):
@@ -32,3 +35,15 @@ def step_clock(peak: Callable[[], int] | None = None):
                 self.peaks.append(peak())
 
     return Clock()
+
+
+def processor() -> str:
+    """The GPU's name if one is in use, else the processor's and the number of cores at hand."""
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+        return sys.modules["torch"].cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = "CPU"
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"

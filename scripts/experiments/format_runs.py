@@ -30,7 +30,6 @@ import json
 import multiprocessing
 import os
 import queue
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -40,6 +39,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the workers, which start ane
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from helpers import calls, checkpoints, dataset, generation, gguf, llama_cpp, llama_server, reference, scoring  # noqa: E402
 from helpers.probes import quantization  # noqa: E402
+
+from . import clock  # noqa: E402
 
 SEED = 0  # of the dither
 BLOCK = 10  # rows of a task
@@ -424,7 +425,7 @@ class Findings:
             )
         wanted, base_of = {key: set(ids) for key, ids in kept.items()}, {run.name: run.base for run in RUNS}
         told = {
-            "provenance": reference.provenance([SEED], device=processor()) | {"errors": self.errors},
+            "provenance": reference.provenance([SEED], device=clock.processor()) | {"errors": self.errors},
             "results": results,
         }
         _replace(self.out / "quantization.json", json.dumps(told, ensure_ascii=False, indent=1).encode())
@@ -440,18 +441,6 @@ def _replace(path: Path, data: bytes) -> None:
     partial = path.with_suffix(".partial")
     partial.write_bytes(data)
     os.replace(partial, path)
-
-
-def processor() -> str:
-    """The GPU's name if one is in use, else the processor's and the number of cores at hand."""
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        return sys.modules["torch"].cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = "CPU"
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
 def main() -> int:

@@ -25,6 +25,8 @@ from pathlib import Path
 
 from helpers import checkpoints, dataset, environment, generation, gguf, llama_cpp, reference
 
+from . import clock
+
 TOKENS = 64
 FORMATS = ("Q8_0", "Q4_K_M")
 CORES = 2
@@ -155,12 +157,6 @@ def run_transformers(folder: str, prompts: list[list[int]], gpu: bool, tokens: i
 # --- command line -----------------------------------------------------------------------------------------------------
 
 
-def processor() -> str:
-    """What the processor calls itself."""
-    told = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.split(":")[1].strip() for line in told if line.startswith("model name")), "not said")
-
-
 def held(command) -> list[str]:
     """The command, held to two cores."""
     return ["taskset", "-c", f"0-{CORES - 1}", *command]
@@ -220,7 +216,7 @@ def main() -> None:
     version = subprocess.run([arguments.server, "--version"], capture_output=True, text=True, check=False)
     told = {
         "provenance": reference.provenance((0,)), "llama_cpp": (version.stdout + version.stderr).splitlines()[0],
-        "cores": CORES, "tokens": TOKENS, "processor": processor(),
+        "cores": CORES, "tokens": TOKENS, "processor": clock.processor(),
     }  # fmt: skip
     Path(arguments.out).write_text(json.dumps(told | {"results": run_all(arguments)}), encoding="utf-8")
 

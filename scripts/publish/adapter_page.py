@@ -140,21 +140,22 @@ def rank_rates() -> str:
 def ranks() -> str:
     """Every rank at its rate, a line each: on rows about tools of the training and about new ones, seed by seed."""
     stored = reference.load("ranks")
-    asked = [stored.judged("test"), [row for ring in run_scores.RINGS for row in stored.judged(ring)]]
+    asked = [("test",), run_scores.RINGS]
     lines = []
     for rank in sorted({told["rank"] for told in stored.results}):
         runs = [told for told in stored.results if told["rank"] == rank]
         cells = []
-        for rows in asked:
-            reports = stored.reports(rows, rank=rank)
+        for splits in asked:
             for level in ("name", "exact"):
-                each = [report.rate(level) for report in reports]
+                counts = [[told["scores"][split][level] for split in splits] for told in runs]
+                each = [sum(hits for hits, _ in own) / sum(n for _, n in own) for own in counts]
                 cells.append(f"{sum(each) / len(each):.0%} ({', '.join(f'{100 * rate:.0f}' for rate in each)})")
         read = ", ".join(f"{told['perplexity_arabic']:.0f}" for told in runs)
         lines.append([rank, f"{runs[0]['learning_rate']:g}", *cells, read])
     header = ["rank", "rate", "function", "exact", "function, new tools", "exact, new tools", "perplexity of Arabic"]
-    counts = f"{len(asked[0])} rows of *test* and {len(asked[1])} of the three rings"
-    return f"{stored.source()}. {counts}; in brackets each seed.\n\n{generated.markdown_table(header, lines)}"
+    tested, rings = (sum(line.get("split") in splits for line in stored.predictions) for splits in asked)
+    source = f"{stored.source()}. {tested} rows of *test* and {rings} of the three rings; in brackets each seed."
+    return f"{source}\n\n{generated.markdown_table(header, lines)}"
 
 
 def live_run() -> str:

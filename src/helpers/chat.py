@@ -16,10 +16,9 @@ for byte with renderings of the official one in ``tests/helpers/test_chat.py``. 
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from functools import cache, lru_cache
+from functools import cache
 
 from .control_tokens import CONTROL_TOKENS, STOP_IDS, holds_control_token, neutralize, neutralized
 from .errors import CourseError
@@ -181,19 +180,15 @@ def _plain(tool: dict) -> dict:
 
 def _declaration(tool: dict) -> str:
     """A tool as the prompt declares it. Few tools stand in many prompts, and writing them is most of the work: kept."""
-    try:
-        encoded = json.dumps(tool)
-        same = json.loads(encoded) == tool  # a tuple, say, comes back as a list
-    except (TypeError, ValueError):
-        same = False
-    return _kept_declaration(encoded) if same else _compiled().module.declaration(_plain(tool)["function"])
+    text = repr(tool)  # by content: the caller may change its own
+    if text not in _DECLARED:
+        if len(_DECLARED) >= 4096:
+            _DECLARED.clear()
+        _DECLARED[text] = _compiled().module.declaration(_plain(tool)["function"])
+    return _DECLARED[text]
 
 
-@lru_cache(maxsize=4096)
-def _kept_declaration(encoded: str) -> str:
-    return _compiled().module.declaration(_plain(json.loads(encoded))["function"])
-
-
+_DECLARED: dict[str, str] = {}
 #: Stands in the template for all tools. No content can hold what is written for it: control tokens are neutralized.
 _STUB = {"type": "function", "function": {"name": "_"}}
 
