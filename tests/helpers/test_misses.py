@@ -83,12 +83,21 @@ def test_an_interval_over_clusters_is_wider_than_one_over_rows():
     gap = stored_runs.gap(alike, apart)
     assert gap.value == 0 and gap.low < 0 < gap.high
     assert stored_runs.change(apart, apart + 0.25).eq(0.25).all()
+    words = "up", "down", "unclear"
+    assert stored_runs.told(wide, *words) == "up" and stored_runs.told(gap, *words) == "unclear"
+
+
+def test_the_noise_is_what_seeds_do_within_a_setting():
+    one, two = ([SimpleNamespace(rate=lambda _, r=r: r) for r in rates] for rates in ((0.1, 0.2), (0.5, 0.5)))
+    assert stored_runs.by_seed(one, two) == pytest.approx([40, 30])
+    assert stored_runs.noise([one, two]) == pytest.approx(2 * (2 * 25 / 2) ** 0.5)  # variances 50 and 0, two seeds
+    assert stored_runs.middle([[4, 4, 3, 3, 2, 2, 1, 1]] * 2) == (3, 2)
 
 
 def test_english_requests_are_judged_as_when_they_were_stored():
-    rates, requests = reference.load("learning_rate"), stored_runs.english_requests()
-    runs = [r for r in rates.results if r["name"] == "cosine" and r["learning_rate"] == 0.001]
-    reports = rates.reports(requests, name="cosine", learning_rate=0.001)
-    stored = [r["english"]["exact"][0] for r in sorted(runs, key=lambda r: r["seed"])]
+    guide, requests = reference.load("guide"), stored_runs.english_requests()
+    runs = [r for r in guide.results if r["name"] == "response only"]
+    reports = guide.reports(requests, name="response only")
+    stored = [r["scores"]["english"]["exact"][0] for r in sorted(runs, key=lambda r: r["seed"])]
     assert [sum(report.hits("exact")) for report in reports] == stored
     assert len(stored_runs.per_row(reports, requests)) == len(requests)

@@ -73,13 +73,13 @@ def test_a_setting_is_scored_from_its_predictions_seed_by_seed(tmp_path):
 
 
 def test_stored_scores_are_those_of_the_stored_predictions():
-    for name, split in (("masking", "test"), ("learning_rate", "validation")):
-        stored, rows = reference.load(name), reference.judged_rows(split, 300)
-        for result in stored.results[::5]:
-            report = scoring.score(stored.generations(rows, job=result["job"]), rows)
-            assert {level: [sum(report.hits(level)), len(report.hits(level))] for level in scoring.LEVELS} == result[
-                "scores"
-            ]
+    stored = reference.load("guide")
+    for split in ("validation", "test"):
+        rows = stored.judged(split)
+        assert len(rows) == 300
+        for told in stored.results[::5]:
+            report = scoring.score(stored.answers(rows, told["file"]), rows)
+            assert report.counts(list(told["scores"][split])) == told["scores"][split]
 
 
 def test_runs_are_scored_on_the_rows_that_they_list():

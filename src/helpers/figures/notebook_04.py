@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from .. import plots
-from ..probes import misses
+from ..probes import misses, stored_runs
 
 RATES = "peak learning rate"
 
@@ -141,20 +141,53 @@ def languages_by_rate(english: dict, arabic: dict, gaps: dict):
     return figure, f"English leads Arabic by these points of exact calls: {leads}; whiskers are 95 % intervals."
 
 
-def ablations(table):
-    """Points of exact calls that each change costs: ``table`` has difference, low and high, a change a row.
+def losses_by_rate(curves):
+    """The loss of every run, smoothed over 20 steps: ``curves`` maps a rate to its runs' losses (runs, steps).
 
     Returns the figure and its finding.
     """
     import matplotlib.pyplot as plt
+    import numpy as np
 
     plots.style()
     figure, axis = plt.subplots(figsize=(8, 3.2))
-    reach = [table["difference"] - table["low"], table["high"] - table["difference"]]
-    axis.errorbar(table["difference"], range(len(table)), xerr=reach, fmt="o", color=plots.OKABE_ITO[0], capsize=3)
+    for number, (rate, runs) in enumerate(curves.items()):
+        for losses in runs:
+            smooth = np.convolve(losses, np.full(20, 1 / 20), mode="valid")
+            axis.plot(np.arange(20, len(losses) + 1), smooth, color=plots.OKABE_ITO[number], linewidth=1)
+        marked = {"color": plots.OKABE_ITO[number], "marker": plots.MARKERS[number], "markersize": 5}
+        axis.plot(len(losses), smooth[-1], linewidth=1, label=f"{rate:g}", **marked)
+    for quarter in (1, 2, 3):
+        axis.axvline(quarter * len(losses) / 4, color="black", linestyle=":", linewidth=1)
+    axis.set(xlabel="step (dotted: quarters of the run)", ylabel="loss, mean of 20 steps", yscale="log")
+    axis.legend(title=RATES, fontsize=7, ncols=2)
+    told = ", ".join(
+        "{1:.2f} → {2:.2f} at {0:g}".format(rate, *stored_runs.middle(runs)) for rate, runs in curves.items()
+    )
+    return figure, f"Mean loss from the second quarter of the steps to the third: {told}."
+
+
+def changes(table):
+    """Points of exact calls that each change brings or costs, a change a row, and a small mark for each seed.
+
+    ``table`` has difference, low and high, and a column for each seed (``stored_runs.difference``). Returns the figure
+    and its finding.
+    """
+    import matplotlib.pyplot as plt
+
+    plots.style()
+    figure, axis = plt.subplots(figsize=(8, 0.9 + 0.38 * len(table)))
+    reach = plots.error_lengths(table["difference"], zip(table["low"], table["high"], strict=True))
+    look = {"fmt": "o", "color": plots.OKABE_ITO[0], "capsize": 3}
+    axis.errorbar(table["difference"], range(len(table)), xerr=reach, label="mean, 95 % interval", **look)
+    for number, seed in enumerate(name for name in table if name.startswith("seed ")):
+        mark = {"color": plots.OKABE_ITO[1], "markersize": 4, "label": None if number else "a seed"}
+        axis.plot(table[seed], [place + 0.25 for place in range(len(table))], "|", markeredgewidth=1.5, **mark)
     axis.axvline(0, color="black", linestyle="--", linewidth=1)
     axis.set_yticks(range(len(table)), table.index)
-    axis.set(xlabel="points of exact calls, against loss on the response alone")
+    axis.set(xlabel="points of exact calls, against the guide's recipe")
+    axis.legend(fontsize=7, loc="best")
     clear = table.index[table["high"] < -10]
-    told = "; ".join(f"{name} {table.loc[name, 'difference']:+.0f}" for name in clear)
-    return figure, f"{len(clear)} of {len(table)} changes clearly cost more than ten points of exact calls: {told}."
+    told = f"{len(clear)} of {len(table)} changes clearly cost more than ten points of exact calls"
+    costs = "; ".join(f"{name} {table.loc[name, 'difference']:+.0f}" for name in clear)
+    return figure, f"{told}: {costs}." if costs else f"{told}."

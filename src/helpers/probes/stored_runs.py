@@ -4,33 +4,63 @@ from __future__ import annotations
 
 import json
 
-from .. import dataset, reference, scoring
+from .. import dataset, scoring
 from .ranks import Estimate, mean_rate
 
 
-def answered(stored, split: str) -> list[dict]:
-    """The rows of a split that stored predictions answered, as they were then, in the split's order."""
-    known = {prediction["id"] for prediction in stored.predictions}
-    return [row for row in reference.judged_rows(split) if row["id"] in known]
-
-
 def english_requests() -> list[dict]:
-    """The English requests of ``dataset.retention`` as rows that can be judged; each is a phrasing of its own."""
-    calls = dataset.retention()["calls"]
+    """The English requests of ``dataset.retention`` as rows that can be judged; each is a phrasing of its own.
+
+    A row declares the tool that it asks for.
+    """
+    calls, declared = dataset.retention()["calls"], dataset.read_declarations()
     same = {"dialect": dataset.ENGLISH, "kind": "single"}
     return [
         same
         | {"id": f"english-{number}", "phrasing": f"english-{number}", "query": told["query"]}
         | {"calls": json.dumps([{key: told[key] for key in ("name", "arguments")}], ensure_ascii=False)}
+        | {"tools": json.dumps([declared[told["name"]]])}
         for number, told in enumerate(calls)
     ]
 
 
 def difference(a: list, b: list, level: str = "exact") -> dict:
-    """Reports b minus reports a over the same rows and seeds, in points: rate (of b), difference, low, high."""
+    """Reports b minus reports a over the same rows and seeds, in points.
+
+    rate (of b, a share), difference, low, high; and "seed 0", "seed 1" …, the difference of each.
+    """
     compared = scoring.compare_seeds(a, b, level)
     points = {name: 100 * getattr(compared, name) for name in ("difference", "low", "high")}
-    return {"rate": mean_rate(b, level)} | points
+    return {"rate": mean_rate(b, level)} | points | {f"seed {n}": d for n, d in enumerate(by_seed(a, b, level))}
+
+
+def by_seed(a: list, b: list, level: str = "exact") -> list[float]:
+    """Reports b minus reports a, seed by seed, in points."""
+    return [100 * (two.rate(level) - one.rate(level)) for one, two in zip(a, b, strict=True)]
+
+
+def noise(settings: list[list], level: str = "exact") -> float:
+    """How many points apart the means of two settings may be when nothing but the seed differs: two standard errors.
+
+    ``settings``: the reports of each, one a seed and as many in all. The variance between seeds is pooled over them.
+    """
+    import numpy as np
+
+    rates = np.array([[100 * report.rate(level) for report in reports] for reports in settings])
+    return float(2 * (2 * rates.var(axis=1, ddof=1).mean() / rates.shape[1]) ** 0.5)
+
+
+def middle(losses) -> tuple[float, float]:
+    """Mean loss in the second quarter of the steps and in the third, over runs: losses (runs, steps)."""
+    import numpy as np
+
+    quarters = np.array_split(np.asarray(losses), 4, axis=1)
+    return float(quarters[1].mean()), float(quarters[2].mean())
+
+
+def told(estimate: Estimate, up: str, down: str, unclear: str) -> str:
+    """Which word an estimate deserves: ``unclear`` while its interval holds zero."""
+    return up if estimate.low > 0 else down if estimate.high < 0 else unclear
 
 
 def per_row(reports: list, rows: list[dict], level: str = "exact"):
