@@ -214,11 +214,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=12, help="test rows whose prompts are read")
     arguments = parser.parse_args()
     version = subprocess.run([arguments.server, "--version"], capture_output=True, text=True, check=False)
+    lines = (version.stdout + version.stderr).splitlines()  # those of CUDA's start come first
     told = {
-        "provenance": reference.provenance((0,)), "llama_cpp": (version.stdout + version.stderr).splitlines()[0],
-        "cores": CORES, "tokens": TOKENS, "processor": clock.processor(),
+        "llama_cpp": next((line for line in lines if line.startswith("version")), ""), "cores": CORES, "tokens": TOKENS,
+        "processor": clock.processor(),  # asked first: once CUDA has begun, it is the GPU
     }  # fmt: skip
-    Path(arguments.out).write_text(json.dumps(told | {"results": run_all(arguments)}), encoding="utf-8")
+    told = {"provenance": reference.provenance((0,)) | told, "results": run_all(arguments)}
+    Path(arguments.out).write_text(json.dumps(told), encoding="utf-8")
 
 
 if __name__ == "__main__":

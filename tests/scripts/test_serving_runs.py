@@ -1,12 +1,13 @@
 """Serving numbers: a real server and a real model answer, and what is measured is of that answer."""
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from helpers import checkpoints, gguf
+from helpers import checkpoints, gguf, reference
 from scripts.experiments import serving_runs
 
 PROMPT = [2, *range(5000, 5060)]
@@ -41,6 +42,20 @@ def test_transformers_answers_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(serving_runs, "TOKENS", 3)
     folder = checkpoints.ensure("gemma").path
     check(serving_runs.in_own_process(folder, [PROMPT], gpu=False))
+
+
+def test_what_is_kept_can_be_read_and_says_what_ran_where(monkeypatch, tmp_path):
+    program = tmp_path / "llama-server"
+    program.write_text("#!/bin/sh\necho 'ggml_cuda_init: found 1 CUDA devices:'\necho 'version: 12 (abc)' >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(serving_runs, "run_all", lambda _: [{"engine": "llama.cpp, Q8_0"}])
+    asked = ["serving_runs", "checkpoint", "adapter", str(program), str(tmp_path / "serving.json"), "--base-gguf", "x"]
+    monkeypatch.setattr(sys, "argv", asked)
+    serving_runs.main()
+    stored = reference.load("serving", tmp_path)
+    assert stored.results == [{"engine": "llama.cpp, Q8_0"}] and stored.provenance["processor"].endswith(" cores")
+    assert stored.provenance["llama_cpp"] == "version: 12 (abc)"
+    assert (stored.provenance["cores"], stored.provenance["tokens"]) == (serving_runs.CORES, serving_runs.TOKENS)
 
 
 def _read(path: Path) -> str:

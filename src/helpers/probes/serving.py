@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -16,6 +17,11 @@ from ..errors import CourseError
 from ..llama_server import Server
 
 
+def dtype() -> str:
+    """In which dtype ``benchmark`` loads transformers' model: bfloat16, or float32 where that is faster on this CPU."""
+    return "bfloat16" if environment.multiplies_bf16() else "float32"
+
+
 def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -> dict:
     """Load a model in a process of its own and generate ``tokens`` tokens greedily after a prompt, without a stop.
 
@@ -24,6 +30,26 @@ def benchmark(engine: str, path: Path | str, ids: list[int], tokens: int = 32) -
     when the process fails.
     """
     return _in_own_process({"engine": engine, "path": str(path), "prompt": list(ids), "tokens": tokens})
+
+
+def stored_table(results: list[dict]):
+    """What ``scripts.experiments.serving_runs`` stored, a line each place and engine: a pandas.DataFrame.
+
+    Seconds to the first token and tokens a second after it are medians over the prompts.
+    """
+    import pandas
+
+    lines = {}
+    for told in results:
+        first, pace = (statistics.median(each) for each in zip(*told["answers"], strict=True))
+        lines["on the GPU" if told["gpu"] else "on two cores", told["engine"]] = {
+            "to load, s": told["load_seconds"],
+            "to the first token, s": first,
+            "tokens a second": pace,
+            "peak, MB": told["peak_bytes"] / 1e6,
+            "on the card, MB": told["gpu_bytes"] / 1e6,
+        }
+    return pandas.DataFrame(lines).T
 
 
 def context_bytes(path: Path | str, context: int, keep_all: bool = False) -> int:
@@ -79,7 +105,7 @@ def _bench_transformers(asked: dict) -> dict:
     import torch
 
     started = time.perf_counter()
-    model = checkpoints.load_model(checkpoints.Checkpoint(asked["path"], "", ""), dtype="bfloat16", device="cpu")
+    model = checkpoints.load_model(checkpoints.Checkpoint(asked["path"], "", ""), dtype=dtype(), device="cpu")
     loaded, ids = time.perf_counter() - started, torch.tensor([asked["prompt"]])
     spent = []
     for tokens in (1, asked["tokens"] + 1):
