@@ -35,6 +35,7 @@ ADAPTER = REFERENCE / "adapter"
 JUDGED_ROWS = REFERENCE / "judged_rows.jsonl.gz"
 #: The splits on which the adapter was chosen among its candidates, before a test or a ring was looked at.
 CHOSEN_ON = ("universe_validation", "validation")
+LONG = 200  # characters of an argument that provenance leaves out: a list of runs, say
 PROVENANCE = ("device", "torch", "unsloth", "transformers", "seeds", "date", "command", "revision")
 
 
@@ -159,7 +160,7 @@ def provenance(seeds, device: str | None = None) -> dict:
         "device": device or environment.device_name(),
         "seeds": list(seeds),
         "date": date.today().isoformat(),
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *(word if len(word) < LONG else "…" for word in sys.argv)]),
         "revision": found or os.environ.get("COURSE_REVISION", ""),  # a GPU host has the files alone
     }
 
