@@ -461,7 +461,7 @@ pace = there["tokens a second"]
 for place, each in pace.groupby(level=0):
     (_, fast), (_, slow) = each.idxmax(), each.idxmin()
     times = each.max() / each.min()
-    print(f"{place} {fast} writes most tokens a second, {times:.1f} times as many as {slow}")
+    print(f"{place}: {fast} writes most tokens a second, {times:.1f} times as many as {slow}")
 best = pace.groupby(level=0).max()
 print(f"most on the GPU ÷ most on two cores: {best['on the GPU'] / best['on two cores']:.1f}")
 there.style.format("{:,.0f}").format("{:.3f}", subset=["to load, s", "to the first token, s"])
