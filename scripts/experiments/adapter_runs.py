@@ -2,7 +2,7 @@
 
     python -m scripts.experiments.adapter_runs draw CHECKPOINT FOLDER [--seal SEAL] [--jobs 48]   rows to token ids
     python -m scripts.experiments.adapter_runs train CHECKPOINT FOLDER OUT --group recipe         the group's runs
-    python -m scripts.experiments.adapter_runs keep OUT TARGET --group recipe                     to assets/reference
+    python -m scripts.experiments.adapter_runs keep OUT TARGET --group recipe [--join]            to assets/reference
 
 A run that is under OUT is not run again, and one that was interrupted goes on from its last checkpoint there, so that a
 group can be finished on another host. joblib spreads the runs, a process each, over the GPUs there are; inside
@@ -297,13 +297,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=None, help="of every pool, at most")
     parser.add_argument("--cards", default="", help="the GPUs to use, as 0,1,2 (default: all)")
     parser.add_argument("--jobs", type=int, default=4, help="processes at a time; one a card is nearly as fast as two")
+    parser.add_argument("--join", action="store_true", help="keep: the runs that TARGET holds already stay")
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no run after this long")
     arguments = parser.parse_args()
     if arguments.what == "draw":
         draw(*arguments.paths, arguments)
     elif arguments.what == "keep":
         out, target = arguments.paths
-        run_scores.keep(out, arguments.group, target)
+        run_scores.keep(out, arguments.group, target, arguments.join)
     else:
         told = json.loads(arguments.runs) if arguments.runs else []
         spread(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from helpers import dataset, generation, masking, reference, scoring
 from helpers.checkpoints import without_adapter
+from helpers.errors import CourseError
 from helpers.probes import stored_runs
 
 from . import lines
@@ -145,21 +146,39 @@ def results(out: Path, group: str) -> Iterator[tuple[dict, list[str]]]:
         yield json.loads(path.read_text(encoding="utf-8")), texts
 
 
-def keep(out: Path, group: str, target: Path) -> None:
+def keep(out: Path, group: str, target: Path, join: bool = False) -> None:
     """Write what a group's runs gave to TARGET.json and TARGET.jsonl.gz (see the module).
 
-    Each run says where it ran; the file's provenance is its last run's, with all seeds.
+    Each run says where it ran; the file's provenance is its last run's, with all seeds. With ``join``, the runs that
+    TARGET holds and OUT does not stay; raises CourseError if they were judged on other rows.
     """
     rows = judged(group)
-    found = []
-    read = [row | {"tools": scoring.declared_defaults(row)} for row in rows]
-    predictions = [{"run": "gold"} | {key: row.get(key, "[]") for key in GOLD} for row in read]
-    for told, texts in results(out, group):
-        for kept, cut in told.pop("truncated", {}).items():
-            predictions += [{"run": told["file"], "rank_kept": int(kept), "text": text} for text in cut]
-        found.append(told | {"scores": rates(rows, texts)})
-        predictions += [{"run": told["file"], "text": text} for text in texts]
-    sources = [told["provenance"] for told in found if "provenance" in told] or [reference.provenance(())]
-    source = max(sources, key=lambda told: told["date"]) | {"seeds": sorted({told["seed"] for told in found})}
+    gold = [{key: row.get(key, "[]") for key in GOLD} for row in rows]
+    gold = [told | {"tools": scoring.declared_defaults(row)} for told, row in zip(gold, rows, strict=True)]
+    found = {told["file"]: (told, texts) for told, texts in results(out, group)}
+    if join and target.with_suffix(".json").exists():
+        found = _stored(target, gold) | found
+    predictions, kept = [{"run": "gold"} | told for told in gold], []
+    for name, (told, texts) in sorted(found.items()):
+        for rank, cut in told.pop("truncated", {}).items():
+            predictions += [{"run": name, "rank_kept": int(rank), "text": text} for text in cut]
+        kept.append(told | {"scores": rates(rows, texts)})
+        predictions += [{"run": name, "text": text} for text in texts]
+    sources = [told["provenance"] for told in kept if "provenance" in told] or [reference.provenance(())]
+    source = max(sources, key=lambda told: told["date"]) | {"seeds": sorted({told["seed"] for told in kept})}
     lines.write(target.with_suffix(".jsonl.gz"), predictions)
-    target.with_suffix(".json").write_text(json.dumps({"provenance": source, "results": found}), encoding="utf-8")
+    target.with_suffix(".json").write_text(json.dumps({"provenance": source, "results": kept}), encoding="utf-8")
+
+
+def _stored(target: Path, gold: list[dict]) -> dict[str, tuple[dict, list[str]]]:
+    """The runs that ``keep`` wrote to TARGET: name -> (what is told of it, its texts)."""
+    stored = reference.load(target.name, target.parent)
+    rows, texts = texts_of(stored)
+    if [{key: row[key] for key in GOLD} for row in rows] != gold:
+        raise CourseError(f"the runs in {target.name} were judged on other rows", "keep without --join")
+    found = {told["file"]: (told, texts[told["file"]]) for told in stored.results}
+    for line in stored.predictions:
+        if "rank_kept" in line:
+            cut = found[line["run"]][0].setdefault("truncated", {})
+            cut.setdefault(line["rank_kept"], []).append(line["text"])
+    return found

@@ -9,6 +9,7 @@ import torch
 from tiny_gemma import tiny_config
 
 from helpers import dataset, masking, reference, universe
+from helpers.errors import CourseError
 from scripts.experiments import (
     adapter_runs,
     benchmark_gpu_step,
@@ -115,6 +116,26 @@ def test_a_candidate_is_asked_again_with_fewer_singular_values(tiny_checkpoint, 
     assert cut == [2, 2, 1, 1] and "truncated" not in kept.results[0]
     rows, texts = run_scores.texts_of(kept)
     assert len(rows) == 4 and list(map(len, texts.values())) == [4]
+
+
+def test_runs_of_two_hosts_are_kept_together(tmp_path, monkeypatch):
+    rows = dataset.load("validation", 1).select(range(2)).to_list()
+    monkeypatch.setattr(run_scores, "judged", lambda group: rows)
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        told = {"file": f"scaling-x-{seed}", "seed": seed, "provenance": reference.provenance((seed,))}
+        told["truncated"] = {"2": ["cut", f"at {seed}"]}
+        (tmp_path / str(seed) / f"scaling-x-{seed}.json").write_text(json.dumps(told), encoding="utf-8")
+        lines.write(tmp_path / str(seed) / f"scaling-x-{seed}.jsonl.gz", [{"text": f"{seed}{n}"} for n in (0, 1)])
+        run_scores.keep(tmp_path / str(seed), "scaling", tmp_path / "kept", join=True)
+    kept = reference.load("kept", tmp_path)
+    assert [told["seed"] for told in kept.results] == kept.provenance["seeds"] == [0, 1]
+    assert run_scores.texts_of(kept)[1] == {"scaling-x-0": ["00", "01"], "scaling-x-1": ["10", "11"]}
+    cut = [(line["run"], line["text"]) for line in kept.predictions if "rank_kept" in line]
+    assert cut == [(f"scaling-x-{seed}", text) for seed in (0, 1) for text in ("cut", f"at {seed}")]
+    rows.pop()
+    with pytest.raises(CourseError, match="judged on other rows → keep without --join"):
+        run_scores.keep(tmp_path / "1", "scaling", tmp_path / "kept", join=True)
 
 
 @pytest.mark.slow
