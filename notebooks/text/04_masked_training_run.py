@@ -962,8 +962,8 @@ most = "the rate with the most exact calls"
 bet_rate = exercises.bet("learning-rate", most, options=[f"{rate:g}" for rate in name_at])
 
 # %% [markdown]
-# Exact calls are judged on *validation* rows, because a learning rate is a choice. If English were what the rate escapes from, English should
-# suffer and Arabic should not. So every run also read 40 plain passages in each language, which have nothing to do with tools.
+# Exact calls are judged on *validation* rows, because a learning rate is a choice. If a rate escaped from what is English alone, English text should
+# suffer and Arabic text should not. So every run also read 40 plain passages in each language, which have nothing to do with tools. Their perplexity says how surprised the model is by them; higher is worse.
 
 # %% tags=["nbval-ignore-output"]
 import pandas
@@ -986,7 +986,7 @@ plots.show(*figures.rates_and_perplexity(runs, untrained | {"exact": of_base.rat
 
 # %% [markdown]
 # What would *English-only minima* look like? A run that sits in a minimum has a loss that no longer falls, although its rate is not yet low. Until the third quarter of the steps ends,
-# the cosine keeps a sixth of its peak or more. So compare that quarter with the one before.
+# the cosine keeps a sixth of its peak or more. So look at that quarter and the one before, and mind where the first descent ends. A level loss is no proof of a minimum: a low rate that is merely slow may look the same. A loss that keeps falling rules one out.
 
 # %% tags=["nbval-ignore-output"]
 curves = runs.groupby("learning_rate")["loss"].apply(list)  # a list of losses for each run
@@ -1011,8 +1011,9 @@ in_english, in_arabic = (
 plots.show(*figures.languages_by_rate(in_english, in_arabic, gaps))
 
 # %% [markdown]
-# Three questions decide. At the lowest rate, is the loss stuck? Does the gap close between that rate and the guide's by more than its interval, and in every seed? And if it closes, who moves: does Arabic catch
-# up, or does English fall? For the last, look at the way in two parts, up to the rate at which English does best and from there to 1e-3.
+# Three questions decide. Is the loss stuck below the guide's rate? Does the gap close from the lowest rate to the guide's by more than its interval, and in every seed? And if it closes, who moves: does Arabic catch
+# up, or does English fall? For the last, take the way in two parts: up to the rate at which English does best, and from there to 1e-3. Seeds have a noise of their own; in English it is printed below. It is how far the means of two settings
+# may lie apart when only the seeds differ.
 
 # %% tags=["nbval-ignore-output"]
 low, best, high = min(name_at), max(in_english, key=lambda rate: in_english[rate].value), 1e-3
@@ -1024,10 +1025,17 @@ def changes(start, end):
     return [*map(stored_runs.clustered, both), stored_runs.gap(*both)]
 
 
-second, third = stored_runs.middle(curves[low])
-print(f"loss at {low:g}, second quarter of the steps: {second:.3f}, third: {third:.3f}")
-seeds = [stored_runs.by_seed(some[name_at[low]], some[USUAL]) for some in (asked, scored)]
-print("change of the gap, seed by seed:", ", ".join(f"{a - b:+.0f}" for a, b in zip(*seeds)))
+second, third = stored_runs.middle(curves[best])
+for rate in name_at:  # 25 steps each, from step 50 to step 150, the mean of the seeds
+    parts = pandas.DataFrame(curves[rate]).mean().to_numpy().reshape(8, -1).mean(1)[2:6]
+    print(f"loss at {rate:g}, by halves of both quarters:", *(f"{part:.2f}" for part in parts))
+for start in (low, best):
+    seeds = [stored_runs.by_seed(some[name_at[start]], some[USUAL]) for some in (asked, scored)]
+    for name, points in zip(("English", "Arabic"), seeds):
+        by_seed = ", ".join(f"{d:+.0f}" for d in points)
+        print(f"{name} from {start:g} to {high:g}, seed by seed: {by_seed}")
+    print("  so the gap:", ", ".join(f"{a - b:+.0f}" for a, b in zip(*seeds)))
+print(f"noise in English: {stored_runs.noise(list(asked.values())):.1f} points")
 whole, first, last = (changes(*ends) for ends in ((low, high), (low, best), (best, high)))
 ways = {f"{low:g} to {high:g}": whole, f"{low:g} to {best:g}": first, f"{best:g} to {high:g}": last}
 spelled = "{0.value:+.0f} [{0.low:+.0f}, {0.high:+.0f}]".format
@@ -1054,19 +1062,22 @@ told = {
 verdict("30-lr-escapes-english", measured=whole[2].value, **told, **prose)
 
 # %% [markdown]
-# **Why.** A high rate moves all weights further, whatever language they serve; nothing singles out English. A low rate gets less far in 200 steps. Whether it would get there in more of them, these runs do not
-# say. Where English comes first, a likely reason is that the base has read far more of it, so that fewer updates do; that was not tested. Two things to mind. A lead in points has to shrink where both languages come near
-# all or none. And the rate at which English does best was found by looking, so part of its fall from there may be luck.
+# **Why.** A low rate gets less far in 200 steps. At the lowest one the loss is nearly level from step 75 on, and above that of its neighbours. Whether it would come down in more steps, these runs do not say. Half and a fifth of the guide's rate are
+# not stuck: their loss keeps falling. Where English comes first, a likely reason is that the base has read far more of it, so that fewer updates do. Where it falls, one is that all rows are Arabic and a high rate overwrites more. Neither was tested.
 #
-# The price is in the first figure: what the rate does to passages that have nothing to do with calls. The passages were written for the course and are few; [perplexities][g-perplexity] of 40 short texts say that a model has moved, not how useful it still is.
+# **What this cannot tell.** The English requests are not the Arabic rows in translation: each asks for one call and declares one tool, where an Arabic row declares several. So the *size* of a gap mixes language with difficulty; its change from rate to rate
+# does so less. The scale matters too. In points both languages gain alike up to 5e-4; as a ratio, Arabic gains far more, since it starts from less than half. And the rate at which English does best was found by looking, so part of its fall from there may be luck. The fall
+# is hardly larger than the noise, and in one seed of three English stands and Arabic rises.
+#
+# The price is in the first figure: what the rate does to passages that have nothing to do with calls. At 1e-3 Arabic text suffers more than English, the reverse of what an escape from English would do. The passages were written for the course and are few; [perplexities][g-perplexity] of 40 short texts say that a model has moved, not how useful it still is.
 #
 # [g-perplexity]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#perplexity
 #
 # Is 1e-3 at least better than its neighbours? Schedules stand beside it. Differences are against the guide's recipe, in points of exact calls: the mean with its
 # 95 % interval, and a small mark for each seed.
 #
-# The interval draws other rows; it does not draw other trainings. The seeds do: a seed stands for the adapter's first weights and for which rows come, in which order. How far its seeds lie apart within a setting says how far the
-# means of two settings may differ when nothing but the seed does. Take that as the noise of this experiment, and believe only what is beyond both.
+# The interval draws other rows; it does not draw other trainings. The seeds do: a seed stands for the adapter's first weights and for which rows come, in which order. How far seeds lie apart within a setting says how far the
+# means of two settings may differ when nothing but the seed does. Two standard errors of such a difference are called the *noise* here. Believe only what is beyond both. With seven comparisons, expect that one a little beyond may be chance.
 
 # %% tags=["nbval-ignore-output"]
 lines = {n: stored_runs.difference(scored[USUAL], s) for n, s in scored.items() if n != USUAL}
@@ -1084,8 +1095,10 @@ plots.show(*figures.changes(against))
 against.assign(held_out_loss=held_out).round(2)
 
 # %% [markdown]
-# Read the list above the figure first. If half the guide's rate is on it, that rate is the better choice, because it forgets less (see the first figure). If *linear* is on it and
-# *constant* is not, what counts is that the rate falls, not how. The last column is a loss on rows of tools that no run was trained on. It chose nothing, so it is a second opinion on the same question.
+# Read the list above the figure first. What is on it may still differ, by less than these runs can show. If half the guide's rate is on it, that rate is the better choice, because it forgets less (see the first figure). If *linear* is on it and
+# *constant* is not, the fall of the rate counts, and its shape was not seen to. A constant rate of half the height was not tried; a good part of the harm may be that 1e-3 is high for the last steps.
+#
+# The last column is the loss on rows of tool families that no run was trained on. It chose nothing, so it is a second opinion. Compare the rates in it: is the guide's the lowest?
 #
 # > **LR Scheduler (Cosine):** Gradually decays the learning rate:
 #
@@ -1116,21 +1129,22 @@ plots.show(*figures.changes(table))
 table.round(2)
 
 # %% [markdown]
-# - **Stop tokens without a label.** The models do not learn to stop; the next cell counts how many of their answers ran into the limit.
-# - **No gradient through the prompt** (cut at the prompt's keys and values). This is what a model would be whose
-#   weights really ignored the input, and it settles section 4.5 from the other side.
-# - **Loss on the whole sequence.** It spends its updates on declarations that it will never write.
-# - **Tool results labelled**, as Unsloth's masking does. Few rows have a tool result, and the harm is in what the
-#   model learns to invent, which this score does not see.
+# - **Stop tokens without a label.** The models do not learn to stop; the next cell counts how many of their answers ran into the limit. An answer that does not stop is never exact, so
+#   this is all that there was to lose.
+# - **No gradient through the prompt** (cut at the prompt's keys and values). The loss then moves no weight by way of
+#   the prompt's positions. Section 4.5 found a gradient there; this says what it is worth.
+# - **Loss on the whole sequence.** A likely reason for its cost: updates go to declarations that the model will never write.
+# - **Tool results labelled**, as Unsloth's masking does. Few rows have a tool result. What a model so trained may invent in
+#   a tool's place, this score does not see.
 # - **Means** and **sum** are the other two losses of section 4.6: the mean of four quarters' means, and no division at all.
 #
-# The noise is that of these rows and settings now, made as above.
+# The next cell computes the noise again, as above, for these rows and settings.
 
 # %%
 noise = stored_runs.noise([usual, *others])
 large = table.index[(table["high"] < 0) & (table["difference"] < -noise)]
 costly = ", ".join(large) or "none"
-print(f"costs more than its interval and a noise of {noise:.1f} points: {costly}")
+print(f"cost beyond the interval and beyond a noise of {noise:.1f} points: {costly}")
 endless = [r["file"] for r in compared if r["name"] == "stop tokens unlabelled"]
 written = [answer for file in endless for answer in guide.answers(judged, file)]
 ran_out = sum(answer.stopped_by == generation.LIMIT for answer in written)
@@ -1175,11 +1189,11 @@ for name in (USUAL, "means", "sum"):
     print(line)
 
 # %% [markdown]
-# A factor that is the same in every step drops out in Adam. What is left of the sum is that every step whose norm is cut counts alike, whatever its tokens. So do not expect from these lines what plain gradient descent would show: there, a sum would want a learning
-# rate of its own.
+# A factor that is the same in every step drops out in Adam. A norm that is cut makes steps count alike, however many tokens they hold, and with the guide's recipe nearly all are cut as well. So little is left by which a sum could differ. Do not expect that of plain gradient
+# descent: there, a sum would want a learning rate of its own.
 #
-# **What this cannot tell.** All runs are short: in 200 steps no row comes twice. With more steps some differences may close, above all that of the
-# whole-sequence loss.
+# **What this cannot tell.** All runs are short: in 200 steps no row comes twice. With more steps some differences may close, perhaps that of the whole-sequence loss. Each setting has three seeds,
+# and all share one base, one rank and one set of data.
 
 # %% [markdown]
 # ### What makes the run possible on two cores

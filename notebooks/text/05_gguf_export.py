@@ -467,8 +467,11 @@ print(f"most on the GPU ÷ most on two cores: {best['on the GPU'] / best['on two
 there.style.format("{:,.0f}").format("{:.3f}", subset=["to load, s", "to the first token, s"])
 
 # %% [markdown]
-# Within a half of the table the engine changes, between the halves the machine does. The first token waits until the whole prompt is read, so that every declared tool is paid for there; each token
-# after it is one more pass through all layers. And this is one request at a time. Many at once, where a GPU gains most, were not asked.
+# Between the halves of the table the machine changes. Within a half the engine does, and the file with it: against transformers, llama.cpp also has the smaller weights. The last line above divides the best of one half by the best of the other, which may be different files.
+#
+# The first token waits until the whole prompt is read, so every declared tool is paid for there. Each token after it is one more pass through all layers. The two columns need not have the same winner: look at the two cores.
+#
+# This is one request at a time. Many at once, where a GPU gains most, were not asked.
 #
 # ## 5.6 · What would a phone need? (deeper)
 #
@@ -1018,8 +1021,8 @@ plots.show(
 )
 
 # %% [markdown]
-# Frozen weights cannot diverge, and there is no step for α to scale. If α were the cause, the replayed losses of those batches would look like the rest. And does a spike stay? A loss that
-# diverges does not come back by itself at the next step:
+# Frozen weights cannot diverge, and there is no step for α to scale. If α alone were the cause, the replayed losses of those batches would look like the rest. And does a spike stay? A loss that
+# diverges seldom comes back by itself at the next step:
 
 # %% tags=["nbval-ignore-output"]
 back = np.mean(~spikes[np.flatnonzero(spikes[:-1]) + 1])
@@ -1522,8 +1525,8 @@ pandas.DataFrame(counted).T.style.format(escape="html").set_properties(**left)
 # *Rank and α.* A low rank keeps the syntax, as the guide suspects, and loses exact calls. But it loses them in the standard language as much as in the dialects (45), so dialects are not the reason. And α = 2r
 # ensures nothing that a learning rate does not also decide (12, 13).
 #
-# *The learning rate.* At 1e-3 English leads Arabic no more, but because English falls; up to half that rate both gain alike, and plain text of both languages pays for the high one (30). At the lowest rate the loss was
-# still falling. Low rates were slow, not stuck: there is no English valley to jump out of that we could find.
+# *The learning rate.* At 1e-3 English leads Arabic no more, on average because English falls; up to half that rate both gain about as many points, and plain text of both languages pays for the high one (30). Half and a fifth of the
+# guide's rate were not stuck, and at the lowest the runs do not say. We found no English valley to jump out of.
 #
 # *Spikes.* They come with hard batches, and do not become more with α (32). The advice sends a reader to the wrong knob.
 #

@@ -24,7 +24,7 @@ SURPRISING = {
     15: "Selective checkpointing runs the whole layer again.",
     17: "Checkpointing does not make memory linear in the length; the attention kernel does.",
     18: "Most of what a step holds is the vocabulary.",
-    30: "At the guide's learning rate English leads Arabic no more, as English falls; low rates were slow, not stuck.",
+    30: "At the guide's learning rate English leads Arabic no more; on average it is English that moves.",
     45: "A low rank costs standard Arabic as much as the dialects.",
 }
 

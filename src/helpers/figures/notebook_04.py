@@ -138,7 +138,9 @@ def languages_by_rate(english: dict, arabic: dict, gaps: dict):
     axes[1].set(ylabel="gap, points")
     axes[1].axhline(0, color="black", linestyle="--", linewidth=1)
     leads = ", ".join(f"{round(one.value)} at {rate:g}" for rate, one in gaps.items())
-    return figure, f"English leads Arabic by these points of exact calls: {leads}; whiskers are 95 % intervals."
+    clear = [f"{rate:g}" for rate, one in gaps.items() if one.low > 0 or one.high < 0]
+    beyond = f"the 95 % interval excludes zero at {', '.join(clear) or 'no rate'}"
+    return figure, f"English minus Arabic, in points of exact calls: {leads}; {beyond}."
 
 
 def losses_by_rate(curves):
@@ -164,7 +166,7 @@ def losses_by_rate(curves):
     told = ", ".join(
         "{1:.2f} → {2:.2f} at {0:g}".format(rate, *stored_runs.middle(runs)) for rate, runs in curves.items()
     )
-    return figure, f"Mean loss from the second quarter of the steps to the third: {told}."
+    return figure, f"Mean loss from the fourth eighth of the steps to the sixth: {told}."
 
 
 def changes(table):
@@ -186,8 +188,8 @@ def changes(table):
     axis.axvline(0, color="black", linestyle="--", linewidth=1)
     axis.set_yticks(range(len(table)), table.index)
     axis.set(xlabel="points of exact calls, against the guide's recipe")
-    axis.legend(fontsize=7, loc="best")
-    clear = table.index[table["high"] < -10]
-    told = f"{len(clear)} of {len(table)} changes clearly cost more than ten points of exact calls"
-    costs = "; ".join(f"{name} {table.loc[name, 'difference']:+.0f}" for name in clear)
+    axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+    clear = table.index[table["high"] < 0]
+    told = f"{len(clear)} of {len(table)} changes cost exact calls by more than their interval"
+    costs = "; ".join(f"{name}, {-table.loc[name, 'difference']:.0f} points" for name in clear)
     return figure, f"{told}: {costs}." if costs else f"{told}."
