@@ -1,7 +1,7 @@
 """Training runs behind the reference adapter, on GPUs: which recipe makes a small model call tools it has never seen?
 
     python -m scripts.experiments.adapter_runs draw CHECKPOINT FOLDER [--seal SEAL] [--jobs 48]   rows to token ids
-    python -m scripts.experiments.adapter_runs train CHECKPOINT FOLDER OUT --group recipe         the group's runs
+    python -m scripts.experiments.adapter_runs train CHECKPOINT FOLDER OUT --group recipe [--missing]   its runs
     python -m scripts.experiments.adapter_runs keep OUT TARGET --group recipe [--join]            to assets/reference
 
 A run that is under OUT is not run again, and one that was interrupted goes on from its last checkpoint there, so that a
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from helpers import reference
 from helpers.errors import CourseError
+from helpers.paths import REFERENCE
 
 from . import lines, run_scores, token_pools
 from .run_groups import TARGETS, Run, runs_of
@@ -267,6 +268,13 @@ def spread(runs: list[Run], checkpoint: Path, folder: Path, out: Path, arguments
         print(told, flush=True)
 
 
+def lacking(runs: list[Run], folder: Path = REFERENCE) -> list[Run]:
+    """The runs that FOLDER/GROUP.json does not hold: a group that another host began is finished here."""
+    groups = {run.group for run in runs if (folder / f"{run.group}.json").exists()}
+    kept = {told["file"] for group in groups for told in reference.load(group, folder).results if "file" in told}
+    return [run for run in runs if run.file not in kept]
+
+
 def draw(checkpoint: Path, folder: Path, arguments) -> None:
     """Every pool's rounds, and what the base writes by itself."""
     from transformers import AutoTokenizer
@@ -297,6 +305,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=None, help="of every pool, at most")
     parser.add_argument("--cards", default="", help="the GPUs to use, as 0,1,2 (default: all)")
     parser.add_argument("--jobs", type=int, default=4, help="processes at a time; one a card is nearly as fast as two")
+    parser.add_argument("--missing", action="store_true", help="train: what assets/reference/GROUP.json lacks")
     parser.add_argument("--join", action="store_true", help="keep: the runs that TARGET holds already stay")
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no run after this long")
     arguments = parser.parse_args()
@@ -306,10 +315,9 @@ def main() -> None:
         out, target = arguments.paths
         run_scores.keep(out, arguments.group, target, arguments.join)
     else:
-        told = json.loads(arguments.runs) if arguments.runs else []
-        spread(
-            [Run(**each) for each in told] or runs_of(arguments.group, arguments.paths[2]), *arguments.paths, arguments
-        )
+        told = json.loads(arguments.runs) if arguments.runs else None
+        runs = runs_of(arguments.group, arguments.paths[2]) if told is None else [Run(**each) for each in told]
+        spread(lacking(runs) if arguments.missing else runs, *arguments.paths, arguments)
 
 
 if __name__ == "__main__":

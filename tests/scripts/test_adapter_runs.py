@@ -138,6 +138,14 @@ def test_runs_of_two_hosts_are_kept_together(tmp_path, monkeypatch):
         run_scores.keep(tmp_path / "1", "scaling", tmp_path / "kept", join=True)
 
 
+def test_what_another_host_stored_is_not_run_again(tmp_path):
+    runs = [run_groups.Run("scaling", "x", seed=seed) for seed in (0, 1, 2)]
+    assert adapter_runs.lacking(runs, tmp_path) == runs
+    kept = {"provenance": reference.provenance((1,)), "results": [{"file": runs[1].file, "seed": 1}]}
+    (tmp_path / "scaling.json").write_text(json.dumps(kept), encoding="utf-8")
+    assert adapter_runs.lacking(runs, tmp_path) == [runs[0], runs[2]]
+
+
 @pytest.mark.slow
 def test_bfcl_is_answered_and_says_where(tiny_checkpoint, tmp_path, monkeypatch):
     rows = dataset.load("validation", 1).select(range(2)).to_list()
