@@ -302,7 +302,7 @@ notebook_00.shown(chat.render(turns, tools=[get_weather]))
 # %% [markdown]
 # ## 0.6 · The map: what the guide claims
 #
-# One more bet before the map, on the course's longest run. Notebook 04 trains the model for a few minutes. An *exact* call
+# One more bet before the map, on the course's longest run. Notebook 04 trains the model, for a quarter of an hour on slow cores. An *exact* call
 # names the right function and has every argument right.
 
 # %%

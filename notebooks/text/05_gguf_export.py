@@ -1485,7 +1485,7 @@ exercises.recap({
 #
 # ### What the guide gets right, and what we would rewrite
 #
-# Six notebooks have settled its claims one by one. First the count, out of the ledger; the numbers are those of the cards.
+# Five notebooks have settled its claims one by one. First the count, out of the ledger; the numbers are those of the cards.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims

@@ -3,8 +3,9 @@
     python -m scripts.publish.release check FOLDER [--again]   run everything, one table   (make release FOLDER=…)
     python -m scripts.publish.release zip [OUT]                build/course.zip, or OUT    (make zip)
 
-``check`` clones HEAD into FOLDER/clone and runs there, one after the other, ``make run``, ``test``, ``rehearse``,
-``site``, and ``slides`` where the Makefile has it. It goes on after a failure and ends with 1 if anything failed. The
+``check`` clones HEAD into FOLDER/clone and runs there ``make setup``, then ``run`` and ``rehearse`` side by side, each
+on half of the cores, and after them ``test``, ``site``, and ``slides``, those of them that the Makefile has. It goes on
+after a failure and ends with 1 if anything failed. The
 caches of the course and of the hub are FOLDER/cache, empty at first; pip's own stays. Called again with the same FOLDER
 and HEAD it goes on where it was: a step whose log ended well is not run again, unless ``--again`` asks for it.
 FOLDER lies outside every course: the setup cell that is rehearsed would find that course and not clone. Test material
@@ -20,6 +21,7 @@ import shlex
 import subprocess
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,8 @@ from .course_zip import git, write_zip
 from .site import megabytes
 
 ROOT = Path(__file__).resolve().parents[2]  # of this clone, wherever helpers is installed from
-STEPS = ("run", "test", "rehearse", "site", "slides")
+STEPS = ("setup", "run", "rehearse", "test", "site", "slides")
+SIDE_BY_SIDE = ("run", "rehearse")  # a notebook alone leaves most of a second core idle; test fills both by itself
 FORGOTTEN = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "FOLDER", "NB", "OPTIONS", "OUT", "RUN", "VENV",
              "HF_TOKEN", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}  # fmt: skip
 _ENDED = re.compile(r"^release: ended with (-?\d+) after ([\d.]+) minutes\n\Z", re.M)
@@ -94,8 +97,11 @@ def commands(clone: Path) -> dict[str, list[str]]:
     return found
 
 
-def run(step: str, words: list[str], folder: Path, again: bool = False) -> Row:
-    """Run one step in the clone with its output in a log, whose last line says how it ended; or read that line."""
+def run(step: str, words: list[str], folder: Path, again: bool = False, threads: int | None = None) -> Row:
+    """Run one step in the clone with its output in a log, whose last line says how it ended; or read that line.
+
+    ``threads``: how many it computes with, all that there are unless given.
+    """
     log = folder / "logs" / f"{step}.log"
     log.parent.mkdir(exist_ok=True)
     before = _ENDED.search(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else None
@@ -104,6 +110,7 @@ def run(step: str, words: list[str], folder: Path, again: bool = False) -> Row:
         return Row(step, "well", before[2], str(log))
     own = {name: value for name, value in os.environ.items() if name not in FORGOTTEN and name[:7] != "COURSE_"}
     own |= {"COURSE_CACHE": str(folder / "cache"), "HF_HOME": str(folder / "cache" / "huggingface")}
+    own |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     print(f"{step}: begun at {time.strftime('%H:%M')} → {log}", flush=True)
     started = time.monotonic()
     with log.open("w", encoding="utf-8") as told:
@@ -157,7 +164,16 @@ def check(root: Path, folder: Path, steps: dict[str, list[str]] | None = None, a
     ``steps`` stand for ``commands``. Raises CourseError before the first step for what cannot be checked.
     """
     clone = prepare(root, folder := folder.resolve())
-    rows = [run(step, words, folder, again) for step, words in (steps or commands(clone)).items()]
+    steps = steps or commands(clone)
+    side = [step for step in SIDE_BY_SIDE if step in steps]
+    half = max(1, (os.cpu_count() or 2) // 2) if len(side) > 1 else None
+    rows: list[Row] = []
+    for step, words in steps.items():
+        if step not in side:
+            rows.append(run(step, words, folder, again))
+        elif step == side[0]:
+            with ThreadPoolExecutor() as pool:
+                rows += pool.map(lambda each: run(each, steps[each], folder, again, half), side)
     rows += facts(folder)
     print(f"\n{table(rows)}")
     return int(any(row.failed for row in rows))

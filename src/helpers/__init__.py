@@ -1,3 +1,3 @@
 """Helpers of the Arabic FunctionGemma course. Importing the package is cheap; each module loads what it needs."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

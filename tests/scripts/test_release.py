@@ -173,6 +173,30 @@ def test_what_ended_well_is_not_run_again_unless_asked(small, tmp_path):
     assert release.check(small, folder, steps, again=True) == 0 and counted.read_text() == "abcbcabc"
 
 
+def test_notebooks_run_beside_the_rehearsal_each_on_half_of_the_cores(small, tmp_path, monkeypatch):
+    """Each of the two waits until the other has begun, and both end before what follows."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    waits = """
+import os, pathlib, time
+pathlib.Path({own!r}).write_text(os.environ["OMP_NUM_THREADS"])
+until = time.time() + 30
+while not pathlib.Path({other!r}).exists() and time.time() < until: time.sleep(0.05)
+exit(time.time() > until)
+"""
+    run, rehearsal = str(tmp_path / "run"), str(tmp_path / "rehearsal")
+    last = (
+        f"import os; exit(open({run!r}).read() + open({rehearsal!r}).read() != '33' or 'OMP_NUM_THREADS' in os.environ)"
+    )
+    steps = {
+        "setup": python(""),
+        "run": python(waits.format(own=run, other=rehearsal)),
+        "rehearse": python(waits.format(own=rehearsal, other=run)),
+        "test": python(last),
+    }
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert release.check(small, tmp_path / "release", steps) == 0
+
+
 def test_a_tree_with_changes_is_refused_in_a_line(small, tmp_path):
     (small / "README.md").write_text("changed\n")
     (small / "new.txt").write_text("new\n")
