@@ -530,7 +530,8 @@ bet_cut = exercises.bet(
 )
 
 # %% [markdown]
-# First by hand: we cut the adapter here, let it answer eight test rows, and count its exact calls. The GPU did the same at k = 8, so each text can be compared.
+# First by hand: we cut the adapter here, let it answer eight test rows, and count its exact calls. The GPU did the same at k = 8, so each text can be compared. Yours may differ
+# by a word here and there, above all in answers that are no calls: another processor adds in another order, and a close choice falls the other way.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import generation, scoring
@@ -540,11 +541,11 @@ few = held_out[:8]
 lora.truncate(tuned, 8)
 here = generation.generate(tuned, tuned_tokenizer, few)
 there = reference.adapter_generations(few, rank_kept=8)
+hits, on_gpu = (scoring.score(written, few).hits("exact") for written in (here, there))
 same_text = sum(a.text == b.text for a, b in zip(here, there, strict=True))
-hits = scoring.score(here, few).hits("exact")
-print(f"{sum(hits)} of {len(hits)} calls exact")
+print(f"{sum(hits)} of {len(hits)} calls exact; on the GPU {sum(on_gpu)}")
 print(f"{same_text} of {len(few)} texts as the GPU wrote them")
-assert same_text >= len(few) - 2
+assert sum(a != b for a, b in zip(hits, on_gpu)) <= 1
 
 # %% [markdown]
 # Eight rows say little. The GPU answered 300 at every k; their scores are recomputed here from the stored texts.
