@@ -37,6 +37,14 @@ def style() -> None:
     )
 
 
+def subplots(*shape, **options):
+    """matplotlib's ``subplots`` in the course's style: the figure and its axes."""
+    import matplotlib.pyplot as plt
+
+    style()
+    return plt.subplots(*shape, **options)
+
+
 def show(figure, finding: str) -> None:
     """Display a figure as a PNG with its finding, a sentence, drawn above it and as its alt text; close it."""
     import matplotlib.pyplot as plt

@@ -17,10 +17,7 @@ ASKED = {  # colour, marker, and a factor that sets its marks beside the other's
 
 def starting_values(drawn: dict, width: int):
     """How the entries of A are distributed for each way of drawing them: name -> values; ``width`` is A's input."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 3))
+    figure, axis = plots.subplots(figsize=(7.5, 3))
     for (name, values), line, colour in zip(drawn.items(), ("-", "--"), (BLUE, RED), strict=True):
         axis.hist(values.numpy(), bins=120, histtype="step", density=True, linestyle=line, color=colour, linewidth=1.6)
         axis.plot([], [], line, color=colour, label=name)
@@ -42,10 +39,7 @@ def alpha_runs(traces: dict):
 
     The first two have the same α·η; the third has half of it.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.2))
+    figure, axes = plots.subplots(1, 2, figsize=(9.5, 3.2))
     looks = ((BLUE, "o", "-", "full"), (RED, "s", "--", "none"), (GREEN, "^", "-", "full"))
     for (name, trace), (colour, marker, line, fill) in zip(traces.items(), looks, strict=True):
         for column, axis in enumerate(axes):
@@ -132,10 +126,7 @@ def spectra(energy, effective: dict):
 
 def cuts(reports: dict):
     """Scores of an adapter whose ΔW were cut to their best k directions: k -> ``scoring.Report``; largest k: uncut."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 3.4))
+    figure, axis = plots.subplots(figsize=(7.5, 3.4))
     names = {"parse": "call parses", "name": "right function", "exact": "exact call"}
     looks = zip((BLUE, RED, GREEN), plots.MARKERS, (0.95, 1, 1.05), strict=False)
     for (level, name), (colour, marker, aside) in zip(names.items(), looks, strict=True):
@@ -189,10 +180,7 @@ def against(differences: dict, shares: dict):
     ``differences``: (tools, rank) -> a comparison with rank 32; ``shares``: (tools, rank) -> ``ranks.Estimate``, at
     rank 32 of one seed with another.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, (points, calls) = plt.subplots(1, 2, figsize=(10.5, 3.4))
+    figure, (points, calls) = plots.subplots(1, 2, figsize=(10.5, 3.4))
     for tools, (colour, marker, aside) in ASKED.items():
         tried = [rank for name, rank in shares if name == tools]
         at = [rank * aside for rank in tried]
@@ -279,10 +267,7 @@ def alpha_and_rate(exact: dict):
 
 def new_tools(scores: dict):
     """Right functions and exact calls of runs with Wilson 95 % intervals: name -> level -> [hits, n]."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 2.9))
+    figure, axis = plots.subplots(figsize=(7.5, 2.9))
     looks = {"name": ("right function", BLUE, "o"), "exact": ("exact call", RED, "^")}
     rates = {}
     for level, (label, colour, marker) in looks.items():

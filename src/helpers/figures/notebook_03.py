@@ -16,10 +16,7 @@ def held(moments: Mapping[str, dict], limit: float | None = None):
 
     ``limit``: bytes of a GPU, a dashed line.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(8.5, 0.9 + 0.5 * len(moments)))
+    figure, axis = plots.subplots(figsize=(8.5, 0.9 + 0.5 * len(moments)))
     left = [0.0] * len(moments)
     for owner, colour, hatch in zip(OWNERS, plots.OKABE_ITO, plots.HATCHES, strict=False):
         sizes = [parts[owner] / GIB for parts in moments.values()]
@@ -48,10 +45,7 @@ def loss_curves(losses, lengths):
 
     ``losses``: a table with tokens, labelled, loss and above (MiB). Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
+    figure, axes = plots.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
     looks = {"full": ("o", "-", 3), "chunked": ("s", "-", 3), "response": ("^", "--", 1)}  # the last lies on others
     for axis, few in zip(axes, (True, False), strict=True):
         shown = losses[(losses["labelled"] == 64) == few]
@@ -72,10 +66,7 @@ def growth_curves(eager: Mapping[str, list], modes, lengths):
     ``eager``: bytes at each length, by mode; ``modes``: the GPU's table with attention, mode, tokens and above (MiB).
     Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
+    figure, axes = plots.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     names = {"none": "no checkpointing", "layer": "every layer"}
     for axis, (mode, name) in zip(axes, names.items(), strict=True):
         axis.plot(lengths, [b / 2**20 for b in eager[mode]], "-", color=plots.OKABE_ITO[0], label="eager, ledger")
@@ -97,10 +88,7 @@ def copies(tokens, to_host, limit: float):
 
     ``limit``: tokens of an activation of 2 MiB.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 2.6))
+    figure, axis = plots.subplots(figsize=(7.5, 2.6))
     axis.plot(tokens, to_host, "o", color=plots.OKABE_ITO[0])
     axis.axvline(limit, color="black", linestyle="--", linewidth=1)
     axis.text(limit - 40, 1.4, "2 MiB an activation", fontsize=9, ha="right")
@@ -113,10 +101,7 @@ def ways(runs):
 
     ``runs``: a table by way, with ms and GiB. Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 2.6), sharey=True)
+    figure, axes = plots.subplots(1, 2, figsize=(9.5, 2.6), sharey=True)
     for axis, what, words in zip(axes, ("ms", "GiB"), ("ms a step, median", "peak, GiB"), strict=True):
         for row, (way, value) in enumerate(runs[what].items()):
             ours = way.startswith("plain")
@@ -134,10 +119,7 @@ def backward_shares(passes):
 
     ``passes``: a table by (library, batch, tokens) with backward, a share. Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 2.6))
+    figure, axis = plots.subplots(figsize=(7.5, 2.6))
     sizes = sorted({index[1:] for index in passes.index}, key=lambda size: size[0] * size[1])
     for library, marker, colour in zip(("plain", "unsloth"), plots.MARKERS, plots.OKABE_ITO, strict=False):
         own = [(row, passes.loc[(library, *size), "backward"]) for row, size in enumerate(sizes)
@@ -155,10 +137,7 @@ def activations(largest: Mapping[str, list]):
 
     ``largest``: 18 numbers by passage; names begin with their language.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 3.2))
+    figure, axis = plots.subplots(figsize=(7.5, 3.2))
     for name, values in largest.items():
         arabic = name.startswith("arabic")
         look = {"color": plots.OKABE_ITO[not arabic], "marker": plots.MARKERS[not arabic]}
@@ -176,10 +155,7 @@ def parts(rows: Mapping[str, Mapping[str, float]], xlabel: str, reference: float
 
     ``reference``: a value marked by a dashed line.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(8, 0.9 + 0.45 * len(rows)))
+    figure, axis = plots.subplots(figsize=(8, 0.9 + 0.45 * len(rows)))
     left = [0.0] * len(rows)
     for kind, colour, hatch in zip(next(iter(rows.values())), plots.OKABE_ITO, plots.HATCHES, strict=False):
         sizes = [row[kind] for row in rows.values()]
@@ -201,10 +177,7 @@ def comb_and_bell(inside: Mapping, used: Mapping, grids: Mapping):
 
     ``inside``: two arrays by name; ``used``: shares of 16 levels by grid; ``grids``: the levels. Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.2))
+    figure, (left, right) = plots.subplots(1, 2, figsize=(10.5, 3.2))
     looks = ((plots.OKABE_ITO[4], "stepfilled"), ("black", "step"))
     for (name, values), (colour, filled) in zip(inside.items(), looks, strict=True):
         left.hist(values, bins=200, density=True, histtype=filled, color=colour, alpha=0.7, label=name)

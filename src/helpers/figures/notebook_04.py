@@ -15,10 +15,7 @@ def gradient_by_position(norms, carries_loss):
 
     Returns the figure and its finding.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(9, 2.8))
+    figure, axis = plots.subplots(figsize=(9, 2.8))
     marks = (("prompt", plots.OKABE_ITO[0], "o"), ("response", plots.OKABE_ITO[5], "s"))
     for chosen, (name, colour, marker) in zip((~carries_loss, carries_loss), marks, strict=True):
         at = chosen.nonzero()[:, 0].tolist()
@@ -35,10 +32,7 @@ def before_and_after(before, after, wanted: list[str], silent: list[str]):
 
     Returns the figure and its finding.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, width_ratios=[len(wanted), 0.6 + len(silent)])
+    figure, axes = plots.subplots(1, 2, figsize=(9, 3.4), sharey=True, width_ratios=[len(wanted), 0.6 + len(silent)])
     for axis, levels, title in zip(axes, (wanted, silent), ("a call is wanted", "no call is wanted"), strict=True):
         for shift, (name, report) in enumerate((("before", before), ("after", after))):
             cells = [report.cell(level) for level in levels]
@@ -96,10 +90,7 @@ def rates_and_perplexity(runs, untrained: dict):
     ``runs``: a DataFrame with learning_rate, exact and both perplexities; ``untrained`` has the same without a rate.
     Returns the figure and its finding.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+    figure, axes = plots.subplots(1, 3, figsize=(10, 3))
     labels = {"exact": "exact calls", "perplexity_arabic": "perplexity, Arabic passages",
               "perplexity_english": "perplexity, English passages"}  # fmt: skip
     mean = runs.groupby("learning_rate")[list(labels)].mean()
@@ -121,10 +112,7 @@ def languages_by_rate(english: dict, arabic: dict, gaps: dict):
 
     Each maps a rate to a ``stored_runs.Estimate`` in points. Returns the figure and its finding.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharex=True)
+    figure, axes = plots.subplots(1, 2, figsize=(9, 3.2), sharex=True)
     for axis, lines in zip(axes, ({"English": english, "Arabic": arabic}, {"English minus Arabic": gaps}), strict=True):
         for number, (name, told) in enumerate(lines.items()):
             rates = [rate * (0.96, 1.04)[number] for rate in told]
@@ -148,11 +136,9 @@ def losses_by_rate(curves):
 
     Returns the figure and its finding.
     """
-    import matplotlib.pyplot as plt
     import numpy as np
 
-    plots.style()
-    figure, axis = plt.subplots(figsize=(8, 3.2))
+    figure, axis = plots.subplots(figsize=(8, 3.2))
     for number, (rate, runs) in enumerate(curves.items()):
         for losses in runs:
             smooth = np.convolve(losses, np.full(20, 1 / 20), mode="valid")
@@ -175,10 +161,7 @@ def changes(table):
     ``table`` has difference, low and high, and a column for each seed (``stored_runs.difference``). Returns the figure
     and its finding.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(8, 0.9 + 0.38 * len(table)))
+    figure, axis = plots.subplots(figsize=(8, 0.9 + 0.38 * len(table)))
     reach = plots.error_lengths(table["difference"], zip(table["low"], table["high"], strict=True))
     look = {"fmt": "o", "color": plots.OKABE_ITO[0], "capsize": 3}
     axis.errorbar(table["difference"], range(len(table)), xerr=reach, label="mean, 95 % interval", **look)

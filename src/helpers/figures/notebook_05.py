@@ -25,10 +25,7 @@ FAULTS = {
 
 def block_rows(rows: dict[str, int], block: int = 256):
     """Rows of weights cut into blocks: label -> weights of a row. What is no whole block is hatched."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.4 * len(rows)))
+    figure, axis = plots.subplots(figsize=(9, 0.9 + 0.4 * len(rows)))
     for place, width in enumerate(rows.values()):
         for start in range(0, width, block):
             whole = width - start >= block
@@ -41,10 +38,7 @@ def block_rows(rows: dict[str, int], block: int = 256):
 
 def file_sizes(sizes: dict[str, float], bits: dict[str, float]):
     """Megabytes of each file as bars, with the bits that a weight takes beside them."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots()
+    figure, axis = plots.subplots()
     axis.barh(list(sizes), list(sizes.values()), color=BLUE)
     for row, (kind, size) in enumerate(sizes.items()):
         axis.text(size + 5, row, f"{size:.0f} MB, {bits[kind]:.1f} bits a weight", va="center")
@@ -55,10 +49,7 @@ def file_sizes(sizes: dict[str, float], bits: dict[str, float]):
 
 def context_growth(held, file: float):
     """What a process takes (MB) against the tokens of its context: a column of ``held`` a way; ``file`` is the GGUF."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 3))
+    figure, axis = plots.subplots(figsize=(7.5, 3))
     for way, marker, line, colour in zip(held, plots.MARKERS, ("-", "--"), (BLUE, RED), strict=False):
         axis.plot(held.index, held[way], line, marker=marker, color=colour, label=way)
     axis.axhline(file, color=BLACK, linestyle=":", linewidth=1)
@@ -73,10 +64,7 @@ def context_growth(held, file: float):
 
 def format_rates(reports: dict, levels=("parse", "exact")):
     """Rates of each format with their 95 % intervals, a panel for each level."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(1, len(levels), figsize=(9.5, 3.4), sharey=True)
+    figure, axes = plots.subplots(1, len(levels), figsize=(9.5, 3.4), sharey=True)
     for axis, level, marker in zip(axes, levels, plots.MARKERS, strict=False):
         for row, report in enumerate(reports.values()):
             cell = report.cell(level)
@@ -90,10 +78,7 @@ def format_rates(reports: dict, levels=("parse", "exact")):
 
 def unreadable_calls(counts: dict[str, dict[str, int]]):
     """For each file, how many answers hold no call that can be read, by the reason: file -> reason -> answers."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.34 * len(counts)))
+    figure, axis = plots.subplots(figsize=(9, 0.9 + 0.34 * len(counts)))
     for row, found in enumerate(counts.values()):
         start = 0
         for reason, (colour, hatch) in FAULTS.items():
@@ -184,10 +169,7 @@ def decision_table(found: list[dict]):
 
 def spike_losses(loss, frozen, spikes):
     """A run's loss by step, and that of the same batches under frozen weights: arrays (steps,). Spikes are marked."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    figure, axes = plt.subplots(2, 1, figsize=(9, 4.4), sharex=True)
+    figure, axes = plots.subplots(2, 1, figsize=(9, 4.4), sharex=True)
     steps = spikes.nonzero()[0]
     for axis, values, label in zip(axes, (loss, frozen), ("loss in training", "loss, frozen weights"), strict=True):
         axis.plot(values, color=BLUE, linewidth=0.8)
