@@ -28,7 +28,7 @@ from scripts.experiments import adapter_runs, run_groups
 runs = [run for group in sys.argv[1:] for run in run_groups.runs_of(group, Path("."))]
 print(json.dumps([asdict(run) for run in adapter_runs.lacking(runs)]))
 PYTHON
-)
+) || { say "the runs cannot be listed"; say FINISHED; exit 1; } # no list would mean another group's
 say "$(grep -o '"group"' <<< "$runs" | wc -l) runs to do"
 timeout $((seconds - reserve - SECONDS)) python3 -m scripts.experiments.adapter_runs train "$kit/checkpoint" "$kit/pools" \
   "$work/out" --runs "$runs" --jobs "${JOBS:-6}" --seconds $((begin - SECONDS)) >> "$work/log" 2> "$work/train.err"

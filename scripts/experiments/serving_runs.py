@@ -23,7 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers import checkpoints, dataset, environment, generation, gguf, llama_cpp, reference
+from helpers import checkpoints, dataset, generation, gguf, llama_cpp, reference
+from helpers.probes import serving
 
 from . import clock
 
@@ -118,7 +119,7 @@ def gpu_bytes() -> int:
 
 def dtype_on(gpu: bool) -> str:
     """bfloat16 where it is multiplied as such; elsewhere float32 is faster."""
-    return "bfloat16" if gpu or environment.multiplies_bf16() else "float32"
+    return "bfloat16" if gpu else serving.dtype()
 
 
 def run_transformers(folder: str, prompts: list[list[int]], gpu: bool, tokens: int) -> dict:

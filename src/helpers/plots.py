@@ -71,10 +71,7 @@ def _headline(figure, finding: str) -> None:
 
 def training_curve(history: list[dict]):
     """Loss, learning rate and gradient norm of a run, step by step. Returns the figure."""
-    import matplotlib.pyplot as plt
-
-    style()
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+    figure, axes = subplots(1, 3, figsize=(10, 3))
     steps = [row["step"] for row in history]
     panels = (
         ("loss", "loss per labelled token (nats)"),
@@ -99,11 +96,8 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
 
     Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    style()
     groups = [(level, "all") for level in levels] if dialects is None else [(levels[0], d) for d in dialects]
-    figure, axis = plt.subplots()
+    figure, axis = subplots()
     width = 0.8 / len(reports)
     for number, ((name, report), colour, hatch) in enumerate(
         zip(reports.items(), cycle(OKABE_ITO), cycle(HATCHES), strict=False)

@@ -83,8 +83,6 @@ def test_an_interval_over_clusters_is_wider_than_one_over_rows():
     gap = stored_runs.gap(alike, apart)
     assert gap.value == 0 and gap.low < 0 < gap.high
     assert stored_runs.change(apart, apart + 0.25).eq(0.25).all()
-    words = "up", "down", "unclear"
-    assert stored_runs.told(wide, *words) == "up" and stored_runs.told(gap, *words) == "unclear"
 
 
 def test_the_noise_is_what_seeds_do_within_a_setting():

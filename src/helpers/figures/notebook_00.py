@@ -69,12 +69,9 @@ def agenda_table(agenda, link):
 
 def claims_by_notebook(agenda):
     """How many claims each notebook settles, by where their number comes from. Returns the figure and its finding."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
     counts = agenda.groupby(["notebook", "settled by"]).size().unstack(fill_value=0)
     counts = counts[sorted(counts, key=lambda kind: -counts[kind].sum())]
-    figure, axis = plt.subplots(figsize=(7.5, 2.8))
+    figure, axis = plots.subplots(figsize=(7.5, 2.8))
     left = [0] * len(counts)
     for kind, colour, hatch in zip(counts, plots.OKABE_ITO, plots.HATCHES, strict=False):
         axis.barh(counts.index, counts[kind], left=left, color=colour, hatch=hatch, edgecolor="white", label=kind)

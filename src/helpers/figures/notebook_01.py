@@ -14,10 +14,7 @@ ENGLISH = {"القاهرة": "Cairo", "مدينة": "city", "واحدة": "one",
 
 
 def _axes(height: float, columns: int = 1, width: float = 7.5):
-    import matplotlib.pyplot as plt
-
-    plots.style()
-    return plt.subplots(1, columns, figsize=(width, height))
+    return plots.subplots(1, columns, figsize=(width, height))
 
 
 def _rows(axis, values: dict[str, float], **look):

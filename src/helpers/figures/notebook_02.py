@@ -65,16 +65,14 @@ def rank_cost(r: int, alpha: float, config, target_rank: int = 12):
     falling singular values and a little noise; fixed seed. α stands in the title alone: it costs nothing. Returns the
     figure.
     """
-    import matplotlib.pyplot as plt
     import torch
 
-    plots.style()
     tried = [1, 2, 4, 8, 16, 32, 64, 128]
     draw = torch.Generator().manual_seed(0)
     left, right = (torch.linalg.qr(torch.randn(n, target_rank, generator=draw))[0] for n in (128, 96))
     target = (left * torch.linspace(10, 1, target_rank)) @ right.T + 0.01 * torch.randn(128, 96, generator=draw)
     errors = [((target - lora.best_of_rank(target, k)).norm() / target.norm()).item() for k in tried if k <= 96]
-    figure, (cost, error) = plt.subplots(1, 2, figsize=(9.5, 3.2))
+    figure, (cost, error) = plots.subplots(1, 2, figsize=(9.5, 3.2))
     cost.plot(tried, [lora.parameters(k, config) / 1e6 for k in tried], marker="o", color=BLUE)
     cost.set(ylabel="million parameters")
     cost.set_yscale("log")
@@ -100,14 +98,12 @@ def spectra(energy, effective: dict):
 
     ``energy`` (weights, r): shares of ‖ΔW‖², cumulated; ``effective``: (projection, layer) -> effective rank.
     """
-    import matplotlib.pyplot as plt
     import torch
 
-    plots.style()
     r = energy.shape[1]
     projections = list(dict.fromkeys(projection for projection, _ in effective))
     layers = sorted({layer for _, layer in effective})
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.4), width_ratios=[1, 1.5])
+    figure, (left, right) = plots.subplots(1, 2, figsize=(10.5, 3.4), width_ratios=[1, 1.5])
     low, middle, high = energy.quantile(torch.tensor([0.05, 0.5, 0.95]), dim=0)
     left.fill_between(range(1, r + 1), low, high, color=BLUE, alpha=0.2, label="5 % to 95 % of the weights")
     left.plot(range(1, r + 1), middle, color=BLUE, marker="o", markersize=3, label="median")
@@ -149,11 +145,8 @@ def by_rank(reports: dict):
 
     ``tools``: a key of ``ASKED``.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
     tried = sorted({rank for _, rank in reports})
-    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4), sharey=True)
+    figure, axes = plots.subplots(1, 3, figsize=(10.5, 3.4), sharey=True)
     panels = {"parse": "syntax: the call parses", "name": "the right function", "exact": "the exact call"}
     for axis, (level, title) in zip(axes, panels.items(), strict=True):
         for tools, (colour, marker, aside) in ASKED.items():
@@ -206,11 +199,8 @@ def against(differences: dict, shares: dict):
 
 def dialect_gaps(gaps: dict):
     """What r = 32 gains on r = 8, dialect by dialect: (level, dialect) -> ``ranks.Estimate`` in points."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
     dialects = list(dict.fromkeys(dialect for _, dialect in gaps))
-    figure, axis = plt.subplots(figsize=(7.5, 3.2))
+    figure, axis = plots.subplots(figsize=(7.5, 3.2))
     names = {"name": ("right function", BLUE, "o", -0.12), "exact": ("exact call", RED, "^", 0.12)}
     for level, (name, colour, marker, aside) in names.items():
         own = [gaps[level, dialect] for dialect in dialects]
@@ -232,11 +222,8 @@ def alpha_and_rate(exact: dict):
 
     ``exact``: (α/r, rate) -> share.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
     scales, rates = (sorted({key[place] for key in exact}) for place in (0, 1))
-    figure, (grid, line) = plt.subplots(1, 2, figsize=(10.5, 3.8))
+    figure, (grid, line) = plots.subplots(1, 2, figsize=(10.5, 3.8))
     values = [[exact[scale, rate] for rate in rates] for scale in scales]
     grid.imshow(values, cmap="cividis", aspect="auto")
     for total in range(len(scales) + len(rates) - 1):  # i + j is the same where the product is

@@ -199,11 +199,8 @@ def intervals(found: Mapping[str, Mapping[str, tuple]], xlabel: str, log: bool =
 
     Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
     rows = list(next(iter(found.values())))
-    figure, axis = plt.subplots(figsize=(8, 1.1 + 0.45 * len(rows)))
+    figure, axis = plots.subplots(figsize=(8, 1.1 + 0.45 * len(rows)))
     shifts = (-0.15, 0.15)
     for (series, own), shift, marker, colour in zip(
         found.items(), shifts, plots.MARKERS, plots.OKABE_ITO, strict=False

@@ -64,12 +64,9 @@ def _price(before, after) -> str:
 
 def fates(groups: dict[str, Counter]):
     """Where missed rows first went wrong: a bar for each fate, one group of bars for each name. Returns the figure."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
     names = [name for name in reversed(misses.FATES) if any(counts[name] for counts in groups.values())]
     height = 0.8 / len(groups)
-    figure, axis = plt.subplots(figsize=(7.5, 0.9 + 0.45 * len(names)))
+    figure, axis = plots.subplots(figsize=(7.5, 0.9 + 0.45 * len(names)))
     for number, (group, counts) in enumerate(groups.items()):
         at = [i + (number - (len(groups) - 1) / 2) * height for i in range(len(names))]
         look = {"color": plots.OKABE_ITO[number], "hatch": plots.HATCHES[number], "edgecolor": "white"}
@@ -117,7 +114,7 @@ def languages_by_rate(english: dict, arabic: dict, gaps: dict):
         for number, (name, told) in enumerate(lines.items()):
             rates = [rate * (0.96, 1.04)[number] for rate in told]
             values = [one.value for one in told.values()]
-            reach = [[one.value - one.low for one in told.values()], [one.high - one.value for one in told.values()]]
+            reach = plots.error_lengths(values, [(one.low, one.high) for one in told.values()])
             look = {"color": plots.OKABE_ITO[number if len(lines) > 1 else 2], "marker": plots.MARKERS[number]}
             axis.errorbar(rates, values, yerr=reach, capsize=3, linewidth=1, label=name, **look)
         axis.set(xscale="log", xlabel=RATES)

@@ -94,11 +94,8 @@ def unreadable_calls(counts: dict[str, dict[str, int]]):
 
 def divergence(kl):
     """KL of each file from F16 by text (columns), a line a file; the base as packaged as hollow marks on its line."""
-    import matplotlib.pyplot as plt
-
-    plots.style()
     lines = [name for name in kl.index if not name.endswith(PACKAGED)]
-    figure, axis = plt.subplots()
+    figure, axis = plots.subplots()
     for column, marker, colour in zip(kl, plots.MARKERS, plots.OKABE_ITO, strict=False):
         axis.plot(kl.loc[lines, column], range(len(lines)), marker, color=colour, label=column)
         for row, name in enumerate(lines):
@@ -188,12 +185,9 @@ def spike_raster(runs: list[dict]):
 
     Runs are sorted by factor; one marker and colour for each.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
     ordered = sorted(runs, key=lambda run: (run["factor"], run["learning_rate"]))
     factors = sorted({run["factor"] for run in ordered})
-    figure, axis = plt.subplots(figsize=(9, 4.2))
+    figure, axis = plots.subplots(figsize=(9, 4.2))
     for row, run in enumerate(ordered):
         which = factors.index(run["factor"])
         steps = run["spiked"].nonzero()[0]
@@ -213,16 +207,13 @@ def logical_and_drawn(text: str, marked: str = "{}", also: str = "<>"):
     Small numbers are places in memory. Full lines follow the ``marked`` characters from one row to the other, dashed
     ones those of ``also``. Returns the figure.
     """
-    import matplotlib.pyplot as plt
-
-    plots.style()
     order, drawn = bidi.drawing_order(text, base="R"), bidi.displayed(text, base="R")
     shapes = bidi.joined(text)
     rows = (
         (1.6, range(len(text)), text),
         (0, order, [shapes[i] if text[i] == c else c for i, c in zip(order, drawn, strict=True)]),
     )
-    figure, axis = plt.subplots(figsize=(9.5, 2.6))
+    figure, axis = plots.subplots(figsize=(9.5, 2.6))
     for height, places, glyphs in rows:
         for column, (place, glyph) in enumerate(zip(places, glyphs, strict=True)):
             _code_point(axis, column, height, place, glyph, text[place], marked, also)

@@ -12,14 +12,12 @@ def own_recipes(recipes: dict[tuple, list[dict]], taken: tuple):
     sets "own" and "course"; without a rate stands the adapter before. ``taken``: the recipe to be pointed at. Returns
     the figure and its finding.
     """
-    import matplotlib.pyplot as plt
 
     def percent(runs: list[dict], name: str) -> float:
         hits, n = (sum(run[name]["exact"][place] for run in runs) for place in (0, 1))
         return 100 * hits / n
 
-    plots.style()
-    figure, axis = plt.subplots(figsize=(7.5, 4))
+    figure, axis = plots.subplots(figsize=(7.5, 4))
     points = {named: (percent(runs, "course"), percent(runs, "own")) for named, runs in recipes.items()}
     rates = sorted({rate for rate, *_ in recipes if rate})
     for rate, colour, marker in zip((None, *rates), plots.OKABE_ITO, ("*", *plots.MARKERS), strict=False):

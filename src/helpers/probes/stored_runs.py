@@ -61,11 +61,6 @@ def middle(losses) -> tuple[float, float]:
     return float(eighths[3].mean()), float(eighths[5].mean())
 
 
-def told(estimate: Estimate, up: str, down: str, unclear: str) -> str:
-    """Which word an estimate deserves: ``unclear`` while its interval holds zero."""
-    return up if estimate.low > 0 else down if estimate.high < 0 else unclear
-
-
 def per_row(reports: list, rows: list[dict], level: str = "exact"):
     """Each judged row's mean over the seeds, and its phrasing: a pandas.Series indexed by phrasing."""
     import numpy as np
