@@ -416,7 +416,7 @@ print(f"and {sgd[64] / sgd[32]:.2f} times as large under plain descent")
 # Under plain descent α counts twice: once in the gradient and once in the factor.
 #
 # **So what is α = 2r?** At the start a choice of learning rate, in other units. "Strong enough" can be said of α and η together, never of α alone. What the two do to calls in a
-# whole training run, twelve steps cannot show; section 2.12 has sixteen runs that can.
+# whole training run, twelve steps cannot show; section 2.12 has runs with sixteen settings that can.
 #
 # ## 2.7 · What a rank costs (deeper)
 #
@@ -601,26 +601,24 @@ print("loss on rows kept back:", ", ".join(f"rank {r} {loss:.2f}" for r, loss in
 # score them here.
 
 # %% tags=["nbval-ignore-output"]
-from tqdm import tqdm
-
 from helpers import reference, scoring
 
 sweep = reference.load("ranks")
 print(sweep.source())
 rates = {run["rank"]: run["learning_rate"] for run in sweep.results}
 RANKS = sorted(rates)
-print("learning rates:", ", ".join(f"{rates[r]:g} (r = {r})" for r in RANKS))
+for rate in sorted(set(rates.values()), reverse=True):
+    print(f"learning rate {rate:g} for r =", *(r for r in RANKS if rates[r] == rate))
 RINGS = ["ring_1_new_tool", "ring_2_new_family", "ring_3_no_neighbours"]
 judged = {"tools of the training": sweep.judged("test"), "new tools": []}
 for ring in RINGS:
     judged["new tools"] += sweep.judged(ring)
-reports = {}
+calling, reports = {}, {}  # the rows that ask for a call, and how every run fared
 for name, asked in judged.items():
+    calling[name] = [row for row in asked if row["kind"] in ("single", "parallel")]
+    print(f"{name}: {len(calling[name])} of {len(asked)} rows ask for a call")
     for r in tqdm(RANKS, desc=name, unit="rank", file=sys.stdout, leave=False):
         reports[name, r] = sweep.reports(asked, rank=r)
-for name, asked in judged.items():
-    call = sum(row["kind"] in ("single", "parallel") for row in asked)
-    print(f"{name}: {call} of {len(asked)} rows ask for a call")
 print(len(reports[name, 8]), "seeds of every rank")
 
 # %% [markdown]
@@ -643,10 +641,7 @@ plots.show(*figures.by_rank(reports))
 # run of r = 32 makes, what share does a run of r = 8 make as well? Two trainings of r = 32 do not make the same calls either. The share that they have in common is the measure to hold it against.
 
 # %% tags=["nbval-ignore-output"]
-phrasings = {
-    name: [row["phrasing"] for row in asked if row["kind"] in ("single", "parallel")]
-    for name, asked in judged.items()
-}
+phrasings = {name: [row["phrasing"] for row in asked] for name, asked in calling.items()}
 counted = {(n, r): ranks.repeated(some, reports[n, 32]) for (n, r), some in reports.items()}
 shares = {
     (n, r): ranks.clustered(ranks.share, columns, phrasings[n])
@@ -709,15 +704,14 @@ verdict(
 # %% tags=["nbval-ignore-output"]
 import numpy as np
 
-everything = [row for asked in judged.values() for row in asked]
-called = [row for row in everything if row["kind"] in ("single", "parallel")]
+called = calling[SEEN] + calling[NEW]
 groups = [row["phrasing"] for row in called]
 is_dialect = {d: np.array([row["dialect"] == d for row in called], float) for d in dataset.DIALECTS}
 hits = {}  # of each row, seeds averaged: (rows,)
 for r in (1, 8, 32):
-    some = sweep.reports(everything, rank=r)
     for level in ("name", "exact"):
-        hits[level, r] = np.mean([report.hits(level) for report in some], axis=0)
+        own = [[report.hits(level) for report in reports[name, r]] for name in (SEEN, NEW)]
+        hits[level, r] = np.mean(np.hstack(own), axis=0)  # (seeds, rows) each
 gaps = {}
 for level in ("name", "exact"):
     gain = 100 * (hits[level, 32] - hits[level, 8])
@@ -789,14 +783,15 @@ from helpers.probes import stored_runs
 
 scaled = reference.load("scaling")
 print(scaled.source())
-chosen, grid = scaled.judged("validation"), {}
-for told in scaled.results:
-    if told["name"].startswith("alpha/r"):
-        place = (told["alpha"] / told["rank"], told["learning_rate"])
-        grid[place] = scaled.reports(chosen, name=told["name"])  # one a seed
+chosen = scaled.judged("validation")
+places = {
+    (told["alpha"] / told["rank"], told["learning_rate"]): told["name"]
+    for told in scaled.results if told["name"].startswith("alpha/r")
+}  # fmt: skip
+grid = {place: scaled.reports(chosen, name=name) for place, name in places.items()}  # one a seed
 exact = {place: ranks.mean_rate(found, "exact") for place, found in grid.items()}
 noise = stored_runs.noise(list(grid.values()))
-print(f"two means of {len(grid[place])} seeds: up to {noise:.1f} points apart by the seeds alone")
+print(f"two means of {len(grid[1, 0.001])} seeds: up to {noise:.1f} points apart by the seeds alone")
 diagonals = figures.along_diagonals(exact)
 plots.show(*figures.alpha_and_rate(exact))
 
@@ -812,13 +807,13 @@ def points(found):
     return [100 * part for part in (found.difference, found.low, found.high)]
 
 
-def apart(one, other):
+def gained(one, other):
     """How many points of exact calls the second setting has more than the first."""
     return points(scoring.compare_seeds(one, other, "exact"))
 
 
-at_guides, at_quarter = (apart(grid[1, rate], grid[2, rate]) for rate in (0.001, 0.00025))
-wide = apart(*(scaled.reports(chosen, name=f"r 128, alpha {alpha}") for alpha in (64, 256)))
+at_guides, at_quarter = (gained(grid[1, rate], grid[2, rate]) for rate in (0.001, 0.00025))
+wide = gained(*(scaled.reports(chosen, name=f"r 128, alpha {alpha}") for alpha in (64, 256)))
 
 # %% tags=["nbval-ignore-output"]
 verdict(
@@ -839,19 +834,20 @@ verdict(
 # passages, in times that of the base; *other families* is the loss on tools of families that no run was trained on.
 
 # %% tags=["nbval-ignore-output"]
-base = next(told for told in reference.load("candidates").results if not told["steps"])
-names = [f"800 steps, r {r}" for r in (1, 8, 32)]
-lines = []
-for name in ["alpha/r 2 at 0.001", *names]:
+from statistics import mean
+
+untrained = next(told for told in reference.load("candidates").results if not told["steps"])
+longer = []
+for name in (places[2, 0.001], *(f"800 steps, r {r}" for r in (1, 8, 32))):
     own = [told for told in scaled.results if told["name"] == name]
-    prose = np.mean([told["perplexity_arabic"] for told in own]) / base["perplexity_arabic"]
-    hits = [report.rate("exact") for report in scaled.reports(chosen, name=name)]
-    lines.append({
-        "r": own[0]["rank"], "steps": own[0]["steps"], "exact calls": f"{np.mean(hits):.0%}",
-        "by seed": ", ".join(f"{share:.0%}" for share in hits), "plain text": f"× {prose:.1f}",
-        "loss, other families": f"{np.mean([told['held_out_loss'] for told in own]):.2f}",
+    prose = mean(told["perplexity_arabic"] for told in own) / untrained["perplexity_arabic"]
+    share = [report.rate("exact") for report in scaled.reports(chosen, name=name)]
+    longer.append({
+        "r": own[0]["rank"], "steps": own[0]["steps"], "exact calls": f"{mean(share):.0%}",
+        "by seed": ", ".join(f"{each:.0%}" for each in share), "plain text": f"× {prose:,.1f}",
+        "loss, other families": f"{mean(told['held_out_loss'] for told in own):.2f}",
     })  # fmt: skip
-plots.text_table(lines)
+plots.text_table(longer)
 
 # %% [markdown]
 # LONG RUNS: TO BE READ WHEN THE SEEDS ARE WHOLE
