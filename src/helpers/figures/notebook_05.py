@@ -194,7 +194,7 @@ def spike_raster(runs: list[dict]):
         axis.plot(steps, [row] * len(steps), plots.MARKERS[which], color=plots.OKABE_ITO[which], markersize=6)
     labels = [f"α/r = {run['factor']:g}, η = {run['learning_rate']:g}" for run in ordered]
     axis.set(yticks=range(len(ordered)), yticklabels=labels, xlabel="step; in every run the same batch")
-    axis.set(xlim=(0, len(ordered[0]["spiked"])))
+    axis.set(xlim=(0, len(ordered[0]["spiked"])), ylim=(-0.7, len(ordered) - 0.3))  # a run without a spike, too
     return figure
 
 
