@@ -1144,7 +1144,8 @@ table.round(2)
 noise = stored_runs.noise([usual, *others])
 large = table.index[(table["high"] < 0) & (table["difference"] < -noise)]
 costly = ", ".join(large) or "none"
-print(f"cost beyond the interval and beyond a noise of {noise:.1f} points: {costly}")
+print(f"cost beyond the interval and beyond a noise of {noise:.1f} points:")
+print(costly)
 endless = [r["file"] for r in compared if r["name"] == "stop tokens unlabelled"]
 written = [answer for file in endless for answer in guide.answers(judged, file)]
 ran_out = sum(answer.stopped_by == generation.LIMIT for answer in written)

@@ -456,7 +456,8 @@ speeds.assign(**{"peak, MB": speeds["peak, MB"] / 1e6}).round(1)
 host = reference.load("serving")
 there = serving.stored_table(host.results)
 prompts, told = len(host.results[0]["answers"]), host.provenance
-print(f"{prompts} prompts, {told['tokens']} tokens to each; {host.source()}; {told['processor']}")
+print(f"{prompts} prompts, {told['tokens']} tokens to each; {told['processor']}")
+print(host.source())
 pace = there["tokens a second"]
 for place, each in pace.groupby(level=0):
     (_, fast), (_, slow) = each.idxmax(), each.idxmin()
