@@ -788,10 +788,11 @@ places = {
     (told["alpha"] / told["rank"], told["learning_rate"]): told["name"]
     for told in scaled.results if told["name"].startswith("alpha/r")
 }  # fmt: skip
-grid = {place: scaled.reports(chosen, name=name) for place, name in places.items()}  # one a seed
+grid = {place: scaled.reports(chosen, name=name) for place, name in places.items()}
+seeds = len(grid[1, 0.001])
 exact = {place: ranks.mean_rate(found, "exact") for place, found in grid.items()}
 noise = stored_runs.noise(list(grid.values()))
-print(f"two means of {len(grid[1, 0.001])} seeds: up to {noise:.1f} points apart by the seeds alone")
+print(f"two means of {seeds} seeds: up to {noise:.1f} points apart by the seeds alone")
 diagonals = figures.along_diagonals(exact)
 plots.show(*figures.alpha_and_rate(exact))
 
