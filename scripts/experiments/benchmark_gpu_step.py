@@ -1,9 +1,10 @@
-"""A training step of 32 rows on one GPU: stock libraries, Unsloth, the way of ``gpu_runs``, and packed steps.
+"""A training step of 32 rows on one GPU: stock libraries, Unsloth, padded halves, and packed steps.
 
     python -m scripts.experiments.benchmark_gpu_step CHECKPOINT FOLDER OUT.json [--steps 60]
 
 FOLDER holds token ids (``adapter_runs draw``). Every way trains on the same rows in the same order at the same rates,
 in a process of its own, so that its losses can be compared; the time of a step is the median of those after the 20th.
+``gpu_runs`` was the course's trainer before ``adapter_runs``; its step, two padded halves, is kept here to be compared.
 ``agreement`` compares loss and gradient of one step, packed and padded, in float32, where rounding hides nothing.
 """
 
@@ -29,8 +30,8 @@ def rows_of(folder: Path, steps: int) -> list[tuple]:
     return [pool.row(number) for number in range(ROWS * steps)]
 
 
-def timed(run, model, one_step) -> dict:
-    """Loss and seconds of every step; ``one_step(step, trained, optimizer)`` makes one and returns its loss."""
+def timed(run, model, backward) -> dict:
+    """Loss and seconds of every step; ``backward(step)`` returns its loss, whose gradient it has left."""
     import torch
 
     from scripts.experiments import adapter_runs, packed_step
@@ -43,14 +44,17 @@ def timed(run, model, one_step) -> dict:
         started = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = adapter_runs.rate_at(run, step)
-        losses.append(one_step(step, trained, optimizer).item())
+        loss = backward(step)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
         seconds.append(time.perf_counter() - started)
     return {"loss": losses, "seconds": seconds}
 
 
 def packed(checkpoint: Path, folder: Path, steps: int, compiled: bool = True, seed: int = 0) -> dict:
     """The way of ``adapter_runs``."""
-    import torch
     from peft.helpers import disable_input_dtype_casting
 
     from helpers import masking
@@ -63,39 +67,70 @@ def packed(checkpoint: Path, folder: Path, steps: int, compiled: bool = True, se
         packed_step.compile_layers(model)
     rows = rows_of(folder, steps)
 
-    def one_step(step, trained, optimizer):
+    def backward(step):
         batch = packed_step.pack(rows[ROWS * step : ROWS * (step + 1)], WIDTH)
         with packed_step.half_precision(), disable_input_dtype_casting(model):
             loss = packed_step.packed_loss(model, batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
         return loss.detach()
 
-    return timed(run, model, one_step)
+    return timed(run, model, backward)
+
+
+def fused_norms() -> None:
+    """Gemma 3's norm by torch's fused kernel, float32 as before: eager norms are a quarter of a GPU step's time."""
+    import torch
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+
+    def forward(self, x):
+        gain = self.__dict__.setdefault("_gain", (1.0 + self.weight.detach().float()))  # frozen: the gain never changes
+        return torch.nn.functional.rms_norm(x.float(), gain.shape, gain, self.eps).type_as(x)
+
+    Gemma3RMSNorm.forward = forward
+
+
+def padded_batch(rows: list[tuple]) -> dict:
+    """``masking.pad`` of rows, each (ids, labels) as lists, on the device."""
+    from helpers import masking
+    from scripts.experiments import packed_step
+
+    batch = masking.pad(*map(list, zip(*rows, strict=True)))
+    return {key: value.to(packed_step.DEVICE, non_blocking=True) for key, value in batch.items()}
+
+
+def as_lists(rows: list[tuple]) -> list[tuple]:
+    """Rows of a pool with their ids and labels as lists."""
+    return [(ids.tolist(), labels.tolist()) for ids, labels in rows]
 
 
 def padded(checkpoint: Path, folder: Path, steps: int) -> dict:
     """The way of ``gpu_runs``: two halves of 16 rows, padded, fused norms, autocast."""
+    from peft.helpers import disable_input_dtype_casting  # autocast casts; PEFT's own cast would keep float32 copies
     from transformers import AutoModelForCausalLM
 
     from helpers import masking
-    from scripts.experiments import gpu_runs, run_groups
+    from scripts.experiments import adapter_runs, packed_step, run_groups
 
     masking.CHUNK = 1024
-    gpu_runs.fused_norms()
-    job = gpu_runs.Job("step", "padded", 0, RATE, warmup=0.05, steps=steps, batch=ROWS, accumulation=2)
-    base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=gpu_runs.HALF, attn_implementation="sdpa")
-    model = gpu_runs.adapted(job, base.to(gpu_runs.DEVICE))
-    told = rows_of(folder, steps)
-    data = {"ids": [ids.tolist() for ids, _ in told], "response": [labels.tolist() for _, labels in told]}
+    fused_norms()
+    run = run_groups.Run("step", "padded", learning_rate=RATE, steps=steps)
+    base = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=packed_step.HALF, attn_implementation="sdpa")
+    model = adapter_runs.adapted(run, base.to(packed_step.DEVICE))
+    rows = as_lists(rows_of(folder, steps))
 
-    def one_step(step, trained, optimizer):
-        chosen = list(range(ROWS * step, ROWS * (step + 1)))
-        return gpu_runs.one_step(job, model, data, chosen, trained, optimizer, {})["loss"]
+    def backward(step):
+        chosen = rows[ROWS * step : ROWS * (step + 1)]
+        labelled = sum(label != masking.IGNORED for _, labels in chosen for label in labels)
+        total = 0.0
+        for half in (chosen[: ROWS // 2], chosen[ROWS // 2 :]):
+            batch = padded_batch(half)
+            with packed_step.half_precision(), disable_input_dtype_casting(model):
+                loss = masking.label_loss(model, batch, num_items_in_batch=labelled)
+            loss.backward()
+            total = total + loss.detach()
+        return total
 
-    return timed(run_groups.Run("step", "padded", learning_rate=RATE, steps=steps), model, one_step)
+    return timed(run, model, backward)
 
 
 def trainer(checkpoint: Path, folder: Path, steps: int, unsloth: bool) -> dict:
@@ -142,7 +177,7 @@ def agreement(checkpoint: Path, folder: Path) -> dict:
     import torch
 
     from helpers import masking
-    from scripts.experiments import adapter_runs, gpu_runs, packed_step, run_groups
+    from scripts.experiments import adapter_runs, packed_step, run_groups
 
     rows = rows_of(folder, 1)[:8]
     found = []
@@ -157,8 +192,7 @@ def agreement(checkpoint: Path, folder: Path) -> dict:
             loss = packed_step.packed_loss(model, packed_step.pack(rows, 8192))
         else:
             model.set_attn_implementation("sdpa")
-            batch = gpu_runs.padded([ids.tolist() for ids, _ in rows], [labels.tolist() for _, labels in rows])
-            loss = masking.label_loss(model, batch)
+            loss = masking.label_loss(model, padded_batch(as_lists(rows)))
         loss.backward()
         gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
         found.append((loss.item(), gradient))

@@ -231,6 +231,19 @@ def test_the_benchmark_trains_both_ways_on_the_same_rows(tiny_checkpoint, pools,
     assert packed["loss"] == pytest.approx(padded["loss"], abs=0.02) and len(packed["seconds"]) == 2
 
 
+@pytest.mark.slow
+def test_fused_norms_are_the_model_s_own(monkeypatch):
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+
+    norm = Gemma3RMSNorm(640)
+    torch.nn.init.normal_(norm.weight)
+    x = (torch.randn(3, 640) * 20).bfloat16()
+    expected = norm(x)
+    monkeypatch.setattr(Gemma3RMSNorm, "forward", Gemma3RMSNorm.forward)  # put back afterwards
+    benchmark_gpu_step.fused_norms()
+    torch.testing.assert_close(norm(x), expected, rtol=2**-7, atol=0)  # one step of bfloat16
+
+
 def test_divergence_is_that_of_the_whole_distributions():
     torch.manual_seed(0)
     head = torch.nn.Linear(8, 50, bias=False)
