@@ -7,8 +7,8 @@ validation rows and families is stored. It belongs to the base model (``checkpoi
 the rest of a notebook runs on.
 
 Predictions answer the rows that the data set held when they were made, and a prediction is scored on the row it
-answered. Newer files carry what their rows were judged by (``Reference.answers``); the rows of older ones are kept as
-they were (``judged_rows``).
+answered: most files carry what their rows were judged by (``Reference.answers``). ``earlier_adapters`` answered rows
+that are not kept any more; its scores stand as they were stored.
 
 A provenance with ``labels`` tells of a run on labels that the course makes otherwise today: before ``masking.encode``
 the token that opens a second tool result carried loss.
@@ -32,7 +32,6 @@ from .generation import LIMIT, Generation
 from .paths import REFERENCE
 
 ADAPTER = REFERENCE / "adapter"
-JUDGED_ROWS = REFERENCE / "judged_rows.jsonl.gz"
 #: The splits on which the adapter was chosen among its candidates, before a test or a ring was looked at.
 CHOSEN_ON = ("universe_validation", "validation")
 LONG = 200  # characters of an argument that provenance leaves out: a list of runs, say
@@ -173,20 +172,6 @@ def _predictions(path: Path) -> list[dict]:
             return [json.loads(line) for line in file]
     except (OSError, EOFError, ValueError):
         raise CourseError(f"{path.name} is damaged", "restore it with git checkout") from None
-
-
-def judged_rows(split: str, limit: int | None = None) -> list[dict]:
-    """The rows of test, test_unseen_tools or validation as stored predictions answered them, with the data's columns.
-
-    In their order of then, the first ``limit`` of them. Raises CourseError for a split without such rows.
-    """
-    declared, *stored = _predictions(JUDGED_ROWS)
-    known = {tool["function"]["name"]: {key: tool[key] for key in ("type", "function")} for tool in
-             declared["declarations"]}  # fmt: skip
-    rows = [row for row in stored if row["split"] == split]
-    if not rows:
-        raise CourseError(f"no stored prediction answers rows of {split!r}", "load them with dataset.load(split)")
-    return dataset.joined(rows[:limit], known)
 
 
 # --- the reference adapter --------------------------------------------------------------------------------------------
