@@ -96,10 +96,7 @@ class Reference:
                 f"{self.name}.json has no run with {chosen}",
                 f"its runs are named {sorted({str(r.get('name')) for r in self.results})}",
             )
-        written = [
-            self.answers(rows, run["file"]) if "file" in run else self.generations(rows, job=run["job"]) for run in runs
-        ]
-        return [scoring.score(each, rows) for each in written]
+        return [scoring.score(self.answers(rows, run["file"]), rows) for run in runs]
 
     def source(self) -> str:
         """One line that says where the numbers come from."""

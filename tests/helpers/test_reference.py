@@ -56,16 +56,13 @@ def test_generations_come_in_the_order_of_the_rows(tmp_path):
 
 
 def test_a_setting_is_scored_from_its_predictions_seed_by_seed(tmp_path):
-    results = [{"name": "p", "rate": rate, "seed": seed, "job": f"p{rate}{seed}"} for rate in (1, 2) for seed in (1, 0)]
+    results = [{"name": "p", "rate": r, "seed": seed, "file": f"p{r}{seed}"} for r in (1, 2) for seed in (1, 0)]
     (tmp_path / "a.json").write_text(json.dumps(GOOD | {"results": results}), encoding="utf-8")
     right = "<start_function_call>call:f{a:1}<end_function_call><start_function_response>"
-    lines = [
-        {"job": r["job"], "id": "x", "text": right if r["seed"] else "لا", "stopped_by": "<start_function_response>"}
-        for r in results
-    ]
+    row = {"id": "x", "dialect": "msa", "kind": "single", "calls": '[{"name": "f", "arguments": {"a": 1}}]'}
+    lines = [{"run": "gold"} | row, *({"run": r["file"], "text": right if r["seed"] else "لا"} for r in results)]
     with gzip.open(tmp_path / "a.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
-    row = {"id": "x", "dialect": "msa", "kind": "single", "calls": '[{"name": "f", "arguments": {"a": 1}}]'}
     stored = reference.load("a", tmp_path)
     assert [r.rate("exact") for r in stored.reports([row], name="p", rate=2)] == [0.0, 1.0]
     with pytest.raises(CourseError, match="has no run with {'name': 'q'}.*'p'"):
