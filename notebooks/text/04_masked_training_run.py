@@ -360,7 +360,8 @@ counts = {kind: sum(len(row[kind]) for row in parted) for kind in parted[0]}
 labelled = sum(label != -100 for row in theirs for label in row)
 foreign_share = counts["tool result"] / labelled
 found["tool-share"] = f"{foreign_share:.0%}"
-print(f"{len(talks)} conversations, {labelled} tokens labelled by Unsloth; we leave out: {counts}")
+print(f"{len(talks)} conversations, {labelled} tokens labelled by Unsloth")
+print(f"we leave out: {counts}")
 
 # %% [markdown]
 # That leaves calls and replies. The guide speaks of calls alone. How much of what we keep is reply? In a conversation with a result, it is whatever
@@ -379,7 +380,7 @@ plots.show(
 )
 
 # %% [markdown]
-# **Why it matters.** A model trained on tool results learns to write them. The course masks them in `masking.encode`, the one way from rows to labels that every run of this notebook takes; `Recipe(mask_tool_results=False)` brings them back. What it costs to label them was tried on a GPU, too; section 4.13
+# **Why it matters.** A label on a tool result asks the model to write what a program returns. The course masks them in `masking.encode`, the one way from rows to labels that every run of this notebook takes; `Recipe(mask_tool_results=False)` brings them back. What it costs to label them was tried on a GPU, too; section 4.13
 # settles the claim.
 
 # %% [markdown]
@@ -1238,7 +1239,7 @@ for told in sorted(generations, key=lambda told: told["steps"]):
     reads = f"Arabic perplexity {told['perplexity_arabic']:5.0f}"
     print(f"{told['name']:<23} exact {a:4.0%}; unseen: function {b:4.0%}, exact {c:4.0%}; {reads}")
 print("the last two:", candidates.source())
-print("the others:", earlier.source())
+print("the others:", *earlier.source().split(", ", 2), sep="\n  ")
 
 # %% [markdown]
 # Read the lines from the top. The base calls nothing. An adapter from the *stored rows* alone remembered values and tools: a city that training had not held came out as pieces of cities
@@ -1255,7 +1256,7 @@ print("the others:", earlier.source())
 
 # %%
 told = {key: picked[key] for key in ("mixture", "rank", "alpha", "learning_rate", "steps")}
-print(f"{picked['name']}:", ", ".join(f"{key} {value}" for key, value in told.items()))
+print(f"{picked['name']}:", *(f"{key} {value}" for key, value in told.items()), sep="\n  ")
 
 # %% [markdown]
 # ### Before and after, in full

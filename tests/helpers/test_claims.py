@@ -127,11 +127,14 @@ def test_a_damaged_file_of_measurements_is_named(monkeypatch, tmp_path):
         claims.measurements()
 
 
-ALPHA = {"row": "", "equal": "", "low": -6.8, "high": 4.3, "slow": 5.9, "slow_low": 2.1, "slow_high": 9.6} | {
-    "wide": -15.6, "wide_low": -19.6, "wide_high": -11.6
+ALPHA = {"row": "", "equal": "", "low": -3.5, "high": 3.4, "slow": 8.3, "slow_low": 5.0, "slow_high": 11.7} | {
+    "wide": -9.7, "wide_low": -13.5, "wide_high": -6.2
 }  # fmt: skip
 RANKS = {"syntax": "", "exact": "", "same": 0.69, "apart": -5.2, "low": -11.4, "high": 1.0, "r1": 0.29} | {
     "new": 2.7, "new_low": 1.2, "new_high": 4.3, "new_share": 0.34, "new_same": 0.44
+}  # fmt: skip
+SPIKES = {"few": 28, "many": 46, "low": 5, "high": 33, "where": 23, "late": 510, "harder": 2.1} | {
+    "best": 36, "best_spikes": 17, "tall": 31, "corner": 12, "worst": 16
 }  # fmt: skip
 DIALECTS = {"gaps": "", "low": -4.4, "high": 2.5, "spoken": 0.75, "standard": 0.85} | {
     "spoken_32": 0.78, "standard_32": 0.89
@@ -147,11 +150,14 @@ WORSE = {"low": -6.0, "high": -4.0, "mb": 292, "f16": 543}
         ("35-q4-k-m-is-4-bit", 4.5, {}),
         ("34-export-q8", -5.0, dict.fromkeys(("saved", "q4", "q4_low", "q4_high"), 0.1) | WORSE),
         ("33-rtl-flips-braces", 1, {"n": 9}),
-        ("32-spike-means-alpha", 12, {"low": 2, "high": 22, "where": 20, "few": 40, "many": 52, "harder": 2.1}),
+        ("32-spike-means-alpha", -13, SPIKES | {"few": 52, "many": 39}),  # fewer with a larger α
+        ("32-spike-means-alpha", 18, SPIKES | {"low": -2}),
+        ("32-spike-means-alpha", 18, SPIKES | {"corner": 2}),  # as many as elsewhere
+        ("32-spike-means-alpha", 18, SPIKES | {"best_spikes": 10}),
         ("23-learn-end-of-turn", 0.5, {"n": 9, "stop": 50, "with_106": 0, "turns": 2}),
         ("13-alpha-2r-signal", 6.0, ALPHA),  # α = 2r is ahead
-        ("13-alpha-2r-signal", -1.3, ALPHA | {"low": 1.0}),
-        ("13-alpha-2r-signal", -1.3, ALPHA | {"slow_low": -1.0}),
+        ("13-alpha-2r-signal", 0.0, ALPHA | {"low": 1.0}),
+        ("13-alpha-2r-signal", 0.0, ALPHA | {"slow_low": -1.0}),
         ("12-r8-json-r32-arabic", 0.57, RANKS),  # what r = 4 makes
         ("12-r8-json-r32-arabic", 0.64, RANKS | {"r1": 0.6}),
         ("45-dialects", 4.0, DIALECTS),
@@ -168,7 +174,8 @@ def test_bands_can_fail(monkeypatch, claim_id, wrong, figures):
 
 def test_what_was_measured_of_ranks_lies_in_its_bands():
     told = {
-        "13-alpha-2r-signal": (-1.3, ALPHA),
+        "13-alpha-2r-signal": (0.0, ALPHA),
+        "32-spike-means-alpha": (18, SPIKES),
         "12-r8-json-r32-arabic": (0.64, RANKS),
         "45-dialects": (-0.9, DIALECTS),
     }

@@ -43,7 +43,7 @@ def test_the_grid_of_alpha_and_rate_draws_its_diagonals():
     exact[4, 0.1] = 0.9
     assert notebook_02.along_diagonals(exact) == {0.2: [0.2, 0.2], 0.4: [0.4, 0.4, 0.9], 0.8: [0.8, 0.8]}
     figure, finding = notebook_02.alpha_and_rate(exact)
-    assert finding.endswith("between 0 points (product 0.2) and 50 (product 0.4) apart.")
+    assert finding.endswith("up to 50 points apart (product 0.4).")
     assert len(figure.axes[0].lines) == 2 * 5 and len(figure.axes[0].texts) == 9
 
 

@@ -282,10 +282,8 @@ def along_diagonals(exact: dict) -> dict[float, list[float]]:
 
 def _diagonals(exact: dict) -> str:
     spread = {product: 100 * (own[-1] - own[0]) for product, own in along_diagonals(exact).items()}
-    ordered = sorted(spread, key=lambda product: spread[product])
-    least, most = ordered[0], ordered[-1]
-    ends = f"{spread[least]:.0f} points (product {least:g}) and {spread[most]:.0f} (product {most:g})"
-    return f"Along a diagonal scores are between {ends} apart."
+    most = max(spread, key=lambda product: spread[product])
+    return f"Settings of one product are up to {spread[most]:.0f} points apart (product {most:g})."
 
 
 def _rank_axis(axis, tried, label: str) -> None:
