@@ -7,7 +7,7 @@
 In the first, pip resolves what a reader's kernel gets; FOLDER holds every piece, and FOLDER/driver is to drive with.
 Then, on the host:
 
-    export PYTHONPATH=FOLDER/driver PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels
+    export PYTHONPATH=FOLDER/driver:src PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER/wheels
     python3 -m scripts.rehearsal.rehearse --t4 --host-packages --write --revision SHA
 
 What the host has stays behind: name it with ``--host`` (torch's own requirements, CUDA among them, follow torch).
