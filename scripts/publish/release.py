@@ -3,11 +3,11 @@
     python -m scripts.publish.release check FOLDER [--again]   run everything, one table   (make release FOLDER=…)
     python -m scripts.publish.release zip [OUT]                build/course.zip, or OUT    (make zip)
 
-``check`` clones HEAD into FOLDER/clone and runs there ``make setup``, then ``run`` and ``rehearse`` side by side, each
-on half of the cores, and after them ``test``, ``site``, and ``slides``, those of them that the Makefile has. It goes on
-after a failure and ends with 1 if anything failed. The
-caches of the course and of the hub are FOLDER/cache, empty at first; pip's own stays. Called again with the same FOLDER
-and HEAD it goes on where it was: a step whose log ended well is not run again, unless ``--again`` asks for it.
+``check`` clones HEAD into FOLDER/clone and runs there ``make setup`` and ``test``, then ``run`` and ``rehearse`` side
+by side, each on half of the cores, and after them ``site`` and ``slides``, those of them that the Makefile has. It goes
+on after a failure and ends with 1 if anything failed. The caches of the course and of the hub are FOLDER/cache, empty
+at first; pip's own stays. Called again with the same FOLDER and HEAD it goes on where it was: a step whose log ended
+well is not run again, unless ``--again`` asks for it.
 FOLDER lies outside every course: the setup cell that is rehearsed would find that course and not clone. Test material
 in ``shared/`` beside the repository is linked beside the clone, as CI has it.
 """
@@ -32,7 +32,7 @@ from .course_zip import git, write_zip
 from .site import megabytes
 
 ROOT = Path(__file__).resolve().parents[2]  # of this clone, wherever helpers is installed from
-STEPS = ("setup", "run", "rehearse", "test", "site", "slides")
+STEPS = ("setup", "test", "run", "rehearse", "site", "slides")  # the one that finds most in the least time first
 SIDE_BY_SIDE = ("run", "rehearse")  # a notebook alone leaves most of a second core idle; test fills both by itself
 FORGOTTEN = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "FOLDER", "NB", "OPTIONS", "OUT", "RUN", "VENV",
              "HF_TOKEN", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"}  # fmt: skip
