@@ -827,13 +827,13 @@ verdict(
 )
 
 # %% [markdown]
-So α = 2r helps at a low rate, where α = r with twice that rate does as well. It makes no difference that shows at the guide's rate, and there it is too strong for r = 128. The guide's own setting, r = 32 with α = 64 at 0.001, is among the best of the sixteen.
+# So α = 2r helps at a low rate, where α = r with twice that rate does as well. It makes no difference that shows at the guide's rate, and there it is too strong for r = 128. The guide's own setting, r = 32 with α = 64 at 0.001, is among the best of the sixteen.
 #
 # A rule that fixes α/r lets the update grow with the rank. One α for all ranks, divided by √r as in rank-stabilized LoRA, is meant to even that out. A lower rate does it too:  in section 2.10 r = 128 has α = 2r and a rate of 2e-4, and it is not behind. Differences
 # within the noise of the seeds, which the cell above the figure printed, mean little.
 #
 # Does a higher rank pay when the run is longer? Three ranks were trained four times as long, at the guide's rate and with α = 2r; beside them stands r = 32 after 200 steps. *Plain text* is the perplexity of Arabic
-# passages, in times that of the base; *other families* is the loss on tools of families that no run was trained on.
+# passages, e to the power of their mean loss, in times that of the base; *other families* is the loss on tools of families that no run was trained on.
 
 # %% tags=["nbval-ignore-output"]
 from statistics import mean
