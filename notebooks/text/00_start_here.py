@@ -89,7 +89,8 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # The last line names the model. Two are possible. With a GPU and the Hugging Face hub in reach it is **FunctionGemma
 # 270M**, which Google trained to call functions (its model card, `google/functiongemma-270m-it`). Otherwise it is
-# **Gemma 3 270M**, the [base model][g-base-model]: it continues text, and nobody has trained it to call anything.
+# **Gemma 3 270M**, the [base model][g-base-model]: it continues text, and nobody has trained it to call anything. Its
+# weights come from a package in the format Q4_K_M, which rounds them (notebook 05). The outputs stored here are this model's.
 #
 # Both read the same tokens and get the same prompts. What follows holds for either. Where the two differ, the cells
 # print what they measured on yours.
@@ -148,7 +149,7 @@ plots.text_table(table)
 # 1. We send each of the five requests, with the tool, to the model as it is. How many answers will hold a valid call?
 # 2. Suppose a model writes correct calls, and you hand them to Python's `json.loads`. How many of them can it read?
 #    Notebook 04 counts.
-# 3. A *call turn* is what the model writes when it calls a function. Some token must end it. Three could do it:
+# 3. A *call turn* is what the model writes when it calls a function. After some token it must stop. Three could do it:
 #    `<end_of_turn>`, `<start_function_response>` and `<eos>`, the end of the text. Section 0.5 shows which, notebook 04 counts.
 
 # %%
@@ -262,8 +263,8 @@ if checkpoint.name == "gemma-3-270m":
 # [evaluation of FunctionGemma in Arabic](https://arxiv.org/abs/2603.16901) (arXiv 2603.16901) reports that 87 % of the
 # model's answers could not be parsed before fine-tuning. Another, on 200 rows of
 # [Sa74ll/arabic-mobile-actions](https://huggingface.co/datasets/Sa74ll/arabic-mobile-actions), found 72 % of the
-# function names right: there the prompt was made exactly as the model expects it. We cite both and have repeated
-# neither.
+# function names right: there the prompt was made exactly as the model expects it. They count different things, on
+# different requests, so the prompt is only one of the possible reasons. We cite both and have repeated neither.
 
 # %% [markdown]
 # ## 0.5 · The loop around the model
@@ -322,8 +323,8 @@ plots.show(diagrams.course_map(), f"{finding} This notebook comes first.")
 #
 # - **Measured by you**: your machine measures it while you watch.
 # - **Stored result**: it took a GPU or hours. We stored what every run wrote, and your machine recomputes the figure.
-# - **Identity**: it is true by construction: it follows from a formula, or from how the model is built. Computing it
-#   shows that it was understood rightly. It is no evidence for the guide or against it.
+# - **Identity**: it follows from a formula, or from how the model is built. That settles it, for the guide or against
+#   it. Computing it shows that it was understood rightly, and adds no evidence.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import claims
@@ -601,9 +602,9 @@ exercises.recap({"baseline-calls": found})
 # miss five in a row.
 #
 # </details>
-# <details><summary>C · It is likely to be small, and how small is open.</summary>
+# <details><summary>C · It is probably not high, and how low is open.</summary>
 #
-# Yes. An interval says how open. So this course trains and compares with many more rows than five.
+# Yes. An interval says how open: for none of five it reaches from 0 to 43 %. So this course trains and compares with many more rows than five.
 #
 # </details>
 

@@ -130,9 +130,9 @@ verdict("04-compact", measured=budget["embedding"] / total)
 #
 # > MQA uses multiple query heads but a **single key/value head**.
 #
-# In attention every token asks with a *query*, and is found by its *key*. A layer does this several times side by side,
-# in heads. The matrix `q_proj` makes the queries and `k_proj` the keys. Here `q_proj` makes four
-# heads, and its weight has 1,024 rows.
+# In attention every token asks with a *query*, is found by its *key*, and hands over its *value*. A layer does this
+# several times side by side, in heads. The matrix `q_proj` makes the queries, `k_proj` the keys and `v_proj`, which is
+# of `k_proj`'s shape, the values. Here `q_proj` makes four heads, and its weight has 1,024 rows.
 #
 # **Your bet:** how many rows has `k_proj`?
 
@@ -392,7 +392,7 @@ print(f"the helper, layer 5: off by {off(ours_5, from_module_5):.4%} from the mo
 # %% [markdown]
 # So attention has six ingredients: five that the formula does not show, and its scale. We will rebuild *all* layers and
 # leave one out at a time. Without `own_theta` each kind of layer gets the other kind's $\theta$; without `scale` nothing
-# is divided by 16.
+# is divided by 16. Without `causal` a token may look ahead, too; without `window` every layer looks back over all.
 #
 # **Your bet:** which one would the model miss most?
 
@@ -402,7 +402,8 @@ bet_missing = exercises.bet("attention-missing", "the ingredient missed most", o
 
 # %% [markdown]
 # How wrong do the next-token predictions become? [KL divergence][g-kl] is 0 nats for the same predictions. Beside it
-# stands how often the likeliest token stays. "The guide's formula" is the equation above and nothing else.
+# stands how often the likeliest token stays. "The guide's formula" is the equation above and nothing else. The guide
+# gives it to show what the heads share, and does not say that it is all of Gemma's attention.
 #
 # [g-kl]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#kl-divergence
 
@@ -432,8 +433,8 @@ plots.show(*figures.ingredients(damages))
 worst = max(left_out, key=lambda i: damages[f"without {i}"][0])
 
 # %% [markdown]
-# The first row is the proof that the rebuilt model is the real one; it has to be as good as zero before any other row
-# means something.
+# The first row shows that the rebuilt model predicts as the real one does, on these 64 positions; it has to be as good
+# as zero before any other row means something.
 
 # %% tags=["nbval-ignore-output"]
 assert damages["everything in place"][0] < 1e-6
@@ -441,9 +442,9 @@ apart, kept = damages["the guide's formula"]
 verdict("02-attention-equation", measured=apart, kept=kept)
 
 # %% [markdown]
-# **Why.** The equation is the heart of attention, and its scale is right: here $\sqrt{d_k}$ and the configured scale
+# **Why.** The equation is the heart of attention, and its scale is right: $1/\sqrt{d_k}$ and the configured scale, 1/16,
 # agree. What tells a model *where* a word stands, and *what it may look at*, is not in it.
-# Nor are the norms on queries and keys.
+# Nor are the norms on queries and keys, and these the model missed most.
 #
 # ## 1.5 · Does anything look ahead?
 #
@@ -531,8 +532,8 @@ for n in (512, 1024, 2048, 4096):
 serving = cache = None
 
 # %% [markdown]
-# Does one head lose anything against four? We copy the head and see. The function stays the same, only the memory grows.
-# A *trained* model with four heads could use them for different things; that is what multi-query attention gives up.
+# What does the memory pay for when four heads hold the same? We copy the head and see. The function stays the same, only
+# the memory grows. Whether one head loses anything against four this cannot show: a *trained* model with four heads could use them for different things; that is what multi-query attention gives up.
 
 # %% tags=["nbval-ignore-output"]
 def with_kv_heads(heads):
@@ -625,8 +626,11 @@ rates = {language: fertility(texts) for language, texts in requests.items()}
 plots.show(*figures.fertility(rates))
 
 # %% [markdown]
-# Look at two distances: from English to the nearest kind of Arabic, and between the kinds of Arabic. A vocabulary
-# without Arabic words would cut to single bytes, two for each letter. How many tokens would a word be then?
+# Look at two distances: from English to the nearest kind of Arabic, and between the kinds of Arabic. The first is not
+# all the tokenizer's doing: an Arabic word often holds an article or a preposition that English writes apart.
+#
+# A vocabulary without any Arabic, letters included, would cut to single bytes, two for each letter. How many tokens
+# would a word be then? The difference is what the table buys.
 
 # %%
 arabic = " ".join(text for d in dataset.DIALECTS for text in requests[d])
@@ -720,7 +724,8 @@ verdict("07-rmsnorm-faster", measured=gpu_hand, flops=flops, **on_gpu, **on_cpu)
 # %% [markdown]
 # **Why.** A norm reads and writes memory and computes next to nothing. Its cost is trips to memory and kernels to start.
 # The mean adds to both, and by hand that shows. Writing a norm as one kernel saves trips *and* starts; on the GPU that
-# saves more than leaving out the mean.
+# saves more than leaving out the mean. On the processor compare the two fused bars: where our outputs were made,
+# LayerNorm's is the shorter one.
 
 # %% [markdown]
 # ## 1.9 · Does dropping the mean cost stability? (deeper)
@@ -767,6 +772,8 @@ print(f"share of energy in the mean, largest of {len(shares)} layers: {energy:.2
 # spread and keeps the mean (`scripts/experiments/norm_twins.py`).
 
 # %% tags=["nbval-ignore-output"]
+from helpers import reference
+
 twins = reference.load("norm_twins")
 print(twins.source())
 plots.show(*figures.norm_twins(twins.results))
@@ -777,6 +784,8 @@ plots.show(*figures.norm_twins(twins.results))
 # than it was after a hundred steps.
 
 # %% tags=["nbval-ignore-output"]
+import statistics
+
 from scipy import stats
 
 ends = {(r["norm"], r["rate"], r["seed"]): r["validation"] for r in twins.results}
@@ -796,9 +805,9 @@ for run in twins.results:
 verdict("40-rmsnorm-stability", measured=mean, low=low, high=high, energy=energy, **counts)
 
 # %% [markdown]
-# **What this can say, and what not.** The loss is compared, and the interval says how closely. Stability is another
-# matter: to compare it, some runs have to break. Here none did: the rates were not hard enough to tell the norms
-# apart. On a model a thousand times as large they may be.
+# **What this can say, and what not.** The card's *holds* is for the loss: it is compared, and the interval says how
+# closely. Stability is another matter: to compare it, some runs have to break. Here none did: the rates were not hard
+# enough to tell the norms apart. On a model a thousand times as large they may be. On stability the claim stays open.
 
 # %% [markdown]
 # ## 1.10 · One forward pass as a story (deeper)
@@ -1117,7 +1126,7 @@ exercises.recap({
 #
 # <details><summary>A · The cache, which becomes four times as large.</summary>
 #
-# Yes, and nothing else: section 1.6 gets the same output from one, two and four heads.
+# Yes, and the output stays: section 1.6 gets the same from one, two and four heads.
 #
 # </details>
 # <details><summary>B · The output: every query has keys of its own now.</summary>

@@ -86,7 +86,7 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # ## 3.1 · Why did my T4 run out?
 #
-# The model has 270 million parameters. In bfloat16 that is half a gigabyte, and Colab's T4 has 14.7 GiB. Still, eight rows of 512 tokens are enough for *CUDA out of memory*. We took that step on a GPU with room
+# The model has 270 million parameters. In bfloat16 that is half a gigabyte, and Colab's T4 has 14.7 GiB. Still, eight rows of 512 tokens are enough for *CUDA out of memory* with transformers and PEFT alone, that is, without Unsloth. We took that step on a GPU with room
 # to spare, and asked its allocator how much it needed.
 
 # %%
@@ -190,7 +190,7 @@ table = table.rename(columns={"measured_bytes": "measured, GiB", "ledger_bytes":
 table.style.hide(axis="index").format({"explained": "{:.1%}"}, precision=2)
 
 # %% [markdown]
-# What is missing, 65 to 92 MiB whatever the size of the step, is what no ledger of tensors can see: the workspace that cuBLAS holds for itself.
+# What is missing, 65 to 92 MiB, does not grow with the step. A ledger of tensors cannot see what a kernel or a library holds for itself. The workspace that cuBLAS keeps is the likely owner; it was not traced.
 
 # %% [markdown]
 # ## 3.2 · The loss's own gigabytes
@@ -240,7 +240,7 @@ from helpers.claims import verdict
 verdict("18-what-the-hog-is", measured=100 * logits_share)
 
 # %% [markdown]
-# The guide makes no claim about this. The question is ours. *Misleading* is the verdict on a section about memory that leaves out the largest part.
+# The guide makes no claim about this. The question is ours. *Misleading* is the verdict on a section about memory that leaves out the largest part of a plain step. In fairness: the guide is about Unsloth, and Unsloth's own loss never makes all logits at once (3.7). The share above is that of transformers and PEFT without it.
 #
 # **Why so much?** A hidden state has 640 numbers a token, logits have 262,144: 410 times as many. Layers keep a great deal of small things, the loss three of this size. A model with a small body and a large vocabulary is the worst case.
 # Training on the response makes the cure free, since nobody needs the logits of the prompt. Notebook 04 trains that way.
@@ -358,7 +358,7 @@ assert side_by_side["same gradients"].all()
 side_by_side.style.format({"MiB saved": "{:.1f}"})
 
 # %% [markdown]
-# The columns `q_proj` and `act_fn` count calls in 18 layers. The guide's kind is the third row. It would hardly be worth having: the non-linearity alone holds a small part of what is saved, and everything around it stays.
+# The columns `q_proj` and `act_fn` count calls in 18 layers. Of the MiB saved, 4 are the loss's in every row (4 labels, 1 MiB each); only the rest is the layers'. On a processor the host's memory is the memory, so the fourth row saves as much as the second. The guide's kind is the third row. It would hardly be worth having: the non-linearity alone holds a small part of what is saved, and everything around it stays.
 #
 # So what does Unsloth do? Count on the real thing.
 
@@ -412,7 +412,7 @@ for name in ("checkpointing", "logits at labels"):
 plots.show(figures.held(cured, limit=T4), ". ".join(told) + ".")
 
 # %% [markdown]
-# The price of checkpointing is time: every layer runs its forward pass twice. On the GPU, one row of 1,024 tokens, 64 labels, plain PyTorch:
+# The price of checkpointing is time: every layer runs its forward pass twice. On the GPU, one row of 1,024 tokens, 64 labels, plain PyTorch. Read the milliseconds with care: on this GPU such a step takes about as long for 128 tokens as for 4,096, so they are times of starting kernels, not of arithmetic:
 
 # %% tags=["nbval-ignore-output"]
 on_gpu_ways = measured("modes", attention="sdpa", tokens=1024).set_index("mode")
@@ -433,7 +433,7 @@ pandas.DataFrame(shown)
 #
 # > It turns a $O(N^2)$ memory bottleneck (where $N$ is sequence length) into a more manageable $O(N)$ profile.
 #
-# Where would N² come from? Eager attention makes a float32 matrix of (4 heads, N, N) in each layer: 16·N² bytes, four times as many for twice the length. Everything else in a layer grows with N.
+# Where would N² come from? Eager attention writes out its scores: among others a float32 matrix of (4 heads, N, N) in each layer, 16·N² bytes, four times as many for twice the length. Everything outside attention grows with N.
 #
 # **Your bet:** with checkpointing at every layer and eager attention, the memory above the model grows from N = 2,048 to 4,096 by which factor? (2 is linear, 4 is quadratic.)
 
@@ -444,7 +444,7 @@ bet_growth = exercises.bet(
 )
 
 # %% [markdown]
-# The ledger on `meta` counts one row of growing length, for a loss on 64 labels, so that the logits stay out of the way. SDPA, the usual attention, never makes that matrix. `meta` has no such kernel, so SDPA's curves were measured on the GPU. The GPU's eager steps are drawn beside the ledger's.
+# The ledger on `meta` counts one row of growing length, for a loss on 64 labels, so that the logits stay out of the way. SDPA, the usual attention, works in one fused kernel that never makes that matrix (its fallback does). `meta` has no such kernel, so SDPA's curves were measured on the GPU. The GPU's eager steps are drawn beside the ledger's.
 
 # %% tags=["nbval-ignore-output"]
 eager = {"none": [], "layer": []}
@@ -571,7 +571,7 @@ verdict("14-unsloth-triton-backward", of_time, kernels=sum(started.values()), **
 # **Why.** For Llama, Unsloth has hand-written norms, rotary embeddings and activations, and the counter sees them. Gemma 3 takes another path: its layers go through `torch.compile`, which writes Triton itself. Only the loss, a fused head and cross-entropy, is written by hand.
 # It never makes all logits at once.
 #
-# Now the other claim. Is the backward pass the most expensive part? Both passes on a GPU, nothing checkpointed, medians of twenty steps:
+# Now the other claim. Is the backward pass the most expensive part? Both passes on a GPU, nothing checkpointed, medians of twenty steps, at three sizes in plain PyTorch and at two under Unsloth:
 
 # %% tags=["nbval-ignore-output"]
 passes = measured("passes").set_index(["library", "batch", "tokens"])
@@ -588,8 +588,8 @@ under_unsloth = {"fast_least": fast_least, "fast_most": fast_most}
 verdict("47-backward-most-expensive", measured=least, most=most, **under_unsloth)
 
 # %% [markdown]
-# **Why.** When all weights are trained, a backward pass does twice the arithmetic of a forward pass: a gradient for the inputs and one for the weights. Here the weights are frozen, so the second half is done for the small adapters only. A step of one row waits for kernels
-# to start more than it computes, and its time is not steady.
+# **How far this goes.** When all weights are trained, a backward pass does twice the arithmetic of a forward pass: a gradient for the inputs and one for the weights. Here the weights are frozen, so the second half is done for the small adapters only. That is a reason to expect half rather than two thirds, but these times do not
+# prove it. The three plain steps take nearly the same time, though the largest has sixteen times the tokens of the smallest: this GPU waits for kernels to be started more than it computes. And under Unsloth only two sizes were measured, of one row each.
 #
 # And is it faster? Five ways: plain and Unsloth, each without checkpointing and with it at every layer, and Unsloth with offloading. Each takes thirty steps of four rows from the course's training data on one GPU, in a process of its own, from the same adapter, with the same rows. The plain process checks that Unsloth was never imported.
 
@@ -611,7 +611,7 @@ finding = (
 plots.show(figures.ways(runs), finding)
 
 # %% [markdown]
-# The five losses stay near each other, as the numbers below say: they start from the same adapter and differ by rounding, and each run goes on from its own rounded numbers. One run of each was made, so a difference of a tenth in speed means little, and on another CPU compiling takes longer or shorter. On two CPU cores Unsloth is
+# The five losses stay near each other, as the numbers below say: they start from the same adapter and differ by rounding, and each run goes on from its own rounded numbers. One run of each was made, so a difference of a fifth in speed means little: with every layer checkpointed Unsloth comes out a fifth faster when it also offloads, which is more work. These steps, too, wait for kernels to start, and Unsloth starts fewer; how much faster it is on a smaller GPU was not measured. On another CPU compiling takes longer or shorter. On two CPU cores Unsloth is
 # the faster one as well:
 
 # %% tags=["nbval-ignore-output"]
@@ -672,7 +672,7 @@ for name in (tops.idxmax(), tops.idxmin()):
     print(f"largest number {side} 65,504: {nan:.0%} of the logits are NaN")
 
 # %% [markdown]
-# All or nothing: one such row in a batch is enough, and the loss of the whole step is gone. On a GPU 40 passages of each language were read in three dtypes.
+# All or nothing. Even positions before the large number are lost: attention gives what comes later the weight 0, and 0 times NaN is NaN. One such row in a batch is enough, and the loss of the whole step is gone. On a GPU 40 passages of each language were read in three dtypes.
 
 # %% tags=["nbval-ignore-output"]
 ranges = measured("range")
@@ -708,7 +708,7 @@ precise = unsloth_model = model = None  # their memory is wanted below
 # %% [markdown]
 # ## 3.9 · Does loading in 4 bits help here?
 #
-# "If you use 4-bit", says the guide, and not why one would. Readers do it so that a model fits. So this question is ours as well.
+# "If you use 4-bit", says the guide, and not why one would; its section 5 even warns of 4 bits for a model so small, in the exported file. Readers do it so that a model fits. So this question is ours as well.
 #
 # **Your bet:** bfloat16 takes 16 bits a weight, NF4 a little over 4. After a 4-bit load of this model, how many percent of its bytes are left?
 
@@ -881,7 +881,7 @@ plots.show(figures.comb_and_bell(inside_scale, used, grids), finding)
 # %% [markdown]
 # The synthetic numbers are a control. On normal ones NF4 should win, since it was made for them; on uniform ones the even grid should. If either failed, the fault would be in our code and not in the weights.
 #
-# Now four kinds of numbers and two grids. An interval is over 24 draws for the synthetic ones, and over matrices for the real ones, whose dither is averaged over three seeds.
+# Now four kinds of numbers and two grids, NF4 and 16 even steps from −1 to 1. An interval is over 24 draws for the synthetic ones, and for the real ones over the 81 matrices that lie on the old grid, whose dither is averaged over three seeds. The other 45 are not judged here.
 
 # %% tags=["nbval-ignore-output"]
 from tqdm import tqdm
@@ -944,8 +944,8 @@ synthetic = {kind: ahead[kind][0] for kind in ("normal", "uniform")}
 verdict("19-nf4-sixteen-levels", measured=mean, low=low, high=high, **synthetic)
 
 # %% [markdown]
-# **Why more on real weights than on normal ones?** Perhaps because their tails are heavier: a few large weights stretch a block's scale, and the rest huddle near zero, where NF4 has its levels. That can be looked at. And *made for* is not *best for*: quantiles give each level the same share
-# of the weights, which is not the same as the least squared error. So levels are fitted to normal blocks, by Lloyd's iterations, and judged on other draws.
+# **Why more on real weights than on normal ones?** Perhaps because their tails are heavier: a few large weights stretch a block's scale, and the rest huddle near zero, where NF4 has its levels. That can be looked at. And *made for* is not *best for*: quantiles aim at the same share
+# of the weights for each level, which is not the same as the least squared error (and once each block is divided by its own largest weight they miss it, as the figure above shows). So levels are fitted to normal blocks, by Lloyd's iterations, and judged on other draws.
 
 # %% tags=["nbval-ignore-output"]
 def reach(x):
@@ -1161,7 +1161,7 @@ for name, (above, below, every) in compared.items():
 pandas.DataFrame(shown)
 
 # %% [markdown]
-# The little more than a decibel of section 3.11 is worth a lot in the model: on the even grid it moves about twice as far. Double quantization adds less than a hundredth. In English the old grid flatters NF4, so *NF4* and *NF4, double* stand too low in the figure; in Arabic seven passages cannot tell.
+# On the even grid the model moves about twice as far as on NF4, more than the little more than a decibel of section 3.11 (a third more squared error) would suggest. Here every one of the 126 matrices is quantized; there 81 were measured. Why it is so much was not traced. Double quantization adds a hundredth at most. In English the old grid flatters NF4, so *NF4* and *NF4, double* stand too low in the figure; in Arabic seven passages cannot tell.
 #
 # Arabic moves further than English with the old grid and without. The verdict is about the bytes; this was their price.
 
@@ -1466,8 +1466,8 @@ if exercises.solved("3.4", best_every):
 # %% [markdown]
 # ## 3.16 · What to do now
 #
-# What fits on a T4? The ghost once more, now in float32 as this course trains there (3.8), with rows of 640 tokens of which 64 carry labels. Memory is a straight line in the rows, so two steps tell it. A tenth of the T4 is left to CUDA and to what an allocator loses between blocks. How much longer a step takes is the GPU's
-# ratio of 3.4.
+# What fits on a T4? The ghost once more, plain transformers with eager attention, now in float32 as this course trains there (3.8), with rows of 640 tokens of which 64 carry labels. Memory is a straight line in the rows, so two steps tell it. A tenth of the T4 is left to CUDA and to what an allocator loses between blocks. How much longer a step takes is the
+# ratio of 3.4, measured on an H200 and not on a T4. What four bits cost in time was not measured.
 
 # %% tags=["nbval-ignore-output"]
 ghost = checkpointing.adapted(checkpoint, dtype="float32", device="meta")
@@ -1484,16 +1484,17 @@ for name, mode, way in (
     two, four = (ghost_step(mode, way, rows=n, tokens=640).peak.total for n in (2, 4))
     row = (four - two) / 2
     fits[name] = (two - 2 * row, row, slower if mode == "layer" else 1.0)
-fixed, row, time = fits["both"]
-fits["both, in 4 bits"] = (fixed - 2 * linear_bytes + in_4_bits, row, time)
+fixed, row, _ = fits["both"]
+fits["both, in 4 bits"] = (fixed - 2 * linear_bytes + in_4_bits, row, float("nan"))
 on_t4 = pandas.DataFrame(fits, index=["fixed", "row", "time a step, ×"]).T
 on_t4["rows that fit"] = (0.9 * T4 - on_t4["fixed"]) // on_t4["row"]
 on_t4.insert(0, "before the first row, GiB", on_t4.pop("fixed") / 2**30)
 on_t4.insert(1, "a row, MiB", on_t4.pop("row") / 2**20)
-on_t4.style.format({"a row, MiB": "{:.0f}", "rows that fit": "{:.0f}"}, precision=1)
+whole = dict.fromkeys(("a row, MiB", "rows that fit"), "{:.0f}")
+on_t4.style.format(whole, precision=1, na_rep="not measured")
 
 # %% [markdown]
-# The first two cures are the large ones, and the last line shows how little four bits add for this model. So try the cures in the order in which the course's recipe names them: `training.Recipe(label_logits_only=…, batch_size=…, accumulation=…, gradient_checkpointing=…, load_in_4bit=…)`.
+# Checkpointing and logits at the labels are the large cures, and the last line shows how little four bits add for this model. So try the cures in the order in which the course's recipe names them: `training.Recipe(label_logits_only=…, batch_size=…, accumulation=…, gradient_checkpointing=…, load_in_4bit=…)`.
 #
 # | your goal | checkpointing | batch | 4-bit | logits |
 # |---|---|---|---|---|
@@ -1503,7 +1504,7 @@ on_t4.style.format({"a row, MiB": "{:.0f}", "rows that fit": "{:.0f}"}, precisio
 # | every token carries a label | off, then every layer | halve it and accumulate | no | in chunks; Unsloth's own loss does so |
 # | rows of several thousand tokens | every layer, with SDPA and never eager | 1 or 2, and accumulate | no | at the labels |
 # | a model of billions of parameters | every layer, `"unsloth"` if inputs are above 2 MiB | 1 to 4, and accumulate | NF4, double | at the labels |
-# | Arabic as good as it can be | as above | as above | no: its price is higher in Arabic | as above |
+# | Arabic as good as it can be | as above | as above | no: it moves the base further in Arabic (3.13; calls were not tested) | as above |
 #
 # For the dtype on a T4 there is one rule: never plain float16 (3.8). Next: [04 · Masked training run](04_masked_training_run.ipynb), which trains with these settings.
 

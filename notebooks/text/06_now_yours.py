@@ -152,11 +152,11 @@ except CourseError as error:
 # A request stands beside the call that it asks for, written as in Python. Where nothing is to be called, a reply stands in its place. `examples.read` takes a list, a CSV, JSON or JSONL file, or the address of a Google
 # Sheet that anybody with the link may read. The columns are named `request`, `call` and `reply`; numbers in a call have the digits 0 to 9, text has straight quotes, and the comma is the Latin one. In a CSV that you write by hand, the whole call stands in double quotes; from Excel, save as *CSV UTF-8*. On Colab, upload a file by the folder icon on the left, and give its name.
 #
-# Give each function two requests at least, better ten. Of two one is held for judging; a single one is trained on and never judged. Write some that ask for no call, too (the studio has four), so that the model still learns when to be silent.
+# Give each function two requests at least, better ten. Fewer than ten in all are refused, and so is a function that no request calls. Of two one is held for judging; a single one is trained on and never judged. A request that asks for two calls has both, with a semicolon between them. Write some that ask for no call, too (the studio has four), so that the model still learns when to be silent.
 #
 # Leave out the names and numbers of real people. A model may repeat what it was trained on, and a sheet with a link is open to whoever has the link.
 #
-# The studio's requests were written by a model, and no native of the five dialects has read them yet.
+# The studio's requests are in standard Arabic and four dialects. They were written by a model, and no native speaker has read them yet.
 
 # %%
 from helpers import paths, plots
@@ -198,7 +198,7 @@ except CourseError as error:
 # %% [markdown]
 # ## 6.3 · Before
 #
-# We do not begin with a blank model. The course's reference adapter has read hundreds of tools, in Arabic of many countries and in English. It knows what a call looks like, has learned to read declarations, and mostly makes no call where none is asked for. It has never seen yours.
+# We do not begin with a blank model. Whatever model the setup cell named, here it is Gemma 3 270M, the base, with the course's *reference adapter*: small matrices trained beside its frozen weights, which change what they compute. That adapter belongs to this base. It has read hundreds of tools, in Arabic of many countries and in English. It knows what a call looks like, has learned to read declarations, and mostly makes no call where none is asked for. It has never seen yours.
 #
 # **Your bet:** of the held requests that ask for a call, what share does it answer with exactly that call? *Exactly* is the same function, arguments and values. A default that is written out is a miss, and so is الاثنين for الاتنين.
 
@@ -208,7 +208,7 @@ from helpers import exercises
 bet_before = exercises.bet("own-before", "exact calls before", low=0, high=100, step=5, unit="%")
 
 # %% [markdown]
-# Two sets are answered before and after. One is yours. The other is for tools of the course, which the adapter was trained on: a model that learns three new functions may forget all others.
+# Two sets are answered before and after. One is yours. The other is for tools of the course, which the adapter was trained on: a model that learns three new functions may forget all others. Counted are the requests that ask for a call. In brackets stands the 95 % interval (Wilson's): the shares for which such a count would be no surprise.
 
 # %% tags=["nbval-ignore-output"]
 from helpers import checkpoints, dataset, generation, reference, scoring
@@ -262,11 +262,11 @@ print(tried.source())
 plots.show(*figures.own_recipes(recipes, taken=(1e-4, 3, "course")))
 
 # %% [markdown]
-# Every recipe costs something of what the adapter knew. A rate of 1e-3, which the guide takes for a run from nothing, costs most of it, and three rounds of it leave the studio's calls worse than before. Between the two lower
+# With every recipe fewer of the course's calls are exact than before. A rate of 1e-3, which the guide takes for a run from nothing, leaves the fewest, and three rounds of it leave the studio's calls worse than before. Between the two lower
 # rates thirty-two requests cannot tell: a call more or less is three points. At 1e-4 all six recipes end close together, at 3e-4 they scatter. So we take 1e-4, and three rounds, since six gave no more there. Rows of the course
 # stay in, though at this rate one cannot see that they helped.
 #
-# The studio's held requests below are among those that this choice was made on, and so are the course's rows. Read both scores as a little too good. With functions of your own, your requests had no part in it.
+# The studio's held requests below are among those that this choice was made on, and so are the course's requests, which stood among three tools there and stand among two here. Read both scores as a little too good. With functions of your own, your requests had no part in it.
 #
 # A step reads eight rows, and half of the steps are yours. So three rounds make three steps for every four requests that you train on, and time grows with them: with hundreds, take a GPU. Eight requests make six steps, which no
 # stored run has tried: write more before you change the rounds.
@@ -295,7 +295,7 @@ recipe = training.Recipe(
 print(f"{len(shown)} rows of yours, {len(mixed) - len(shown)} of the course, {2 * packs} steps")
 
 # %% [markdown]
-# If the run is interrupted, run the cell again: it goes on from its last checkpoint. The first one is written after ten steps; before that it begins anew.
+# If the run is interrupted, run the cell again: it goes on from its last checkpoint. The first one is written after ten steps, or after a quarter of all where that is more; before that it begins anew.
 
 # %% tags=["nbval-ignore-output"]
 model = None  # its memory is wanted below
@@ -312,7 +312,7 @@ plots.show(
 # %% [markdown]
 # ## 6.5 · After
 #
-# The same requests, the same scorer.
+# The same requests, the same scorer. Of the requests that ask for a call the figure shows four shares, each stricter than the one before: *parse*, a call can be read; *name*, the function is right; *keys*, its arguments are those asked for; *exact*, their values too. Whiskers are 95 % intervals.
 
 # %% tags=["nbval-ignore-output"]
 after = answered(run.model, run.tokenizer)
@@ -332,7 +332,7 @@ plots.show(
 # %% [markdown]
 # With a dozen requests the whiskers are long, and the course's are as few. They do not say which of two recipes is better, and a step up by one or two calls is what such a run may give.
 #
-# Every miss is worth reading, since it shows what your rows do not hold yet. Write rows like it, not the same one: a request that is trained on no longer judges.
+# Every miss is worth reading, since it shows what your rows do not hold yet. Write rows like it, not the same one: a request that is trained on no longer judges. The last column says where the written call first parts from the right one: function, arguments, or a value. Where it says *other value* throughout, the model has the function and its arguments, and reads the words wrong.
 
 # %% tags=["nbval-ignore-output"]
 from helpers.probes import misses
@@ -346,7 +346,7 @@ missed = [
 plots.text_table(missed or [{"missed": "none"}])
 
 # %% [markdown]
-# And the price. The requests for the course's functions that were answered exactly before, and are not any more:
+# And the price. The requests for the course's functions that were answered exactly before, and are not any more; *won* are those that went the other way. With a dozen requests one lost call is no measure of forgetting: the figure in 6.4, with 51 calls a recipe, is the better one.
 
 # %% tags=["nbval-ignore-output"]
 pairs = zip(others, after["others"][0], before["others"][1].rows, after["others"][1].rows)
@@ -373,7 +373,7 @@ prompt_box.box(run.model, run.tokenizer, tools, first_request)
 # %% [markdown]
 # The studio's asks for three hours on Friday, by somebody who has never tried. Now five requests that its owner might not have thought of: two things at once, a colour that is not sold, nothing to do, another language, a number that no kiln reaches.
 #
-# With functions of your own, five of your held requests stand here, until you write odd ones.
+# With functions of your own, five of your held requests stand here. To ask odd ones, write them into `odd`, each with what it asks for, and take out the line `odd = odd if studio else …`, which would replace them.
 
 # %% tags=["nbval-ignore-output"]
 odd = {
@@ -390,7 +390,7 @@ plots.text_table([
 ])
 
 # %% [markdown]
-# Read the last column as well. It may name the very token that went wrong, and it may not: a probability is no proof.
+# *Not to be run* means that the check stopped it: the call cannot be read or does not fit its declaration. Read the last column as well. It may name the very token that went wrong, and it may not: a probability is no proof.
 #
 # Nor is a check of the declaration. If a colour that is not sold becomes one that is, the call fits, and no check of it can tell. For what must not go wrong, let your program say back what it is about to do, and wait for a yes.
 #
@@ -530,7 +530,7 @@ print(f"{same} of {len(loaded)} held requests are answered as before, character 
 again = None
 
 # %% [markdown]
-# On Colab the machine goes when you do, and the folder with it. Two lines bring it to safety; the first asks for leave to use your Drive, the second needs a token of the hub that may write: run `huggingface_hub.login()` before it. In the card `owner` stands for your name there: write it into the cell above first.
+# On Colab the machine goes when you do, and the folder with it. Either of two lines, in a cell of your own, brings it to safety. The first asks for leave to use your Drive. The second needs a token of the hub that may write: run `import huggingface_hub` and `huggingface_hub.login()` before it. In the card `owner` stands for your name there: write it into `keep.card` in the first cell of this section, and run that cell again.
 #
 # ```python
 # keep.to_drive(folder, NAME)
@@ -568,6 +568,10 @@ print("the client ended without a fault:", done.returncode == 0)
 print("the model in the file called a function:", "<start_function_call>" in done.stdout)
 
 # %% [markdown]
+# The reply is the model's own words here too, and section 6.7 says why not to trust them: hold it against the function's line above it. In a stored run the function returned Sunday and the reply named Wednesday. The sentences of `say` stay behind; whoever builds on `client.py` prints them in place of its last line.
+#
+# On Colab this folder, too, goes with the machine. In a cell of your own, `keep.to_drive(away, f"{NAME}-file")` copies it to your Drive. Where it is used, `pip install xllamacpp`, then, inside the folder, `python client.py model.gguf "…"`.
+#
 # ### Elsewhere (deeper)
 #
 # Three more places, by how much of each was tried.
@@ -845,6 +849,7 @@ exercises.recap({
 # | a call where you wanted words | requests with a reply in place of a call, near to your functions |
 # | words where you wanted a call | clearer descriptions, and requests like the missed one among the training rows |
 # | other tools forgotten | a lower rate; perhaps more rows of the course in between |
+# | `row 0 has … tokens, more than max_length=1024` | declarations, request and call are too long together: declare fewer functions or shorten their docstrings, or add `max_length=2048` to `training.Recipe` in 6.4. The client reads 2,048 tokens at most (`n_ctx` in `client.py`) |
 # | an answer that breaks off in the middle of a call | your calls are longer than the studio's: raise `max_new_tokens` in 6.3, and the 96 in `ask` |
 # | all well with the studio's | your own functions: change what stands below `# YOURS`, restart the session, *Run all* |
 # | all well with yours | three others write ten requests each, as in quiz 1 |
