@@ -604,7 +604,7 @@ exercises.recap({"baseline-calls": found})
 # </details>
 # <details><summary>C · It is probably not high, and how low is open.</summary>
 #
-# Yes. An interval says how open: of five it can say little. So this course trains and compares with many more rows than five.
+# Yes. An interval says how open: with five rows it stays wide. So this course trains and compares with many more rows than five.
 #
 # </details>
 
