@@ -86,7 +86,8 @@ checkpoint = setup.prepare()
 # Fine-tuning changes a weight: $W$ becomes $W + \Delta W$. LoRA bets that ΔW can be of low [rank][g-rank]. Then it need not be stored as a whole matrix; the product of two thin
 # ones is enough. For a projection of 640 numbers to 1,024, a full ΔW has 655,360 entries. Two matrices of rank 32 have 53,248.
 #
-# Here is the whole layer. It keeps the linear layer that it is built around, frozen, and adds the product beside it.
+# Here is the whole layer. It keeps the linear layer that it is built around, frozen, and adds the product beside it, times a factor α/r that section 2.5 takes up. PEFT, Hugging Face's library
+# for adapters, has such a layer too; we compare below.
 #
 # [g-rank]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#rank
 
@@ -142,7 +143,8 @@ assert gap < 1e-5
 #
 # > $$W_{updated} = W_0 + \Delta W = W_0 + \frac{\alpha}{r}(A \times B)$$
 #
-# On paper the input is a row that stands left of the weight, $x \cdot W$, so W has the shape (in, out). PyTorch keeps its weights the other way round.
+# The guide does not say where the input stands. We read it as a row left of the weight, $x \cdot W$: then W has the shape (in, out), and the guide's shapes fit. PyTorch keeps its weights the
+# other way round.
 #
 # **Your bet:** which product can be added to `q_proj.weight`, whose shape is (1024, 640)?
 
@@ -194,8 +196,8 @@ plots.show(
 )
 
 # %% [markdown]
-# **Why it matters.** Whoever [merges][g-merge] by hand and takes the equation literally gets an error here, because this weight is not square. With a square one there is no
-# error, only a wrong model.
+# **Why it matters.** The LoRA paper writes $W x$ and $B A$, the order of the stored weight. Whoever [merges][g-merge] by hand in the guide's shapes, A (in, r) and B (r, out), gets a
+# product of (in, out). Adding it fails here, because this weight is not square. With a square one there is no error, only a wrong model.
 #
 # ## 2.3 · How A starts
 #
@@ -244,7 +246,7 @@ verdict("09-a-gaussian", measured=tails["default"], gaussian=tails["gaussian"])
 
 # %% [markdown]
 # **Who is right?** The LoRA paper draws A from a Gaussian, and the guide follows the paper. PEFT calls `kaiming_uniform_` with a = √5, as PyTorch does for every `nn.Linear`. That
-# comes to $U(-1/\sqrt{in}, 1/\sqrt{in})$. We have not tested whether the shape matters for training. That B starts at zero matters more.
+# comes to $U(-1/\sqrt{in}, 1/\sqrt{in})$. We have not tested whether the shape matters for training. What B starts from does matter, as the next section shows.
 #
 # ## 2.4 · How B starts, and what moves first
 #
@@ -357,6 +359,8 @@ verdict("11-alpha-over-r", measured=factor, rs=rs_factor)
 # A signal is strong or weak beside something. There is a second knob that makes an update larger: the learning rate η. Take r = 32 and turn the two against each other: the guide's
 # α = 64 with η = 0.001, and half of that α with twice the rate.
 #
+# ‖ΔW‖ is the length of the whole change: the root of the sum of the squares of all its entries, over all adapted weights.
+#
 # **Your bet:** after one step of Adam, what is ‖ΔW‖ of the first, divided by ‖ΔW‖ of the second?
 
 # %%
@@ -400,6 +404,8 @@ marked = "  ".join(f"{step}: {ratios[step - 1]:.3f}" for step in (1, 2, 4, 8, 12
 print("ratio of ‖ΔW‖ after step", marked)
 
 # %% [markdown]
+# On the right every step has another row, so the lines jump. Still, the run with half the product has the lowest loss at most steps: in these twelve the stronger signal is no gain.
+#
 # **After the first step the ratio is an identity, not a finding.** Adam divides every gradient by its own size, so the first step moves each entry of B by η, whatever α is. A has
 # not moved. The weight then moves by (α/r)·η, and both runs have the same product. It would be 1 on any model and any data.
 #
@@ -421,8 +427,8 @@ print(f"and {sgd[64] / sgd[32]:.2f} times as large under plain descent")
 # ## 2.7 · What a rank costs (deeper)
 #
 # Cost is arithmetic: every projection has r · in numbers in A and r · out in B, and each takes 16 bytes while it trains (weight, gradient, two moments of Adam). What a rank *buys* is
-# not arithmetic. The right panel shows it for a toy: a matrix of rank 12 with a little noise, so that the answer is known. The error falls steeply up to rank 12; above that,
-# more rank only rebuilds noise.
+# not arithmetic. The right panel shows it for a toy: a matrix of rank 12 with a little noise, so that the answer is known. The error falls steeply until the rank has passed 12; above that,
+# more rank only rebuilds noise. The axis is logarithmic: what still falls there is small.
 
 # %% tags=["nbval-ignore-output"]
 counts = {r: lora.parameters(r, model.config) / 1e6 for r in (8, 32, 128)}
@@ -451,7 +457,7 @@ if os.environ.get("COURSE_WIDGETS", "1") != "0":
 #
 # ## 2.8 · Merge and unmerge (deeper)
 #
-# Before serving, ΔW is added to W once and for all. In float32 that changes next to nothing. A number in bfloat16 has 8 bits of precision, and there a small ΔW can fall between
+# Before serving, ΔW is added to W once and for all. In float32 next to nothing of it is lost. A number in bfloat16 has 8 bits of precision, and there a small ΔW can fall between
 # two neighbours and be lost.
 #
 # We train for six steps, take one weight, merge, round the result to bfloat16 and look at what is left of ΔW.
@@ -484,8 +490,9 @@ for name, answer in answers.items():
 print(f"float32: merging and unmerging leaves at most {back:.1e}")
 
 # %% [markdown]
-# Read the two columns against each other. As a part of the output the error is small; as a part of what the adapter adds it is not. Longer training makes ΔW larger and that
-# part smaller. So merge once, in float32, and round afterwards if you must; never merge, unmerge and merge again in bfloat16.
+# Read the two columns against each other. As a part of the output the error is small; as a part of what the adapter adds it is not. Longer training makes ΔW larger, which should make that
+# part smaller. So merge in float32 and keep float32 where you can. What was measured above *is* a merge in float32 that is rounded once, afterwards; merging, unmerging and merging again in
+# bfloat16 would round every time.
 #
 # ## 2.9 · What training writes (deeper)
 #
@@ -518,6 +525,9 @@ for name, values in spectra.items():
 plots.show(*figures.spectra(energy, effective))
 
 # %% [markdown]
+# The two views count differently. Energy squares the singular values, so that a few long directions weigh much; the effective rank takes them as they are. In the median weight a quarter of
+# the directions holds most of the energy, and yet no ΔW rests on a few.
+#
 # Energy is not skill. A direction may be short and still hold what makes a call right. So we cut: every ΔW is replaced by its best k directions, and the model is scored again.
 #
 # **Your bet:** with 8 of 32 directions left, how many of the [exact calls][g-exact-call] remain?
@@ -559,7 +569,7 @@ kept = cut[8].rate("exact") / cut[32].rate("exact")
 plots.show(*figures.cuts(cut))
 
 # %% [markdown]
-# As directions are taken away, the three lines fall one after the other: the exact call first, then the right function, syntax last.
+# As directions are taken away, all three lines fall: from 16 to 8 the exact call loses most and syntax least. With 4 little is left of any.
 #
 # **What this says about rank.** An adapter that was trained with 32 directions spreads its work over more than a few. It does not say that 8 would have been too few: a run that has
 # only 8 may use them better. For that, runs at every rank are needed.
@@ -570,7 +580,7 @@ plots.show(*figures.cuts(cut))
 #
 # No experiment stands behind this in the guide. So here is one. *JSON* we read as the call's syntax, and *nuance* as what has to be understood: which function, and which values.
 #
-# **Your bet:** by how many points of exact calls is r = 32 ahead of r = 8?
+# **Your bet:** by how many points of exact calls is r = 32 ahead of r = 8, on the tools of the training?
 
 # %%
 bet_rank = exercises.bet(
@@ -649,8 +659,8 @@ shares = {
 }
 
 # %% [markdown]
-# `repeated` counts, for each row, in how many pairs of runs both are exact. `clustered` gives the share with its 95 % interval; it draws whole phrasings again, because rows that
-# share one are no independent evidence. Beside it stand the plain differences from r = 32.
+# `repeated` counts, for each row, in how many pairs of runs both are exact. `clustered` gives the share with its 95 % interval. A *phrasing* is the sentence pattern that a request was
+# made from, and rows that share one are no independent evidence. So phrasings are drawn again and again, each with all its rows (a bootstrap). Beside it stand the plain differences from r = 32.
 
 # %% tags=["nbval-ignore-output"]
 apart = {
@@ -663,7 +673,7 @@ plots.show(*figures.against(apart, shares))
 # On the left: where an interval does not reach zero, that rank differs from r = 32 by more than the draw of rows explains. How far two trainings of *one* setting differ is not in the interval.
 #
 # On the right, the mark at r = 32 compares its seeds with one another. On tools of the training r = 8 comes close to it, and r = 128, which makes more exact calls, shares more of them. On new tools
-# r = 8 falls further short. There r = 32 makes only some fifty exact calls.
+# r = 8 falls further short. There r = 32 makes only some fifty exact calls, the intervals overlap, and r = 4 shares more than r = 8 does: that gap may be chance.
 
 # %% tags=["nbval-ignore-output"]
 SEEN, NEW = judged
@@ -689,7 +699,7 @@ verdict(
 
 # %% [markdown]
 # **What follows.** The guide's picture, a model that writes the form and misses the meaning, is not absurd. r = 1 comes nearest to it, though even r = 1 names the right function more often than not.
-# The picture does not fit r = 8. That rank is a few points behind r = 32, in functions and in exact calls.
+# In part it fits every rank here: nearly all calls parse, and most are not exact. So it does not set r = 8 apart. That rank is a few points behind r = 32, in functions and in exact calls.
 #
 # **What it cannot conclude.** All runs are short, and three rates are few. Up to r = 16 the highest of them was the best, at r = 128 the lowest. A rate beyond
 # the three might suit those ranks better.
@@ -722,7 +732,8 @@ plots.show(*figures.dialect_gaps(gaps))
 # %% [markdown]
 # The dialects differ among themselves: in these rows Levantine and Egyptian gain most functions, Gulf and Maghrebi next to none. With so few rows a dialect, some of that may be chance.
 #
-# The guide speaks of the dialects as one. So the card asks one question of the four together: how much more do they gain than the standard language (`msa`)?
+# The guide speaks of the dialects as one. So the card asks one question of the four together: how much more do they gain than the standard language (`msa`)? The cell after the card asks it
+# again, of old and of new tools apart, and with r = 1 in the place of r = 8.
 
 # %% tags=["nbval-ignore-output"]
 msa = is_dialect["msa"]
@@ -913,8 +924,8 @@ decisions = [
     ("a stronger signal", "turn α or the rate, not both; score on validation", "section 2.12"),
     ("the place for it", "all seven projections",
      f"right function {right['all projections']}; attention alone {right['attention alone']}"),
-    ("to serve it", "merge once, in float32",
-     f"bfloat16 lost {lost:.0%} of ΔW's entries after six steps"
+    ("to serve it", "merge in float32, and keep float32 where you can",
+     f"rounded to bfloat16, {lost:.0%} of ΔW's entries were lost after six steps"
      if "lost" in globals() else "section 2.8"),
 ]
 plots.text_table([dict(zip(("you want", "set", "measured here"), line)) for line in decisions])
