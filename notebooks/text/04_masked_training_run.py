@@ -305,7 +305,7 @@ verdict("26-prompt-labels-masked", measured=loss_change)
 # The card says *true by construction*: nothing else could have come out, unless a library were broken. That is worth one look, and no more.
 #
 # More is to be learned from the single tokens. A model that guessed blindly among all 262,144 tokens would pay ln 262,144 ≈ 12.5 nats for
-# each. How many of the tokens that carry loss does the untrained model find less likely than that?
+# each. How many of the tokens that carry loss does the model find less likely than that, before it is fine-tuned?
 
 # %% tags=["nbval-ignore-output"]
 import math
@@ -316,7 +316,7 @@ before_training = [float("nan"), *token_loss.tolist()]  # nothing predicts the f
 plots.token_table(tokenizer, ids, labels, last=with_loss + 8, loss_before=before_training)
 
 # %% [markdown]
-# Bold lines carry loss. Section 4.10 shows the same table after training.
+# Bold lines carry loss. The dearest are control tokens such as `<start_function_call>`: they are in a base model's vocabulary, and it has never seen them used. Section 4.10 shows the same table after training.
 #
 # ### A turn that goes on
 #
@@ -419,7 +419,7 @@ plots.show(*figures.gradient_by_position(norms, is_response))
 
 # %% [markdown]
 # **Why.** Masking removes loss *terms*, not paths. The response attends to the prompt's keys and values, and the loss flows back
-# through them into every layer. If it did not, the model would learn far less well to copy a city's name from the request into the call.
+# through them into every layer. If it did not, fewer calls would be exact: section 4.13 measures how many.
 #
 # A gradient that reaches the prompt moves weights there. Whether that matters for the calls can only be seen by cutting it, which section 4.13 does.
 
@@ -488,14 +488,14 @@ found["loss-divided"] = {0: divided[0], 1: divided[1]}.get(round(where), "neithe
 verdict("27-loss-is-a-sum", measured=where, logged=logged, window=window_mean, means=mean_of_means)
 
 # %% [markdown]
-# **Why it matters.** With a plain sum, a long answer would take a larger step than a short one at the same learning rate. With a
+# **Why it matters.** With a plain sum, a long answer has a larger gradient than a short one; how much of that is left after clipping and Adam, 4.13 says. With a
 # mean of means, a token in a short row would weigh more than one in a long row. The mean over the window does neither. What the other two cost in exact calls was tried on a GPU (section 4.13).
 
 # %% [markdown]
 # ## 4.7 · The baseline
 #
 # The [baseline][g-baseline] is the same test that will follow training, taken before it. A row that asks for a call counts as *parsed* if its text holds at least one
-# well-formed call; *stop*, *name*, *keys* and *exact* ask for more. A row that is silent counts as *no_call* if nothing is called. *exact_folded* forgives spelling. `helpers.scoring`
+# well-formed call; *stop*, *name*, *keys* and *exact* ask for more. A row that is silent counts as *no_call* if nothing is called; an `ask_back` row counts as *asks* if the reply asks for what is missing besides. *exact_folded* forgives spelling. `helpers.scoring`
 # says precisely what each level means. These rows are fixed, stratified by dialect, and never used to choose anything. Silent rows are few among them, so
 # more are added, first those in which the right turn asks back. What a run takes away shall not be judged on a handful.
 #
@@ -598,6 +598,9 @@ plots.show(
 )
 
 # %% [markdown]
+# Most of the fall comes early; after that the loss is rough, since a step holds few rows and some are harder than others. The norm is taken before clipping: what lies above 1 is cut down to 1. The middle curve, at three quarters of its
+# length, settles the second bet; the recap has the number.
+#
 # Now the hashes of the frozen tensors again.
 
 # %% tags=["nbval-ignore-output"]
@@ -722,7 +725,8 @@ plots.show(*figures.before_and_after(before, after, levels, quiet))
 
 # %% [markdown]
 # **The right panel is the price.** A model that never calls is right wherever no call is wanted, so a perfect score before training says little. A
-# model that has just learned to call may call always. How many silent rows did the run see, and what became of them?
+# model that has just learned to call may call always. How large is the silent part of the rows that the run drew on, and what
+# became of silent requests in the test?
 
 # %% tags=["nbval-ignore-output"]
 print(f"{silent} of {len(train_rows)} training rows are silent ({silent / len(train_rows):.0%})")
@@ -731,15 +735,16 @@ for level in quiet:
     print(f"{level}: right before {one['hits']} of {one['n']}, after {two['hits']} of {two['n']}")
 
 # %% [markdown]
-# How an adapter does that was trained on a GPU for longer, and on other rows too, is in 4.14. So it cannot tell alone whether this is a lasting price or one of a short run.
+# How an adapter does that was trained on a GPU for longer, and on other rows too, is in 4.14. That adapter differs in both, so it cannot tell which of the two it takes to lower this price.
 #
-# Now the dialects. Before you read the figure, think of how far two bars must be apart when each stands on a handful of rows.
+# Now the dialects. Before you read the figure, think of how far two bars must be apart when each stands on a handful of rows. That intervals
+# overlap does not show that the rates are equal, only that so few rows cannot settle it.
 
 # %% tags=["nbval-ignore-output"]
 cells = [after.cell("name", d) for d in dataset.DIALECTS]
 few = min(c["n"] for c in cells)
 overlap = max(c["low"] for c in cells) <= min(c["high"] for c in cells)
-told = "all intervals overlap, so no dialect can be called harder" if overlap else "not all overlap"
+told = "all intervals overlap: these rows settle nothing" if overlap else "not all overlap"
 plots.show(
     plots.scores({"name": after}, ["name"], dialects=list(dataset.DIALECTS)),
     f"Right function after training, by dialect, {few} rows or more each: {told}.",
@@ -776,7 +781,7 @@ plots.text_table(
 )
 
 # %% [markdown]
-# Eight examples suggest a story, and only a count can tell whether it is true. All misses, by where they first part from the gold call:
+# Eight examples suggest a story, and only a count can tell whether it is true. All misses, by where they first part from the *gold* call, the one that the row holds as right:
 
 # %% tags=["nbval-ignore-output"]
 met = misses.fates(missed)
@@ -801,7 +806,7 @@ print(f"right arguments in {len(values)} rows: {rows_wrong} of them with a wrong
 print(f"{wrong} of their {copied} values are wrong")
 
 # %% [markdown]
-# Form comes first. Which function, what to say nothing about, and which words to copy take longer.
+# Form comes first. Which function, which arguments to leave out, and which words to copy take longer.
 
 # %% [markdown]
 # ## 4.11 · Without a stop
@@ -814,7 +819,8 @@ print(f"{wrong} of their {copied} values are wrong")
 #
 # > This isn't just aesthetic; it defines the **Stop Tokens**.
 #
-# One experiment answers both. The trained model ends a call with id 50. We leave 50 out of the engine's stop list, change neither weights nor
+# One experiment bears on both. It is not yet the guide's case: our model *has* learned its stop and ends a call with id 50. The one that has not is in 4.13.
+# Here we leave 50 out of the engine's stop list, change neither weights nor
 # template, and give the model 96 tokens.
 #
 # **Your bet:** of twelve calls, how many go on past their end? And how many are still being written at the limit of 96?
@@ -854,7 +860,7 @@ verdict("25-hallucinates-forever", measured=ran / len(ask), **limits)
 #
 # The template was the same in both runs, too. It put id 50 at the end of each call in the training targets, which is why
 # the model writes it. Whether writing it *ends* anything was decided by a list handed to the engine. So the second card is no second
-# experiment: it reads the same twelve calls from the template's side. Its ratio would grow with the limit.
+# experiment: it reads the same twelve calls from the template's side. How many times longer the unstopped call is says little: its length would grow with the limit.
 
 # %% tags=["nbval-ignore-output"]
 ended, unended = (sorted(group)[len(ask) // 2] for group in lengths)
@@ -913,7 +919,7 @@ plots.text_table([{"prompt": n, "answer": a.text[:160]} for n, a in zip(prompts,
 # %% [markdown]
 # Whatever it did here, do not build on it. After so little training a model often picks among the tools of the first turn; a refusal which nobody
 # trained is an accident, and one attack that fails says nothing about the next. Nor does rendering stop a request that is
-# written in plain words: it keeps the *structure* of the prompt yours, not its contents.
+# written in plain words: the forged tool's name is still there to be read, and a model may call it. Rendering keeps the *structure* of the prompt yours, not its contents.
 #
 # Whatever the model writes, it is only text. The last line of defence is the program that reads it: `dispatch.dispatch` runs nothing but functions from
 # its own table, for tools it declared, with arguments that fit their schema.
@@ -1252,7 +1258,8 @@ print("the others:", *earlier.source().split(", ", 2), sep="\n  ")
 # is in `docs/adapter.md`. The first three lines were judged on the validation and test rows of their time, which have changed since; so compare the lines, not their last digits.
 #
 # Stored is the candidate whose shares of exact calls on validation rows and on validation families of the universe add up to more. On the families the two are level, so the course's own
-# rows decided. Test and rings were scored once and chose nothing.
+# rows decided. A *family* is a group of related tools, and validation families are left out of training whole. Test and the *rings*, the universe's
+# tests on new tools (described below), were scored once and chose nothing.
 
 # %%
 told = {key: picked[key] for key in ("mixture", "rank", "alpha", "learning_rate", "steps")}
@@ -1315,6 +1322,8 @@ for split in ("test", "test_unseen_tools", "ring_2_new_family"):
     print(f"{split:<18} exact calls, three quarters minus half: {points(change)}, n {change.n}")
 
 # %% [markdown]
+# With more of the universe in training, exact calls fall on the course's own tools and rise on its unseen ones, and neither interval holds zero. In new families no difference can be told.
+#
 # ### Goals, set before there was a number
 #
 # The course set itself goals before it trained. Those for form, function and exact calls on test, and for the dialects, are older than this adapter; the others were written
@@ -1441,7 +1450,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Naming a function carries over. Do not compare the bars' last points: prompts of the rings declare fewer tools to choose from than those of test. A whole call is several things at once:
+# Naming a function carries over for the most part; in the rings silence carries over less well. Do not compare the bars to the last point: prompts of the rings declare fewer tools to choose from than those of test. A whole call is several things at once:
 # which parameters to fill, labels, dates, where a string begins and ends. In new families about half of the rightly named calls have other parameters than asked for, and one fault is enough.
 #
 # ### The same adapter on your machine

@@ -81,8 +81,16 @@ def training_curve(history: list[dict]):
     for axis, (key, label), colour, marker in zip(axes, panels, OKABE_ITO, MARKERS, strict=False):
         axis.plot(steps, [row[key] for row in history], color=colour, marker=marker, markersize=3, linewidth=1)
         axis.set(xlabel="step", ylabel=label)
-    axes[0].set_yscale("log")
+    scale_log(axes[0])
     return figure
+
+
+def scale_log(axis) -> None:
+    """Make the y axis logarithmic, with plain numbers at 1, 2 and 5 times the powers of ten and no other tick."""
+    axis.set_yscale("log")
+    axis.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
 
 
 def error_lengths(middle, bounds) -> list[list[float]]:
@@ -97,7 +105,7 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
     Returns the figure.
     """
     groups = [(level, "all") for level in levels] if dialects is None else [(levels[0], d) for d in dialects]
-    figure, axis = subplots()
+    figure, axis = subplots(figsize=(max(7.0, 0.3 * len(groups) * len(reports)), 4.2))
     width = 0.8 / len(reports)
     for number, ((name, report), colour, hatch) in enumerate(
         zip(reports.items(), cycle(OKABE_ITO), cycle(HATCHES), strict=False)
@@ -120,7 +128,8 @@ def scores(reports: dict, levels: list[str], dialects: list[str] | None = None):
         )
     axis.set_xticks(range(len(groups)), [level if dialects is None else dialect for level, dialect in groups])
     axis.set(ylim=(0, 1.05), ylabel="share of rows" if dialects is None else f"share of rows, level {levels[0]}")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(reports))
+    columns = min(3, len(reports))  # a legend that is wider than the axes would squeeze them
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
     return figure
 
 

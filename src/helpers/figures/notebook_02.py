@@ -46,10 +46,8 @@ def alpha_runs(traces: dict):
             values = [point[column] for point in trace]
             axis.plot(range(1, len(trace) + 1), values, line, color=colour, marker=marker, fillstyle=fill, label=name)
     axes[0].set(xlabel="step", ylabel="‖ΔW‖ after the step")
-    axes[1].set(xlabel="step", ylabel="loss before the step, nats", yscale="log")
-    axes[1].yaxis.get_major_locator().set_params(subs=(1, 2, 5))
-    axes[1].yaxis.set_major_formatter("{x:g}")
-    axes[1].minorticks_off()
+    axes[1].set(xlabel="step", ylabel="loss before the step, nats")
+    plots.scale_log(axes[1])
     for axis in axes:
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend()

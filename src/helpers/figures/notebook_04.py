@@ -144,7 +144,8 @@ def losses_by_rate(curves):
         axis.plot(len(losses), smooth[-1], linewidth=1, label=f"{rate:g}", **marked)
     for quarter in (1, 2, 3):
         axis.axvline(quarter * len(losses) / 4, color="black", linestyle=":", linewidth=1)
-    axis.set(xlabel="step (dotted: quarters of the run)", ylabel="loss, mean of 20 steps", yscale="log")
+    axis.set(xlabel="step (dotted: quarters of the run)", ylabel="loss, mean of 20 steps")
+    plots.scale_log(axis)
     axis.legend(title=RATES, fontsize=7, ncols=2)
     told = ", ".join(
         "{1:.2f} → {2:.2f} at {0:g}".format(rate, *stored_runs.middle(runs)) for rate, runs in curves.items()

@@ -88,7 +88,7 @@ def unreadable_calls(counts: dict[str, dict[str, int]]):
         axis.barh(0, 0, color=colour, hatch=hatch, edgecolor="white", label=reason)
     axis.set(yticks=range(len(counts)), yticklabels=list(counts), xlabel="answers without a call that can be read")
     axis.invert_yaxis()
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper right")  # the longest bars are the coarse formats', further down
     return figure
 
 
@@ -171,10 +171,8 @@ def spike_losses(loss, frozen, spikes):
     for axis, values, label in zip(axes, (loss, frozen), ("loss in training", "loss, frozen weights"), strict=True):
         axis.plot(values, color=BLUE, linewidth=0.8)
         axis.plot(steps, values[steps], "v", color=RED, label="steps that spiked in training")
-        axis.set(
-            ylabel=f"{label}, nats", yscale="log", yticks=(0.2, 0.5, 1, 2, 5), yticklabels=("0.2", "0.5", "1", "2", "5")
-        )
-        axis.minorticks_off()
+        axis.set_ylabel(f"{label}, nats")
+        plots.scale_log(axis)
     axes[1].set(xlabel="step")
     axes[0].legend()
     return figure
