@@ -851,13 +851,14 @@ from statistics import mean
 
 untrained = next(told for told in reference.load("candidates").results if not told["steps"])
 longer, judged_long = [], {}
-for name in (places[2, 0.001], *(f"800 steps, r {r}" for r in (1, 8, 32))):
-    own = [told for told in scaled.results if told["name"] == name]
+for steps, r in ((200, 32), (800, 1), (800, 8), (800, 32)):
+    setting = {"steps": steps, "rank": r, "alpha": 2 * r, "learning_rate": 0.001}
+    own = [told for told in scaled.results if all(told[k] == setting[k] for k in setting)]
     prose = mean(told["perplexity_arabic"] for told in own) / untrained["perplexity_arabic"]
-    judged_long[own[0]["steps"], own[0]["rank"]] = scaled.reports(chosen, name=name)
-    share = [report.rate("exact") for report in judged_long[own[0]["steps"], own[0]["rank"]]]
+    judged_long[steps, r] = scaled.reports(chosen, **setting)
+    share = [report.rate("exact") for report in judged_long[steps, r]]
     longer.append({
-        "r": own[0]["rank"], "steps": own[0]["steps"], "exact calls": f"{mean(share):.0%}",
+        "r": r, "steps": steps, "exact calls": f"{mean(share):.0%}",
         "by seed": ", ".join(f"{each:.0%}" for each in share), "plain text": f"× {prose:,.1f}",
         "loss, other families": f"{mean(told['held_out_loss'] for told in own):.2f}",
     })  # fmt: skip

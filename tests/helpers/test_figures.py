@@ -30,8 +30,8 @@ def test_twins_are_drawn_with_what_they_show():
         for seed in (0, 1)
     ]
     figure, finding = notebook_01.norm_twins(results)
-    assert finding.startswith("No pair of twins differs by more than 0.010 nats;")
-    assert finding.endswith("over rates and seeds RMSNorm's loss ranges over 0.01.")
+    first = "No pair of twins differs by more than 0.010 nats"
+    assert finding == f"{first}; over rates and seeds RMSNorm's loss ranges over 0.01."
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == list(notebook_01.NORMS.values())
 
 
