@@ -219,14 +219,14 @@ def label_loss(model, inputs: dict, num_items_in_batch=None):
     """Cross-entropy summed over the tokens that carry a label, divided by their number (in the whole window if given).
 
     Only the hidden states that predict a label meet the language-model head, and ``CHUNK`` of them at a time: their
-    float32 logits take 1 MiB each. The loss is that of the full computation.
+    float32 logits take 1 MiB each. The loss is that of the full computation. Rows that share a prompt bring a mask for
+    each kind of layer (``packing.Collator``).
     """
     labels = inputs["labels"][:, 1:]  # (B, N-1): position i predicts token i+1
     causal = without_adapter(model)
     shared = {"position_ids": inputs["position_ids"]} if "position_ids" in inputs else {}
-    hidden = causal.model(
-        input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], **shared
-    ).last_hidden_state
+    mask = inputs.get("layer_masks", inputs["attention_mask"])
+    hidden = causal.model(input_ids=inputs["input_ids"], attention_mask=mask, **shared).last_hidden_state
     kept = labels != IGNORED
     total = summed_cross_entropy(causal.lm_head, hidden[:, :-1][kept], labels[kept])  # of (n, 640) and (n,)
     return total / (kept.sum() if num_items_in_batch is None else num_items_in_batch)

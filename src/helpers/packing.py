@@ -21,10 +21,11 @@ from .masking import IGNORED
 def pack(ids: list[list[int]], labels: list[list[int]]) -> dict:
     """Rows as one sequence: ``input_ids``, ``labels``, ``position_ids`` and ``branch`` (0 is the prefix), all (N,).
 
-    The prefix ends where the rows part, and before the first token that carries loss.
+    The prefix ends where the rows part, and a token before the first that carries loss: what predicts that one belongs
+    to its branch. The first token of a branch follows another branch's last, so it carries none.
     """
     unlabelled = min(next((i for i, label in enumerate(row) if label != IGNORED), len(row)) for row in labels)
-    limit = min(unlabelled, *(len(row) - 1 for row in ids))
+    limit = max(0, unlabelled - 1)
     start = next((i for i in range(limit) if len({row[i] for row in ids}) > 1), limit)
     packed = {
         "input_ids": list(ids[0][:start]),
@@ -34,7 +35,7 @@ def pack(ids: list[list[int]], labels: list[list[int]]) -> dict:
     }
     for number, (row, row_labels) in enumerate(zip(ids, labels, strict=True), 1):
         packed["input_ids"] += row[start:]
-        packed["labels"] += row_labels[start:]
+        packed["labels"] += [IGNORED, *row_labels[start + 1 :]]
         packed["position_ids"] += range(start, len(row))
         packed["branch"] += [number] * (len(row) - start)
     return packed
@@ -61,7 +62,11 @@ def runs(tools: list[str], size: int) -> list[slice]:
 
 @dataclass
 class Collator:
-    """Packed sequences -> a batch with additive masks (B, 1, N, N) for full and for sliding-window layers."""
+    """Packed sequences -> a batch with additive masks (B, 1, N, N) for full and for sliding-window layers.
+
+    They come as ``layer_masks``. ``attention_mask`` is (B, N) and says what is no padding, as everywhere: on a GPU
+    Unsloth counts a batch's labels with it.
+    """
 
     pad_id: int
     window: int
@@ -88,7 +93,7 @@ class Collator:
             "full_attention": self._additive(allowed),
             "sliding_attention": self._additive(allowed & (distance < self.window)),
         }
-        return {**batch, "attention_mask": masks}
+        return {**batch, "attention_mask": (branch >= 0).long(), "layer_masks": masks}
 
     def _additive(self, allowed):
         import torch

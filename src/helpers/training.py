@@ -96,6 +96,9 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
         if chosen.device == "cpu":
             # on a CPU, at a few hundred tokens, the plain products are the faster ones
             model.set_attn_implementation("eager")
+        elif _rows_per_prompt(recipe) > 1 and model.config._attn_implementation == "flex_attention":
+            # Unsloth's choice from Ampere on; it takes no mask that is drawn by hand
+            model.set_attn_implementation("sdpa")
         model = add_unsloth_adapter(
             model, recipe.rank, recipe.alpha, recipe.gradient_checkpointing, recipe.target_modules, recipe.seed
         )
