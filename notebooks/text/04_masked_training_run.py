@@ -16,7 +16,7 @@
 # </div>
 #
 # **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB.
-# On Colab a T4 is asked for. The time has not been measured on a T4: an H100 held to a T4's memory and path took 4 minutes, and we guess 10 to 30.
+# On Colab a T4 is asked for. The time has not been measured on a T4: an H200 held to a T4's memory and path took 4 minutes, and we guess 10 to 30.
 #
 # **Two paths.** The core takes about 35 minutes beside the training's own: 4.1 to 4.4, 4.7, 4.8, 4.10, 4.11, then the exercises and the recap from 4.15 on.
 # Sections whose heading ends with *(deeper)* settle the guide's other claims. Read one of them while the model trains. You may skip them: of the core only exercise 4.3 needs one, section 4.6.

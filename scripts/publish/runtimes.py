@@ -18,11 +18,11 @@ _MEMORY = re.compile(r"(?<=\*\*Memory\*\*: )\d+ GB")
 
 
 def on_two_cores(results: list[dict]) -> dict[str, dict]:
-    """notebook -> its result on the CPU profile: played alone where that was measured, else in order.
+    """notebook -> its result on a machine without a GPU: played alone where that was measured, else in order.
 
-    Results with a fault don't count.
+    Results with a fault don't count, nor do those of a notebook that hides the GPU of a larger machine.
     """
-    return {r["notebook"]: r for r in _well(results) if r["profile"] == "cpu"}
+    return {r["notebook"]: r for r in _well(results) if r["profile"] == "cpu" and "CPU" in r["device"]}
 
 
 def _well(results: list[dict]) -> list[dict]:

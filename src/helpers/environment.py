@@ -236,8 +236,8 @@ def set_variables() -> None:
 def import_libraries() -> None:
     """Import Unsloth before trl and transformers, as it asks, and turn third-party progress bars off."""
     set_variables()
-    # torch.compile's own, some twenty times in a generation on a GPU
-    warnings.filterwarnings("ignore", message="inductor::")
+    # torch.compile's own, some twenty times in a generation on a GPU, and its advice to multiply less exactly
+    warnings.filterwarnings("ignore", message="inductor::|TensorFloat32")
     if not hub_reachable():
         os.environ["HF_HUB_OFFLINE"] = "1"  # a blocked hub otherwise costs minutes
     with quiet():

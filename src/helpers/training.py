@@ -94,11 +94,9 @@ def load(recipe: Recipe, checkpoint: Checkpoint):
             load_in_4bit=recipe.load_in_4bit,
         )
         if chosen.device == "cpu":
-            # on a CPU, at a few hundred tokens, the plain products are the faster ones
-            model.set_attn_implementation("eager")
+            model.set_attn_implementation("eager")  # at a few hundred tokens plain products are the faster ones
         elif _rows_per_prompt(recipe) > 1 and model.config._attn_implementation == "flex_attention":
-            # Unsloth's choice from Ampere on; it takes no mask that is drawn by hand
-            model.set_attn_implementation("sdpa")
+            model.set_attn_implementation("sdpa")  # flex, Unsloth's choice from Ampere on, takes no mask drawn by hand
         model = add_unsloth_adapter(
             model, recipe.rank, recipe.alpha, recipe.gradient_checkpointing, recipe.target_modules, recipe.seed
         )
