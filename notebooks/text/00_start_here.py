@@ -29,11 +29,11 @@
 # ## 0.1 · Setup
 #
 # The setup cell is the same in all notebooks. On Colab it fetches the course and installs what is missing. In a clone it
-# only imports. It ends with the versions, the device and the model in use.
+# only imports. It shows the versions, the device and the model in use.
 #
 # It finds the course wherever it is: around this notebook, in any zip beside it, in Drive once it is mounted, among
 # Kaggle's inputs, or at the address in its first line. On Colab each notebook has a machine of its own. To keep the
-# model and your bets from one notebook to the next, mount Drive first. Then set two environment variables:
+# model, your bets and your cards from one notebook to the next, mount Drive first. Then set two environment variables:
 # `COURSE_CACHE` to a folder there, and `COURSE_BETS` to a file there.
 
 # %% tags=["nbval-ignore-output"]
@@ -87,10 +87,10 @@ from helpers import setup
 checkpoint = setup.prepare()
 
 # %% [markdown]
-# The last line names the model. Two are possible. With a GPU and the Hugging Face hub in reach it is **FunctionGemma
+# The line *model* names the model. Two are possible. With a GPU and the Hugging Face hub in reach it is **FunctionGemma
 # 270M**, which Google trained to call functions (its model card, `google/functiongemma-270m-it`). Otherwise it is
 # **Gemma 3 270M**, the [base model][g-base-model]: it continues text, and nobody has trained it to call anything. Its
-# weights come from a package in the format Q4_K_M, which rounds them (notebook 05). The outputs stored here are this model's.
+# weights come from a package in the format Q4_K_M, which rounds them (notebook 05). The outputs that the notebook is stored with are this model's.
 #
 # Both read the same tokens and get the same prompts. What follows holds for either. Where the two differ, the cells
 # print what they measured on yours.
@@ -206,7 +206,7 @@ notebook_00.shown(calls.serialize([wanted]))
 # ## 0.4 · Run it
 #
 # We load the model as it is, without training, and let it write up to 40 tokens for each request. Decoding is
-# [greedy][g-greedy-decoding]: at every step the most probable token is taken. So a second run gives the same text.
+# [greedy][g-greedy-decoding]: at every step the most probable token is taken. So a second run on the same machine gives the same text.
 #
 # [g-greedy-decoding]: https://github.com/OWNER/arabic-functiongemma-course/blob/main/docs/glossary.md#greedy-decoding
 
@@ -253,8 +253,8 @@ right, asked = outcomes.count("right call"), len(outcomes)
 low, high = scoring.wilson(found, asked)
 print(f"{checkpoint.name}: {found} of {asked} answers hold a valid call, {right} the right one")
 print(f"95 % interval of the rate: {low:.0%} to {high:.0%}")
-trained = "This model calls already." if found else "Nobody has trained this model to call."
-print(trained, "Notebook 04 trains it for a few minutes and counts again.")
+trained = "This model calls already." if found else "This model does not call yet."
+print(trained, "Notebook 04 trains it and counts again.")
 if checkpoint.name == "gemma-3-270m":
     assert found == 0, "the base model has learned to call functions on its own"
 
@@ -303,11 +303,11 @@ notebook_00.shown(chat.render(turns, tools=[get_weather]))
 # %% [markdown]
 # ## 0.6 · The map: what the guide claims
 #
-# One more bet before the map, on the course's longest run. Notebook 04 trains the model, for a quarter of an hour on slow cores. An *exact* call
+# One more bet before the map, on the course's own training run. Notebook 04 trains the model: minutes, on slow cores a quarter of an hour. An *exact* call
 # names the right function and has every argument right.
 
 # %%
-question = "exact calls after a few minutes of training, on wordings that are new to it"
+question = "exact calls after notebook 04's training, on wordings that are new to it"
 bet_exact = exercises.bet("exact-after", question, low=0, high=100, step=1, unit="%")
 
 # %% [markdown]

@@ -1149,7 +1149,7 @@ exercises.recap({
 # | read long documents on a phone | the three global layers | only they grow past the window (1.6) |
 # | hold many conversations at once | bytes of cache times conversations | weights are shared, caches are not (1.6) |
 # | write Gemma 3 in another language | 1 + w, QK-norm, two values of θ, a window that counts the query | each one breaks it silently (1.3, 1.4) |
-# | make norms faster | one kernel instead of several | memory trips and starts cost more than the mean (1.8) |
+# | make norms faster | one kernel instead of several | on a GPU memory trips and starts cost more than the mean (1.8) |
 #
 # **Next:** [02 · LoRA mathematics](02_lora_mathematics.ipynb) adds a small update to the matrices you have just taken
 # apart, and measures what its rank and its scale do.

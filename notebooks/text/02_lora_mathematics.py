@@ -446,8 +446,12 @@ plots.show(
 if os.environ.get("COURSE_WIDGETS", "1") != "0":
     import ipywidgets
 
+    def draw(r, alpha):
+        figure = figures.rank_cost(r, alpha, model.config)
+        plots.show(figure, f"{lora.parameters(r, model.config) / 1e6:.1f} million at r = {r}.")
+
     ipywidgets.interact(
-        lambda r, alpha: figures.rank_cost(r, alpha, model.config),
+        draw,
         r=ipywidgets.SelectionSlider(options=[1, 2, 4, 8, 16, 32, 64, 128], value=32),
         alpha=ipywidgets.SelectionSlider(options=[8, 16, 32, 64, 128, 256], value=64),
     )

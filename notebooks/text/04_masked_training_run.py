@@ -5,7 +5,7 @@
 #
 # **After this notebook you can** render a conversation as FunctionGemma reads it, say for every token whether it carries loss,
 # fine-tune the real model with Unsloth and TRL, and report what that changed and what it cost, per dialect and with intervals. You will have an
-# adapter of your own, and, in a deeper section, a full before/after of the one that the other notebooks use.
+# adapter of your own, and, in a deeper section, a full test of the one that the other notebooks use.
 #
 # <div dir="rtl" lang="ar">
 #
@@ -15,7 +15,7 @@
 #
 # </div>
 #
-# **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB.
+# **You need** notebook 00. **Time**: 20 minutes on two CPU cores, most of them training and scoring. **Memory**: 8 GB; on a GPU, 11 GB of its own.
 # On Colab a T4 is asked for. The time has not been measured on a T4: an H200 held to a T4's memory and path took 4 minutes, and we guess 10 to 30.
 #
 # **Two paths.** The core takes about 35 minutes beside the training's own: 4.1 to 4.4, 4.7, 4.8, 4.10, 4.11, then the exercises and the recap from 4.15 on.
@@ -77,8 +77,8 @@ checkpoint = setup.prepare()
 # %% [markdown]
 # ## 4.1 · The data
 #
-# Each row holds a request, the tools declared with it, and the calls that answer it. `train` and `test` share tools and
-# nothing else: the test's wordings and its values (cities, names, products) do not occur in training.
+# Each row holds a request, the tools declared with it, and the calls that answer it. `train` and `test` share tools, dates, times, amounts
+# and fixed choices. The test's wordings, and its cities, names and products, do not occur in training.
 #
 # A GPU takes all eight domains. Two CPU cores get through a few hundred rows in the time you want to wait, which is enough to learn
 # one domain and not eight, so the CPU profile keeps to weather. It also takes training rows in runs that declare the same
@@ -451,7 +451,7 @@ short, long = min(pool, key=label_count), max(pool, key=label_count)
 print(f"labelled tokens: {label_count(short)} and {label_count(long)}")
 
 # %% [markdown]
-# We let Unsloth and TRL's own trainer take one step with a learning rate of zero over both, and read the loss it logs. By hand we
+# We let Unsloth and TRL's own trainer take one step with a learning rate of zero over both, and read the loss it logs. (On a GPU Unsloth warns of that rate; here it is meant.) By hand we
 # compute two candidates: the mean of the two means, and the mean over all labelled tokens of the step, which is called its *window*.
 
 # %% tags=["nbval-ignore-output"]
@@ -494,8 +494,8 @@ verdict("27-loss-is-a-sum", measured=where, logged=logged, window=window_mean, m
 # %% [markdown]
 # ## 4.7 · The baseline
 #
-# The [baseline][g-baseline] is the same test that will follow training, taken before it. A row that asks for a call counts as *parsed* if its text holds at least one
-# well-formed call; *stop*, *name*, *keys* and *exact* ask for more. A row that is silent counts as *no_call* if nothing is called; an `ask_back` row counts as *asks* if the reply asks for what is missing besides. *exact_folded* forgives spelling. `helpers.scoring`
+# The [baseline][g-baseline] is the same test that will follow training, taken before it. A row that asks for a call counts as *parsed* if its text is well-formed as a whole
+# and holds a call; *stop*, *name*, *keys* and *exact* ask for more. A row that wants no call, a `followup` among them, counts as *no_call* if nothing is called; an `ask_back` row counts as *asks* if the reply asks for what is missing besides. *exact_folded* forgives spelling. `helpers.scoring`
 # says precisely what each level means. These rows are fixed, stratified by dialect, and never used to choose anything. Silent rows are few among them, so
 # more are added, first those in which the right turn asks back. What a run takes away shall not be judged on a handful.
 #
@@ -510,7 +510,7 @@ chosen = [r for rows in of_each for r in rows]
 taken_ids = {r["id"] for r in chosen}
 more = [r for r in test_rows if r["kind"] in dataset.SILENT and r["id"] not in taken_ids]
 chosen += sorted(more, key=lambda r: r["kind"] != "ask_back")[: sizes.eval_rows // 2]
-before_texts = generation.generate(model, tokenizer, chosen, max_new_tokens=64)
+before_texts = generation.generate(model, tokenizer, chosen, max_new_tokens=96)
 before = scoring.score(before_texts, chosen)
 before.table().query("dialect == 'all'").round(3)
 
@@ -572,7 +572,7 @@ del untouched
 # %% [markdown]
 # And now the run. `training.train` is Unsloth's `FastModel` with a LoRA adapter, TRL's `SFTTrainer`, and response-only labels. Two things are ours: logits are computed only where there is a label, and on two cores eight rows share one pass over their prompt. The head, 262,144 × 640, is most of this model's arithmetic.
 #
-# **This is the longest wait of the course.** The bar shows steps done, time left and the latest loss. Do not sit and watch it: read 4.5 or 4.6 if you skipped
+# **On two cores this is a wait of minutes.** The bar shows steps done, time left and the latest loss. Do not sit and watch it: read 4.5 or 4.6 if you skipped
 # them, or write down your prediction for exercise 4.1 in section 4.15, which needs no kernel. If the run is interrupted, run the cell again: it
 # goes on from its last checkpoint.
 
@@ -679,7 +679,7 @@ verdict("43-eta-min", measured=furthest, floor=floor, end=given[-1])
 # The same rows, the same prompts, the same scorer.
 
 # %% tags=["nbval-ignore-output"]
-generations = generation.generate(run.model, run.tokenizer, chosen, max_new_tokens=64)
+generations = generation.generate(run.model, run.tokenizer, chosen, max_new_tokens=96)
 after = scoring.score(generations, chosen)
 found["exact-after"] = f"{after.rate('exact'):.0%}"
 after.table().query("dialect == 'all'").round(3)
@@ -726,7 +726,7 @@ plots.show(*figures.before_and_after(before, after, levels, quiet))
 # %% [markdown]
 # **The right panel is the price.** A model that never calls is right wherever no call is wanted, so a perfect score before training says little. A
 # model that has just learned to call may call always. How large is the silent part of the rows that the run drew on, and what
-# became of silent requests in the test?
+# became of the test's requests that want no call (`followup` rows among them)?
 
 # %% tags=["nbval-ignore-output"]
 print(f"{silent} of {len(train_rows)} training rows are silent ({silent / len(train_rows):.0%})")
@@ -737,8 +737,8 @@ for level in quiet:
 # %% [markdown]
 # How an adapter does that was trained on a GPU for longer, and on other rows too, is in 4.14. That adapter differs in both, so it cannot tell which of the two it takes to lower this price.
 #
-# Now the dialects. Before you read the figure, think of how far two bars must be apart when each stands on a handful of rows. That intervals
-# overlap does not show that the rates are equal, only that so few rows cannot settle it.
+# Now the dialects. Before you read the figure, think of how far two bars must be apart when each stands on so few rows; the figure says how many. Intervals that
+# overlap do not show that the rates are equal. Two that do not overlap rank no dialects either: each has requests of its own, and this is one seed.
 
 # %% tags=["nbval-ignore-output"]
 cells = [after.cell("name", d) for d in dataset.DIALECTS]
@@ -791,7 +791,7 @@ plots.show(
 )
 
 # %% [markdown]
-# *Left out* is an optional argument that the request names. *Put in* is one that it does not name. *Other value* is a right call with a wrong word or number in it.
+# *Other function* is also a call too few or too many. *Left out* is an optional argument that the request names. *Put in* is one that it does not name. *Other value* is a right call with a wrong word or number in it.
 # Is it form that is missing, or content? The next cell sums up: how many misses are about arguments, and how well values are copied where function
 # and arguments are right.
 
@@ -917,8 +917,8 @@ answers = generation.generate_texts(
 plots.text_table([{"prompt": n, "answer": a.text[:160]} for n, a in zip(prompts, answers)])
 
 # %% [markdown]
-# Whatever it did here, do not build on it. After so little training a model often picks among the tools of the first turn; a refusal which nobody
-# trained is an accident, and one attack that fails says nothing about the next. Nor does rendering stop a request that is
+# Whatever it did here, do not build on it. After so little training a model often picks among the tools of the first turn; a refusal of an attack
+# is an accident, since no row of training holds one, and one attack that fails says nothing about the next. Nor does rendering stop a request that is
 # written in plain words: the forged tool's name is still there to be read, and a model may call it. Rendering keeps the *structure* of the prompt yours, not its contents.
 #
 # Whatever the model writes, it is only text. The last line of defence is the program that reads it: `dispatch.dispatch` runs nothing but functions from
@@ -1206,7 +1206,7 @@ for name in (USUAL, "means", "sum"):
 # %% [markdown]
 # ### What makes the run possible on two cores
 #
-# The run of section 4.8 takes seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
+# On two cores the run of section 4.8 takes seconds a step. The same step was timed with other libraries on two cores, eight rows that share a prompt, each way in a process of its own
 # (`scripts/experiments/benchmark_step.py`). The learning rate is zero, so all ways should report the same loss.
 
 # %%
@@ -1223,7 +1223,7 @@ print(f"against transformers' Trainer with PEFT: {slow / fast:.1f} times as fast
 
 # %% [markdown]
 # - Unmodified TRL 1.15 does not train on a CPU at all: its loss is a Triton kernel. So the fair neighbour is transformers' own Trainer.
-# - Unsloth's line is what Unsloth saves; it does not build logits for every position either. The course's own part is the last line: eight rows that declare the
+# - Unsloth's line is what Unsloth saves; it does not build logits for every position either, so the first of our two parts saves nothing here. What does is the last line: eight rows that declare the
 #   same tools share one pass over their prompt.
 # - The losses of all ways should agree with the first line, the loss with nothing trained. Every run takes its labels from `masking.encode`, so that they do.
 
@@ -1234,6 +1234,8 @@ print(f"against transformers' Trainer with PEFT: {slow / fast:.1f} times as fast
 # failed in a way that the next one was made to mend.
 
 # %%
+import textwrap
+
 candidates, earlier = reference.load("candidates"), reference.load("earlier_adapters")
 picked = reference.chosen_adapter(candidates)
 generations = [*earlier.results, *(c for c in candidates.results if c["steps"])]
@@ -1245,7 +1247,7 @@ for told in sorted(generations, key=lambda told: told["steps"]):
     reads = f"Arabic perplexity {told['perplexity_arabic']:5.0f}"
     print(f"{told['name']:<23} exact {a:4.0%}; unseen: function {b:4.0%}, exact {c:4.0%}; {reads}")
 print("the last two:", candidates.source())
-print("the others:", *earlier.source().split(", ", 2), sep="\n  ")
+print("the others:", *textwrap.wrap(earlier.source(), 90), sep="\n  ")
 
 # %% [markdown]
 # Read the lines from the top. The base calls nothing. An adapter from the *stored rows* alone remembered values and tools: a city that training had not held came out as pieces of cities
@@ -1266,7 +1268,7 @@ told = {key: picked[key] for key in ("mixture", "rank", "alpha", "learning_rate"
 print(f"{picked['name']}:", *(f"{key} {value}" for key, value in told.items()), sep="\n  ")
 
 # %% [markdown]
-# ### Before and after, in full
+# ### All test rows, in full
 #
 # All test rows, three ways to answer them: no model at all, only the answer of the most similar training request (TF-IDF); the candidate with more of the universe; the reference
 # adapter. The retriever is the bar for everything that was learned: it often finds the function, because the same tools come back, and cannot fill in values.
@@ -1455,8 +1457,8 @@ plots.show(
 #
 # ### The same adapter on your machine
 #
-# Its weights are in `assets/reference/adapter` (Gemma terms; see the card there). A CPU adds in another order than a GPU, so now and then a close choice of token falls
-# the other way. Twelve rows, compared with what the GPU wrote:
+# Its weights are in `assets/reference/adapter` (Gemma terms; see the card there). Another machine, or another precision, adds differently, so now and then a close choice of token falls
+# the other way. Twelve rows, compared with what a GPU wrote for the store:
 
 # %% tags=["nbval-ignore-output"]
 tuned, base_tokenizer = reference.load_adapter()
@@ -1466,7 +1468,7 @@ stored = texts["reference"][: len(few)]
 same_text = sum(a.text == b.text for a, b in zip(here_says, stored, strict=True))
 print(same_text, "of", len(few), "generations are the stored ones, character by character")
 hits, on_gpu = (scoring.score(written, few).hits("exact") for written in (here_says, stored))
-print(f"{sum(hits)} of {len(hits)} calls exact; on the GPU {sum(on_gpu)}")
+print(f"{sum(hits)} of {len(hits)} calls exact; of the stored {sum(on_gpu)}")
 assert sum(a != b for a, b in zip(hits, on_gpu)) <= 1
 
 # %% [markdown]
@@ -1771,7 +1773,7 @@ exercises.recap({name: found[name] for name in asked if name in found})
 # %% [markdown]
 # ## 4.17 · What to do now
 #
-# You have an adapter: a folder of two files, beside a base model that did not change. Where is it, and how large?
+# You have an adapter: two files in a folder, beside a base model that did not change. Where is it, and how large?
 
 # %% tags=["nbval-ignore-output"]
 from pathlib import Path
@@ -1782,7 +1784,7 @@ for file in sorted(adapter.glob("adapter_*")):
     print(f"  {file.name:<28}{file.stat().st_size / 1e3:10,.0f} kB")
 
 # %% [markdown]
-# On Colab that folder goes when the session ends. Copy it first: `shutil.copytree(run.adapter, "/content/drive/MyDrive/my-adapter")`. Anywhere else three lines load it again:
+# On Colab that folder goes when the session ends. Copy it first: mount Drive (`from google.colab import drive; drive.mount("/content/drive")`), `import shutil`, then `shutil.copytree(run.adapter, "/content/drive/MyDrive/my-adapter")`. Anywhere else three lines load it again:
 # `model = checkpoints.load_model(checkpoint)`, then `PeftModel.from_pretrained(model, folder)`, then `model.eval()`.
 #
 # | if you saw | then |

@@ -15,7 +15,7 @@
 # </div>
 #
 # **You need** notebook 04. **Time**: 11 minutes on two CPU cores. **Memory**: 9 GB, and 3 GB of disk.
-# On Colab a T4 is asked for, which little of it uses. The time has not been measured on a T4; we guess 10 minutes.
+# On Colab a T4 is asked for; the cells of this notebook compute on the processor all the same. The time has not been measured on a T4; we guess 10 minutes.
 #
 # It follows section 5 of the guide and settles claims 32 to 36, and 46. **The core** is sections 5.1 to 5.3, 5.5, 5.7, 5.10, 5.12 and 5.13: about 35 minutes of reading and betting. Sections whose heading ends
 # with *(deeper)* take 20 more and can be left out.
@@ -305,7 +305,7 @@ for tensor, kind in of_block_0.items():
 
 # %% [markdown]
 # What does that do to the size of a file? The embedding holds more than half of all weights. Unless it is forced the quantizer keeps it at 8 bits: the same
-# matrix is the output layer, which gets more bits than the rest, and with rows of 640 that comes out as Q8_0. So all formats below Q8_0 lie close together.
+# matrix is the output layer, which gets more bits than the rest, and with rows of 640 that comes out as Q8_0. So all formats below Q8_0 that leave it so lie close together.
 
 # %% tags=["nbval-ignore-output"]
 sizes_mb = {kind: files[kind].stat().st_size / 1e6 for kind in files}
@@ -429,7 +429,7 @@ assert same > 0.98
 # %% [markdown]
 # The rest is rounding: the file's weights are float16, and llama.cpp keeps keys and values in float16 too.
 #
-# Third question: what does it buy? Each engine runs in a process of its own, with the same prompt and 32 tokens to write. Memory is the process's peak,
+# Third question: what does it buy? Each engine runs in a process of its own, on the processor even where there is a GPU, with the same prompt and 32 tokens to write. transformers takes the dtype that is faster there. Memory is the process's peak,
 # libraries included.
 
 # %% tags=["nbval-ignore-output"]
@@ -448,7 +448,7 @@ speeds.assign(**{"peak, MB": speeds["peak, MB"] / 1e6}).round(1)
 # %% [markdown]
 # One prompt on one machine says nothing about yours; run the cell there.
 #
-# And with a GPU? `scripts/experiments/serving_runs.py` asked the same engines on a host that has one: first on the card, then on two of the host's own cores. Each
+# And on a GPU? `scripts/experiments/serving_runs.py` asked transformers and llama.cpp's own program, built for CUDA, on another host: first on its card, then on two of its cores. So its memory does not compare with the table above. Each
 # answered prompts of the test, one at a time. What came out is stored; seconds to the first token and tokens a second are medians over the prompts. *On the card* is all that the driver
 # counts as used there, while nothing else ran.
 
@@ -490,7 +490,7 @@ bet_context = exercises.bet(
 )
 
 # %% [markdown]
-# Each context is filled to the end, in a process of its own, with Gemma's sliding window and without it. The number of key/value heads stays one: a model
+# Each context is filled to the end, in a process of its own, with Gemma's sliding window and without it; what Python itself takes is left out. The number of key/value heads stays one: a model
 # with four is another model, and was not measured.
 
 # %% tags=["nbval-ignore-output"]
@@ -571,8 +571,8 @@ assert agreement > 0.8
 print(f"{len(both)} pairs of answers, {agreement:.1%} are the same text")
 
 # %% [markdown]
-# Most are. llama.cpp rounds otherwise while it computes, and a close choice can then fall the other way. So the rows below compare the *weights* of the formats in one arithmetic; llama.cpp's own was
-# asked for these pairs alone.
+# Most are. llama.cpp rounds otherwise while it computes, and a close choice can then fall the other way. So the rows below compare the *weights* of the formats in one arithmetic; llama.cpp's own was,
+# without a grammar, asked for these pairs alone.
 #
 # Now the formats. A call *parses* if a program can read it; it is *exact* if names, arguments and values are those that were asked for. Bars are 95 %
 # intervals of the rate.
@@ -596,7 +596,7 @@ assert points["Q2_K", "parse"] < -10
 # %% [markdown]
 # So coarse formats do cost something. By these estimates Q4_K_M and Q4_0 lose more than twice as many exact calls as calls that parse. Most of what they lose can still be read, and has another function, other
 # arguments or another value. Q2_K loses both. In the picture the intervals of F16 and Q4_K_M overlap, and that misleads:
-# every format answered the same rows, so the *difference* is known better than either rate. In points, with its 95 % interval:
+# both answered the same rows, so their *difference* is known better than either rate. In points, with its 95 % interval:
 
 # %% tags=["nbval-ignore-output"]
 apart = {}
@@ -834,7 +834,7 @@ print([tokenizer.decode([i]) for i in forced])
 assert forced[0] == 52 and 49 in forced
 
 # %% [markdown]
-# It does. For a hard test we take rows on which Q4_0 wrote a call that could not be read, rows on which it wrote none, and some on which all went well. Q4_0 answers them
+# It does. For a hard test we take rows on which Q4_0 wrote a call that could not be read, rows on which it wrote none, and the first two of the test, which ask for no call. Q4_0 answers them
 # again in llama.cpp, free and held to the grammar of their own tools.
 
 # %% tags=["nbval-ignore-output"]
@@ -1002,7 +1002,7 @@ bet_spike = exercises.bet(
 )
 
 # %% [markdown]
-# A stored GPU run has small batches: 300 steps of 4 rows at a constant 1e-3, α = 64. Afterwards its weights were frozen and *every batch replayed*. A step counts as a spike if its loss is
+# A stored GPU run has small batches: 300 steps of 4 rows, 1e-3 throughout after 30 steps of warm-up, α = 64. Afterwards its weights were frozen and *every batch replayed*. A step counts as a spike if its loss is
 # more than twice the median of the 21 steps around it, once the first 30 are over.
 
 # %% tags=["nbval-ignore-output"]
@@ -1025,7 +1025,7 @@ harder = float(np.median(frozen[spikes]) / np.median(frozen[late]))
 plots.show(
     figures.spike_losses(loss, frozen, spikes),
     f"The {spikes.sum()} batches that spiked in training are hard under frozen weights too: "
-    f"their median loss is {harder:.1f} times that of all batches.",
+    f"their median loss is {harder:.1f} times that of all batches from then on.",
 )
 
 # %% [markdown]
@@ -1083,7 +1083,7 @@ spikes_of = table.pivot_table(**by_place, values="spikes", aggfunc="sum").rename
 spikes_of
 
 # %% [markdown]
-# In total the largest α/r has more spikes than the smallest. But look along the columns: at the two lower rates they grow with α, at the highest they become fewer, and so they do along the last row as the rate rises. Something else than α alone decides. Hold them against the exact calls of the same runs (02, section 2.12):
+# In total the largest α/r has more spikes than the smallest. But compare the first row with the last: at the two lower rates there are more with the larger α/r, at the highest there are fewer. And in the last row the highest rate has the fewest. Something else than α alone decides. Hold them against the exact calls of the same runs (02, section 2.12):
 
 # %% tags=["nbval-ignore-output"]
 from helpers.probes import ranks
@@ -1116,7 +1116,7 @@ tall_of
 
 # %% [markdown]
 # Here the guide gets its due. One batch of one seed is tall in all 16 runs of that seed. Of the other 15 tall spikes 11 are in one setting, the one with the largest α/r *and* the largest rate, whose exact calls are among the fewest. With half of that α they are gone but
-# for the common one, with half the rate nearly so. Yet the loss around is highest in that setting, so a rise of 0.7 is less there than elsewhere: more than half of its 12 are under twice the loss around. And massive they are not: of all 31 one rises by more than 1.0.
+# for the common one, with half the rate nearly so. Yet the loss around, over all late steps, is highest in that setting, so a rise of 0.7 is less there than elsewhere: more than half of its 12 are under twice the loss around. And massive they are not: of all 31 one rises by more than 1.0.
 
 # %% tags=["nbval-ignore-output"]
 best, corner = scores.stack().idxmax(), (4, 0.002)  # the largest step of the grid
@@ -1239,7 +1239,7 @@ print("with tool_choice none the text comes as the model wrote it, and is read a
 
 # %% [markdown]
 # In the pinned version, xllamacpp 2026.10.11549, the server does not know that `<escape>` ends a string. With `auto` it answers with an error. With `required` it takes the mark for a part of the city's name, and
-# goes on until the limit. With `none` it still puts the declarations into the prompt, and hands out the text as it is. So ask with `tool_choice="none"`, and read the text with
+# the next call for more of it. With `none` it still puts the declarations into the prompt, and hands out the text as it is. So ask with `tool_choice="none"`, and read the text with
 # `function_calls.parse`.
 #
 # There is a second catch. A tool's result is a *string* in that API, and the template writes it as one: `response:get_current_weather{value:<escape>{"city": …`. The model was trained on

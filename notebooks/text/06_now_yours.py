@@ -346,6 +346,8 @@ missed = [
 plots.text_table(missed or [{"missed": "none"}])
 
 # %% [markdown]
+# The last column shows the first 160 characters.
+#
 # And the price. The requests for the course's functions that were answered exactly before, and are not any more; *won* are those that went the other way. With a dozen requests one lost call is no measure of forgetting: the figure in 6.4, with 51 calls a recipe, is the better one.
 
 # %% tags=["nbval-ignore-output"]
@@ -446,7 +448,7 @@ plots.text_table([
 ])
 
 # %% [markdown]
-# The line of the tool is what your function returned. Hold the last line, the reply, against it. Your requests end with a call. They do not teach the model to speak of what comes back.
+# The line of the tool is what your function returned. Hold the last line, the reply, against it. Your requests end with a call, or with a reply where nothing is called. They do not teach the model to speak of what comes back.
 #
 # Your program knows the result, so let the program say the sentence. Of six kilos that come on Sunday it says: *we have ordered 6 kilos of clay, it arrives on Sunday*. Of an error it says what the error is, and never that something was ordered.
 
@@ -486,7 +488,7 @@ except CourseError as error:
 # %% [markdown]
 # ## 6.8 · Keep it
 #
-# What you have trained is a folder with an adapter. Kept, it has two files more: the declarations that it was trained with, without which nobody can ask it anything, and a card. The card is filled in by the run.
+# What you have trained is a folder with an adapter. Kept, it has the tokenizer too, and two files more: the declarations that it was trained with, without which nobody can ask it anything, and a card. The card is filled in by the run.
 
 # %% tags=["nbval-ignore-output"]
 from helpers.yours import keep
@@ -511,7 +513,7 @@ for file in sorted(folder.iterdir()):
 print(card[card.index("## Data") : card.index("## Load it")])
 
 # %% [markdown]
-# The folder is PEFT's own. Four lines of plain transformers and PEFT load it; the course is not among them. On a machine with the hub in reach, `base` is `"google/gemma-3-270m"`, once you are logged in there and have accepted
+# The folder is PEFT's own. A few lines of plain transformers and PEFT load it; the course is not among them. On a machine with the hub in reach, `base` is `"google/gemma-3-270m"`, once you are logged in there and have accepted
 # Google's terms. Two things differ then. Google's tokenizer holds unused tokens where the control tokens stand here, so the course's tokenizer lies in the folder. And the base here was decoded from a file in Q4_K_M, so an answer may differ.
 
 # %% tags=["nbval-ignore-output"]

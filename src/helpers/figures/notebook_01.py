@@ -183,13 +183,13 @@ def _apart(results: list[dict], rates: list[float]) -> str:
 
 
 def lens(ranks: list[int], sizes: list[float]):
-    """The answer's rank after each layer, and the length of the residual stream before each: lists by layer."""
+    """The answer's rank after each layer, and the length of the residual stream there: lists by layer."""
     figure, (left, right) = _axes(3, 2, 9)
     left.plot(range(len(ranks)), ranks, marker="o", color=BLUE)
     left.set(yscale="log", xlabel="after layer", ylabel="rank of the answer’s first token")
     left.invert_yaxis()
     right.plot(range(len(sizes)), sizes, marker="s", color=RED)
-    right.set(yscale="log", xlabel="before layer", ylabel="length of the residual stream")
+    right.set(yscale="log", xlabel="after layer", ylabel="length of the residual stream")
     for axis in (left, right):
         axis.set_xticks(range(0, len(ranks), 3))
     first = next((layer for layer, rank in enumerate(ranks) if rank == 1), None)
