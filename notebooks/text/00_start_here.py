@@ -87,7 +87,7 @@ from helpers import setup
 checkpoint = setup.prepare()
 
 # %% [markdown]
-# The line *model* names the model. Two are possible. With a GPU and the Hugging Face hub in reach it is **FunctionGemma
+# The line *model* says which model this is. Two are possible. With a GPU and the Hugging Face hub in reach it is **FunctionGemma
 # 270M**, which Google trained to call functions (its model card, `google/functiongemma-270m-it`). Otherwise it is
 # **Gemma 3 270M**, the [base model][g-base-model]: it continues text, and nobody has trained it to call anything. Its
 # weights come from a package in the format Q4_K_M, which rounds them (notebook 05). The outputs that the notebook is stored with are this model's.

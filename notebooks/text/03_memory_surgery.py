@@ -1467,7 +1467,7 @@ if exercises.solved("3.4", best_every):
 # ## 3.16 · What to do now
 #
 # What fits on a T4? The ghost once more, plain transformers with eager attention, now in float32 as this course trains there (3.8), with rows of 640 tokens of which 64 carry labels. Memory is a straight line in the rows, so two steps tell it. A tenth of the T4 is left to CUDA and to what an allocator loses between blocks. How much longer a step takes is the
-# ratio of 3.4, of one row on an H200. The four rows of 3.7 took 2.4 times as long there. A T4 was not measured. What four bits cost in time was not measured.
+# ratio of 3.4, of one row on an H200. With the four rows of 3.7 the same cure made a step 2.4 times as long there. A T4 was not measured. What four bits cost in time was not measured.
 
 # %% tags=["nbval-ignore-output"]
 ghost = checkpointing.adapted(checkpoint, dtype="float32", device="meta")

@@ -1784,7 +1784,7 @@ for file in sorted(adapter.glob("adapter_*")):
     print(f"  {file.name:<28}{file.stat().st_size / 1e3:10,.0f} kB")
 
 # %% [markdown]
-# On Colab that folder goes when the session ends. Copy it first: mount Drive (`from google.colab import drive; drive.mount("/content/drive")`), `import shutil`, then `shutil.copytree(run.adapter, "/content/drive/MyDrive/my-adapter")`. Anywhere else three lines load it again:
+# On Colab that folder goes when the session ends. Copy it first: mount Drive in the *Files* pane, then run `!cp -r "{run.adapter}" /content/drive/MyDrive/my-adapter` in a cell. Anywhere else three lines load it again:
 # `model = checkpoints.load_model(checkpoint)`, then `PeftModel.from_pretrained(model, folder)`, then `model.eval()`.
 #
 # | if you saw | then |

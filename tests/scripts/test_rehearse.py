@@ -406,6 +406,12 @@ def test_heads_and_the_page_of_machines_say_what_was_measured():
         runtimes.filled("a head without them", result)
 
 
+def test_a_notebook_that_hides_the_gpu_of_a_larger_machine_has_no_minutes_of_two_cores():
+    result = next(r for r in reference.load("runtimes").results if r["profile"] == "cpu" and "CPU" in r["device"])
+    larger = result | {"device": "NVIDIA H200", "seconds": 1.0}
+    assert runtimes.on_two_cores([result, larger]) == {result["notebook"]: result}
+
+
 def test_without_a_python_it_fails_unless_asked_to_go_where_it_can(capsys):
     with pytest.raises(CourseError, match="no-such-python cannot be run"):
         script.main(["--python", "no-such-python"])
